@@ -1,0 +1,24 @@
+import type { Progress } from '../core/otp-request'
+import * as progress from '../db/progress'
+import { currentRunId } from './execution'
+import type { ActivityDeps } from './index'
+
+export const readProgress =
+  ({ db }: ActivityDeps) =>
+  (requestId: string): Promise<Progress> =>
+    progress.readProgress(db, requestId)
+
+export const recordSkipped =
+  ({ db }: ActivityDeps) =>
+  (skipped: { requestId: string; step: number; channel: string }): Promise<void> =>
+    progress.recordSkipped(db, { ...skipped, runId: currentRunId() })
+
+export const recordPlanEnded =
+  ({ db }: ActivityDeps) =>
+  (requestId: string): Promise<void> =>
+    progress.recordPlanEnded(db, requestId, currentRunId())
+
+export const failNothingAccepted =
+  ({ db }: ActivityDeps) =>
+  (requestId: string): Promise<void> =>
+    progress.failNothingAccepted(db, requestId, currentRunId())

@@ -1,0 +1,42 @@
+import type { SendResult } from '../core/otp-request'
+import { consequenceOf } from '../core/fault'
+import { type ClaimKey, findOwnAttempt, type KnownAttempt, recordAnswer } from '../db/attempts'
+import { currentRunId } from './execution'
+import type { ActivityDeps } from './index'
+
+/**
+ * Says what became of a send whose activity gave no result. A claim that was left open is in doubt: the provider
+ * may have the message. An abandoned call may still be running and writes its own answer.
+ */
+export const settleSend =
+  (deps: ActivityDeps) =>
+  async ({ abandoned, ...key }: ClaimKey & { abandoned: boolean }): Promise<SendResult> => {
+    const own = await findOwnAttempt(deps.db, key)
+    if (!own) return { attempt: 0, outcome: 'refused', fault: 'unavailable' }
+    if (own.state === 'open' && abandoned) return { attempt: own.number, outcome: 'in_doubt' }
+    return settleOwn(deps, key, own)
+  }
+
+/** The result of a claim that this execution did not make itself. */
+export async function settleOwn(
+  { db }: Pick<ActivityDeps, 'db'>,
+  { requestId }: ClaimKey,
+  own: KnownAttempt,
+): Promise<SendResult> {
+  const { number: attempt, state, confirmed } = own
+  if (state === 'accepted') return { attempt, outcome: 'accepted' }
+  if (state === 'refused') return { attempt, outcome: 'refused', fault: own.fault ?? 'unavailable' }
+  // A receipt proves that the provider has the message, whatever became of its answer.
+  if (state === 'open') {
+    await recordAnswer(
+      db,
+      { requestId, attemptId: own.id, runId: currentRunId() },
+      confirmed ? { state: 'accepted', providerMessageId: null } : { state: 'in_doubt' },
+    )
+  }
+  return { attempt, outcome: confirmed ? 'accepted' : 'in_doubt' }
+}
+
+/** A refusal after which the same provider is worth another try. */
+export const isRetryable = ({ state, fault }: KnownAttempt): boolean =>
+  state === 'refused' && fault !== null && consequenceOf[fault] === 'retry'

@@ -1,0 +1,36 @@
+import express, { type Express } from 'express'
+import helmet from 'helmet'
+import { accessLog } from './access-log'
+import { createAdmission } from './admission'
+import { createAuthenticate } from './authenticate'
+import type { ApiDeps } from './deps'
+import { answerProblem, mountRoutes } from './mount'
+import { Problem } from './problem'
+import { createRoutes } from './routes/index'
+
+/** The whole HTTP API; it listens to nothing. */
+export function createApi(deps: ApiDeps): Express {
+  const { db, logger, draining } = deps
+  const { pool } = db
+  const poolIsFull = () => pool.totalCount >= pool.options.max && pool.idleCount === 0
+  const app = express()
+  app.disable('x-powered-by').disable('etag').set('query parser', 'simple').set('case sensitive routing', true)
+  app.use(accessLog(logger))
+  app.use(helmet({ strictTransportSecurity: deps.isProduction }))
+  app.use((_request, response, next) => {
+    response.set('Cache-Control', 'no-store')
+    if (draining.aborted) response.set('Connection', 'close')
+    next()
+  })
+  mountRoutes(app, createRoutes(deps), {
+    authenticate: createAuthenticate(db),
+    admission: createAdmission(),
+    logger,
+    poolIsFull,
+  })
+  app.use(() => {
+    throw new Problem('NOT_FOUND', { detail: 'There is no such path. See /docs.' })
+  })
+  app.use(answerProblem({ logger, poolIsFull }))
+  return app
+}

@@ -1,0 +1,54 @@
+import { z } from 'zod'
+import { channels } from '../../core/channel'
+import { type ErrorCode, errorCodes } from '../../core/error-code'
+import { reasons, states } from '../../core/state'
+import { named } from './registry'
+
+export const Channel = named('Channel', z.enum(channels))
+export const State = named('State', z.enum(states))
+export const Reason = named('Reason', z.enum(reasons))
+
+export const phoneNumber = z
+  .string()
+  .describe('As people write it; with +, 00 or nothing before the country code. National form only with the app’s default_country.')
+  .meta({ examples: ['+233241234567'] })
+export const email = z.string().describe('Instead of phone_number, for the channel email.')
+export const requestId = z
+  .string()
+  .describe('Also the id of the workflow in Temporal.')
+  .meta({ examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
+export const time = z.string().describe('RFC 3339, UTC.').meta({ format: 'date-time' })
+export const purpose = z
+  .string()
+  .regex(/^[a-z0-9_-]{1,40}$/, 'lower-case letters, digits, - and _, at most 40')
+  .describe('Keeps codes for different things apart; `default` when absent.')
+
+const codes = Object.keys(errorCodes) as ErrorCode[]
+
+export const ProblemBody = named(
+  'Problem',
+  z
+    .object({
+      type: z.string(),
+      title: z.string(),
+      status: z.int(),
+      detail: z.string(),
+      instance: z.string(),
+      error_code: z.enum(codes),
+      message: z.string().describe('One sentence for people; the same as detail.'),
+      request_id: z.string().nullable(),
+      trace_id: z.string().describe('Leads to this call in the logs.'),
+      action: z.literal('send_again').optional(),
+      errors: z
+        .array(z.object({ field: z.string(), message: z.string() }))
+        .optional()
+        .describe('Every field that is not as described.'),
+    })
+    .describe('RFC 9457, with error_code and message beside its own members.'),
+)
+
+/** Text that reaches people: no control characters, no invisible ones that turn its direction. */
+export const isPlainText = (text: string): boolean =>
+  text.isWellFormed() &&
+  // eslint-disable-next-line no-control-regex
+  !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(text)

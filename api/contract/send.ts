@@ -1,0 +1,111 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { Channel, email, isPlainText, phoneNumber, purpose, requestId, time } from './common'
+import { named } from './registry'
+
+const shortText = (most: number) =>
+  z.string().min(1).max(most).refine(isPlainText, 'has characters that cannot be sent')
+
+/** Free pairs of the caller's, returned by the status call; encrypted at rest. */
+const metadata = z
+  .record(z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/), z.string().max(500))
+  .refine((pairs) => Object.keys(pairs).length <= 10, 'at most 10 pairs')
+
+export const SendBody = named(
+  'SendBody',
+  z.strictObject({
+    phone_number: phoneNumber.optional(),
+    email: email.optional(),
+    channel: Channel.optional().describe('The first channel; the policy’s others follow.'),
+    channels: z
+      .array(Channel)
+      .min(1)
+      .max(5)
+      .refine((list) => new Set(list).size === list.length, 'names a channel twice')
+      .optional()
+      .describe('The exact channels and their order; one alone means no failover.'),
+    expiry_seconds: z
+      .int()
+      .optional()
+      .describe('How long the code is valid: 30 to the app’s maximum; 300 when absent, 180 with high risk.'),
+    message: z
+      .string()
+      .optional()
+      .describe('The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most 500 characters.')
+      .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
+    locale: z
+      .string()
+      .regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/, 'must be a language tag such as en or fr-CI')
+      .optional()
+      .describe('BCP 47; en when absent.'),
+    purpose: purpose.optional(),
+    risk: z.enum(['normal', 'high']).optional().describe('high: the code lives 180 s at most.'),
+    ip_address: z
+      .string()
+      .refine((text) => isIP(text) !== 0, 'must be an IPv4 or IPv6 address')
+      .optional()
+      .describe('The end user’s address, kept for the audit.'),
+    consent: z
+      .strictObject({
+        text_version: shortText(100).describe('Which wording the user agreed to.'),
+        given_at: z.iso.datetime({ offset: true, error: 'must be a time as in RFC 3339' }).optional(),
+        source: shortText(100).optional(),
+      })
+      .optional(),
+    brand: shortText(30).optional().describe('Who the message is from; the app’s brand when absent.'),
+    metadata: metadata.optional().describe('At most 10 pairs of text.'),
+  }),
+)
+export type SendBody = z.infer<typeof SendBody>
+
+export const ProviderAnswer = named(
+  'ProviderAnswer',
+  z.object({
+    status: z.enum(['accepted', 'refused']),
+    provider: z.string(),
+    channel: Channel,
+    error_code: z.enum(['INVALID_NUMBER', 'BLOCKED']).optional(),
+  }),
+)
+
+const opened = {
+  request_id: requestId,
+  channel: Channel.describe('The channel in progress.'),
+  expires_at: time,
+  resend_after: z.int().describe('Seconds to wait before offering "send again".'),
+}
+
+export const SendAnswer = named(
+  'SendAnswer',
+  z.object({
+    status: z.literal('sent'),
+    ...opened,
+    resend: z
+      .enum(['sent', 'already_sending'])
+      .optional()
+      .describe('A request for this recipient was live: its code goes out again, or is just going out.'),
+    provider_answer: ProviderAnswer.optional().describe('With Prefer: wait, the first answer of a provider.'),
+  }),
+)
+export type SendAnswer = z.infer<typeof SendAnswer>
+
+export const QueuedAnswer = named('QueuedAnswer', z.object({ status: z.literal('queued'), ...opened }))
+
+export const ResendBody = named(
+  'ResendBody',
+  z.strictObject({
+    channel: Channel.optional().describe('Where to send the same code; the channel in progress when absent.'),
+  }),
+)
+
+export const CommandAnswer = named(
+  'CommandAnswer',
+  z.object({
+    status: z.enum(['sent', 'moving', 'cancelled']),
+    request_id: requestId,
+    channel: Channel.optional(),
+    resend: z.enum(['sent', 'already_sending']).optional(),
+    resend_after: z.int().optional(),
+  }),
+)
+export type CommandAnswer = z.infer<typeof CommandAnswer>

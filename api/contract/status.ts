@@ -1,0 +1,114 @@
+import { z } from 'zod'
+import { auditTypes } from '../../core/audit'
+import { faults } from '../../core/fault'
+import { receiptStatuses, successRules } from '../../core/receipt'
+import { states } from '../../core/state'
+import { Channel, email, phoneNumber, purpose, Reason, requestId, State, time } from './common'
+import { named } from './registry'
+
+export const stepStatuses = ['waiting', 'sending', 'sent', 'succeeded', 'failed', 'timed_out', 'left', 'skipped'] as const
+export const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
+
+export const AttemptAnswer = named(
+  'Attempt',
+  z.object({
+    attempt_id: z.string(),
+    provider: z.string(),
+    channel: Channel,
+    status: z.union([z.enum(attemptStatuses), z.enum(receiptStatuses)]).describe('The provider’s answer, then the best receipt.'),
+    fault: z.enum(faults).nullable(),
+    in_doubt: z.boolean().describe('The call ended without an answer: the message may have gone out.'),
+    wasted: z.boolean().describe('Answered after the request had ended.'),
+    claimed_at: time,
+    finished_at: time.nullable(),
+    delivered_at: time.nullable(),
+    cost: z.object({ amount: z.string(), currency: z.string() }).nullable(),
+  }),
+)
+
+export const StepAnswer = named(
+  'Step',
+  z.object({
+    channel: Channel,
+    status: z.enum(stepStatuses),
+    success_rule: z.enum(successRules),
+    timeout_seconds: z.number(),
+    attempts: z.array(AttemptAnswer),
+  }),
+)
+
+export const EventAnswer = named(
+  'Event',
+  z.object({
+    sequence: z.int(),
+    type: z.enum(auditTypes),
+    at: time,
+    actor: z.string(),
+    detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+  }),
+)
+
+const outcome = {
+  request_id: requestId,
+  state: State,
+  reason: Reason.nullable(),
+  channel: Channel.describe('The channel in progress, or the last one.'),
+  purpose: z.string(),
+  created_at: time,
+  expires_at: time,
+  ended_at: time.nullable(),
+  delivered_at: time.nullable(),
+}
+
+export const StatusAnswer = named(
+  'Status',
+  z.object({
+    ...outcome,
+    version: z.int().describe('Grows with every event; pass it as `since` to wait for the next one.'),
+    checks: z.object({ used: z.int(), max: z.int() }),
+    resend_after: z.int(),
+    error_code: z.literal('ALL_CHANNELS_FAILED').optional().describe('Every channel’s turn is over without success; the codes sent stay valid.'),
+    message: z.string().optional(),
+    action: z.literal('contact_support').optional(),
+    metadata: z.record(z.string(), z.string()).optional(),
+    steps: z.array(StepAnswer),
+    events: z.array(EventAnswer),
+    temporal_ui_url: z.string().optional().describe('In development: the run in Temporal UI.'),
+  }),
+)
+export type StatusAnswer = z.infer<typeof StatusAnswer>
+
+const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most)
+
+export const StatusQuery = z.strictObject({
+  wait: wholeNumber(1, 60).optional().describe('Seconds to wait for news before answering.'),
+  since: wholeNumber(0, 1_000_000).optional().describe('A version seen before; without it, the one at arrival.'),
+})
+export type StatusQuery = z.infer<typeof StatusQuery>
+
+const searchTime = z.iso.datetime({ offset: true, error: 'must be a time as in RFC 3339' })
+
+export const SearchBody = named(
+  'SearchBody',
+  z.strictObject({
+    phone_number: phoneNumber.optional(),
+    email: email.optional(),
+    state: z.enum(states).optional(),
+    channel: Channel.optional().describe('Requests that used this channel.'),
+    purpose: purpose.optional(),
+    created_from: searchTime.optional().describe('From this time on.'),
+    created_to: searchTime.optional().describe('Before this time.'),
+    limit: z.int().min(1).max(100).optional().describe('20 when absent.'),
+    cursor: z.string().max(200).optional().describe('`next_cursor` of the page before.'),
+  }),
+)
+export type SearchBody = z.infer<typeof SearchBody>
+
+export const SearchAnswer = named(
+  'SearchAnswer',
+  z.object({
+    requests: z.array(named('Summary', z.object(outcome))).describe('Newest first.'),
+    next_cursor: z.string().nullable(),
+  }),
+)
+export type SearchAnswer = z.infer<typeof SearchAnswer>

@@ -1,0 +1,31 @@
+import type { Logger } from 'pino'
+import type { Keyring } from '../codes/keyring'
+import type { Wake } from '../core/wake'
+import type { Database } from '../db/index'
+import type { Engine } from './engine'
+import type { Routing } from './plan-for'
+
+/** All that the API works with; made once per process. */
+export interface ApiDeps {
+  db: Database
+  keyring: Keyring
+  engine: Engine
+  routing: Routing
+  logger: Logger
+  /** Aborts when the process is to end: nothing waits any longer then. */
+  draining: AbortSignal
+  isProduction: boolean
+  /** Public base address, without a slash at its end. */
+  publicUrl: string
+  /** Where Temporal UI shows a namespace's workflows; absent in production. */
+  workflowsUrl?: string | undefined
+  /** Asked by the readiness check when set. */
+  sandboxUrl?: string | undefined
+  /** Whether readiness needs a worker that polls. */
+  requireWorker: boolean
+}
+
+/** Wakes runs after a commit, without waiting: what gets lost here the sweeper sends again. */
+export function wakeRuns({ engine }: Pick<ApiDeps, 'engine'>, wakes: (Wake | undefined)[]): void {
+  for (const wake of wakes) if (wake) void engine.wake(wake)
+}

@@ -1,0 +1,96 @@
+import type { IncomingMessage } from 'node:http'
+import { Problem } from './problem'
+
+/** The largest body taken, in bytes. */
+export const bodyLimit = 16 * 1024
+/** Deeper nesting than any body of the contract needs. */
+const depthLimit = 16
+const jsonType = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i
+
+/**
+ * Reads a whole body.
+ * @throws {Problem} PAYLOAD_TOO_LARGE as soon as the limit is passed (the rest is read off and dropped),
+ * UNSUPPORTED_MEDIA_TYPE for compressed bodies.
+ */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') {
+    request.resume()
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE', { detail: 'Compressed bodies are not taken.' })
+  }
+  if (Number(request.headers['content-length']) > bodyLimit) {
+    request.resume()
+    throw new Problem('PAYLOAD_TOO_LARGE')
+  }
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const stop = () => {
+      request.off('data', take).off('end', finish).off('error', leave).off('close', leave)
+    }
+    const take = (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= bodyLimit) return void chunks.push(chunk)
+      stop()
+      // Without a listener the stream would pause, and the caller could never finish sending.
+      request.on('error', () => undefined).resume()
+      reject(new Problem('PAYLOAD_TOO_LARGE'))
+    }
+    const finish = () => {
+      stop()
+      resolve(Buffer.concat(chunks))
+    }
+    const leave = () => {
+      stop()
+      reject(new Problem('INVALID_REQUEST', { detail: 'The body ended too early.' }))
+    }
+    request.on('data', take).on('end', finish).on('error', leave).on('close', leave)
+  })
+}
+
+/**
+ * Parses a JSON body; an absent one is `{}` where that is allowed.
+ * @throws {Problem} for another media type, bytes that are no UTF-8, bad JSON or deep nesting.
+ */
+export function parseJson(raw: Buffer, contentType: string | undefined, optional: boolean): unknown {
+  if (raw.length === 0 && optional) return {}
+  if (contentType === undefined || !jsonType.test(contentType)) throw new Problem('UNSUPPORTED_MEDIA_TYPE')
+  if (raw.length === 0) throw new Problem('INVALID_REQUEST', { detail: 'A JSON body is required.' })
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(raw)
+  } catch {
+    throw new Problem('INVALID_REQUEST', { detail: 'The body is not UTF-8.' })
+  }
+  if (isDeeperThan(text, depthLimit)) {
+    throw new Problem('INVALID_REQUEST', { detail: `The body nests deeper than ${depthLimit} levels.` })
+  }
+  try {
+    return JSON.parse(text, refusePrototype)
+  } catch (error) {
+    if (error instanceof Problem) throw error
+    throw new Problem('INVALID_REQUEST', { detail: 'The body is not valid JSON.' })
+  }
+}
+
+function refusePrototype(key: string, value: unknown): unknown {
+  if (key !== '__proto__') return value
+  throw new Problem('INVALID_REQUEST', { detail: 'The body has a field that is not allowed.' })
+}
+
+/** Counts brackets outside strings, without parsing. */
+function isDeeperThan(text: string, limit: number): boolean {
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]
+    if (inString) {
+      if (character === '\\') i++
+      else if (character === '"') inString = false
+    } else if (character === '"') inString = true
+    else if (character === '{' || character === '[') {
+      if (++depth > limit) return true
+    } else if (character === '}' || character === ']') depth--
+  }
+  return false
+}

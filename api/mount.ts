@@ -1,0 +1,116 @@
+import type { Express, NextFunction, Request, RequestHandler, Response } from 'express'
+import type { Logger } from 'pino'
+import { traceOf } from './access-log'
+import type { Admission } from './admission'
+import type { Authenticate } from './authenticate'
+import { parseJson, readBody } from './json-body'
+import { problemOf } from './faults'
+import { Problem } from './problem'
+import type { Reply, Route } from './route'
+
+export interface MountDeps {
+  authenticate: Authenticate
+  admission: Admission
+  logger: Logger
+  poolIsFull: () => boolean
+}
+
+const requestIdShape = /^otp_[a-z2-7]{26}$/
+
+/** Gives Express the routes, and every path of theirs an answer to other methods. */
+export function mountRoutes(app: Express, routes: Route[], deps: MountDeps): void {
+  const paths = Map.groupBy(routes, ({ path }) => path)
+  for (const [path, ofPath] of paths) {
+    const mounted = app.route(path.replace(/\{(\w+)\}/g, ':$1'))
+    for (const route of ofPath) mounted[route.method](answer(route, deps))
+    mounted.all(refuseMethod(path, ofPath))
+  }
+}
+
+const answer =
+  (route: Route, { authenticate, admission }: MountDeps): RequestHandler =>
+  async (request, response) => {
+    const trace = traceOf(request)
+    trace.route = route.path
+    const key = route.scope ? await authenticate(request.get('authorization'), route.scope) : undefined
+    trace.keyId = key?.id ?? null
+    const { request_id: requestId } = request.params
+    if (requestId !== undefined) {
+      if (typeof requestId !== 'string' || !requestIdShape.test(requestId)) throw new Problem('NOT_FOUND')
+      trace.requestId = requestId
+    }
+    const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request)
+    const leave = route.admission && admission.enter(route.admission)
+    try {
+      const reply = await route.handle({
+        raw,
+        body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
+        query: request.query,
+        params: request.params as Record<string, string>,
+        headers: request.headers,
+        key,
+        signal: leaving(response),
+      })
+      send(response, reply)
+    } finally {
+      leave?.()
+    }
+  }
+
+/** Aborts when the caller hangs up before the answer. */
+function leaving(response: Response): AbortSignal {
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
+  return gone.signal
+}
+
+function send(response: Response, { status = 200, headers = {}, contentType, body }: Reply): void {
+  response.status(status).set(headers)
+  const bodyId = typeof body === 'object' && 'request_id' in body ? body.request_id : null
+  if (typeof bodyId === 'string') traceOf(response.req).requestId ??= bodyId
+  if (contentType) response.type(contentType).send(body)
+  else response.json(body)
+}
+
+function refuseMethod(path: string, routes: Route[]): RequestHandler {
+  const methods = routes.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
+  const allow = [...methods, 'OPTIONS'].join(', ')
+  return (request, response) => {
+    traceOf(request).route = path
+    if (request.method !== 'OPTIONS') throw new Problem('METHOD_NOT_ALLOWED', { headers: { Allow: allow } })
+    response.set('Allow', allow).status(204).end()
+  }
+}
+
+/** The last step: turns whatever was thrown into a problem, and writes down what nobody foresaw. */
+export const answerProblem =
+  ({ logger, poolIsFull }: Pick<MountDeps, 'logger' | 'poolIsFull'>) =>
+  // Express tells an error handler by its four parameters.
+  (error: unknown, request: Request, response: Response, _next: NextFunction): void => {
+    const trace = traceOf(request)
+    const problem = problemOf(error, poolIsFull) ?? ofExpress(error) ?? unforeseen(error, logger, trace.id)
+    trace.errorCode = problem.code
+    trace.requestId ??= problem.options.requestId ?? null
+    if (response.headersSent) return void response.destroy()
+    // A body that was refused unread must not be taken for the next request.
+    if (!request.complete) response.set('Connection', 'close')
+    response
+      .status(problem.status)
+      .set(problem.headers)
+      .type('application/problem+json')
+      .send(JSON.stringify(problem.toBody(trace.id)))
+  }
+
+/** Express itself refuses paths it cannot decode. */
+function ofExpress(error: unknown): Problem | undefined {
+  return error instanceof URIError ? new Problem('NOT_FOUND', { cause: error }) : undefined
+}
+
+function unforeseen(error: unknown, logger: Logger, traceId: string): Problem {
+  const { name, stack } = error instanceof Error ? error : new Error('Something else than an error was thrown.')
+  // The first line of a stack is the message, which may quote values.
+  const frames = stack?.split('\n').filter((line) => line.startsWith('    at '))
+  const code = error instanceof Error && 'code' in error ? String(error.code) : null
+  logger.error({ trace_id: traceId, error: name, code, frames }, 'unforeseen error')
+  return new Problem('INTERNAL', { cause: error })
+}

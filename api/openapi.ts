@@ -1,0 +1,152 @@
+import { z } from 'zod'
+import { errorCodes } from '../core/error-code'
+import { ProblemBody } from './contract/common'
+import { contract } from './contract/registry'
+import { errorsOf, type ReplyDescription, type Route } from './route'
+
+type Json = Record<string, unknown>
+
+export const apiVersion = '1.0.0'
+
+/** The OpenAPI 3.1 document of these routes: every call, every status it can answer. */
+export function openApiDocument(routes: Route[], publicUrl: string) {
+  const paths: Record<string, Record<string, Operation>> = {}
+  for (const route of routes) paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route) }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'otpilot',
+      version: apiVersion,
+      description: 'Sends and checks one-time passcodes. Every error is application/problem+json with an error_code.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: publicUrl }],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: {
+      schemas: schemas(),
+      securitySchemes: {
+        apiKey: { type: 'http', scheme: 'bearer', description: 'An API key: otpk_live_… or otpk_test_….' },
+      },
+    },
+  }
+}
+
+export interface Operation extends Json {
+  responses: Record<string, Json>
+}
+
+function operationOf(route: Route): Operation {
+  const body = bodyOf(route)
+  return {
+    operationId: route.operationId,
+    tags: [route.tag],
+    summary: route.summary,
+    ...(route.description && { description: route.description }),
+    ...(route.scope ? { security: [{ apiKey: [] }], 'x-scope': route.scope } : { security: [] }),
+    parameters: parametersOf(route),
+    ...(body && { requestBody: body }),
+    responses: { ...repliesOf(route), ...refusalsOf(route) },
+  }
+}
+
+function parametersOf({ path, query, requestHeaders = {} }: Route): Json[] {
+  const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }))
+  const properties = query ? ((inline(query).properties ?? {}) as Record<string, Json>) : {}
+  const inQuery = Object.entries(properties).map(([name, { description, ...schema }]) => ({
+    name,
+    in: 'query',
+    ...(description !== undefined && { description }),
+    schema,
+  }))
+  const headers = Object.entries(requestHeaders).map(([name, description]) => ({
+    name,
+    in: 'header',
+    description,
+    schema: { type: 'string' },
+  }))
+  return [...inPath, ...inQuery, ...headers]
+}
+
+function bodyOf({ body, bodyOptional, rawBody, rawSchema, example }: Route): Json | undefined {
+  const schema = body ?? rawSchema
+  if (schema) {
+    const media = { schema: reference(schema), ...(example && { example }) }
+    return { required: !bodyOptional, content: { 'application/json': media } }
+  }
+  return rawBody ? { description: 'As the provider sends it.', content: { '*/*': {} } } : undefined
+}
+
+const traceHeader = {
+  'X-Trace-Id': { description: 'Leads to this call in the logs.', schema: { type: 'string' } },
+}
+
+function repliesOf({ replies }: Route): Record<string, Json> {
+  return Object.fromEntries(
+    Object.entries(replies).map(([status, reply]) => [
+      status,
+      {
+        description: reply.description,
+        headers: { ...traceHeader, ...headersOf(reply.headers) },
+        ...(reply.content && { content: contentOf(reply.content) }),
+      },
+    ]),
+  )
+}
+
+const headersOf = (headers: Record<string, string> = {}) =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+  )
+
+const contentOf = (content: NonNullable<ReplyDescription['content']>): Json =>
+  typeof content === 'string' ? { [content]: {} } : { 'application/json': { schema: reference(content) } }
+
+/** One response a status: its description lists the error codes that can come with it. */
+function refusalsOf(route: Route): Record<string, Json> {
+  const byStatus = Map.groupBy(errorsOf(route), (code) => errorCodes[code][0])
+  return Object.fromEntries(
+    [...byStatus]
+      // A status that the route also answers of its own keeps its own description.
+      .filter(([status]) => !(status in route.replies))
+      .map(([status, codes]) => [
+        String(status),
+        {
+          description: codes.map((code) => `${code}: ${errorCodes[code][1]}`).join(' '),
+          headers: {
+            ...traceHeader,
+            ...(status === 429 || status === 503
+              ? headersOf({ 'Retry-After': 'Seconds to wait before the next try.' })
+              : {}),
+            ...(status === 405 ? headersOf({ Allow: 'The methods of this path.' }) : {}),
+          },
+          content: { 'application/problem+json': { schema: reference(ProblemBody) } },
+        },
+      ]),
+  )
+}
+
+const uri = (id: string) => `#/components/schemas/${id}`
+
+function reference(schema: z.ZodType): Json {
+  const id = contract.get(schema)?.id
+  return id ? { $ref: uri(id) } : inline(schema)
+}
+
+function inline(schema: z.ZodType): Json {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' })
+  return rest
+}
+
+/** The contract's schemas; answers stay open for members to come, inputs are closed. */
+function schemas(): Record<string, Json> {
+  const all = z.toJSONSchema(contract, { uri, io: 'input' }).schemas
+  return Object.fromEntries(
+    Object.entries(all).map(([id, { $schema: _, $id: __, ...schema }]) => [id, schema]),
+  )
+}

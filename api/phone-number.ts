@@ -1,0 +1,55 @@
+import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/max'
+import { Problem } from './problem'
+
+export interface PhoneNumber {
+  /** E.164 with `+`. */
+  number: string
+  /** Two letters, ISO 3166. */
+  country: string
+}
+
+/** What people put between digits: spaces, hyphens, dots and parentheses, in their typographic forms too. */
+const separators = /[\s.()\u2010-\u2015\u2212\u2060-]/g
+const longestInput = 40
+
+/**
+ * Reads a number as people write it. With `+` or `00`, or with nothing before the country code, it is
+ * international; the national form is read only with a default country.
+ * @throws {Problem} INVALID_NUMBER unless the number is valid in its country.
+ */
+export function readPhoneNumber(text: string, defaultCountry: string | null): PhoneNumber {
+  if (text.length > longestInput) throw new Problem('INVALID_NUMBER')
+  const compact = text.replace(separators, '')
+  const [, prefix = '', digits = ''] = /^(\+|00)?(\d{4,15})$/.exec(compact) ?? []
+  if (!digits) throw new Problem('INVALID_NUMBER')
+  const international = valid(`+${digits}`)
+  if (prefix) {
+    if (international) return international
+    throw new Problem('INVALID_NUMBER')
+  }
+  const national = valid(digits, defaultCountry)
+  const [one, other] = [international, national].filter((number) => number !== undefined)
+  if (!one) throw new Problem('INVALID_NUMBER', { detail: hintFor(digits, defaultCountry) })
+  if (other && other.number !== one.number) {
+    throw new Problem('INVALID_NUMBER', {
+      detail: 'This number is valid with and without a country code: write it with a leading +.',
+    })
+  }
+  return one
+}
+
+function valid(text: string, country?: string | null): PhoneNumber | undefined {
+  const isNational = !text.startsWith('+')
+  if (isNational && !(country && isSupportedCountry(country))) return undefined
+  const parsed = parsePhoneNumberFromString(text, {
+    ...(isNational && { defaultCountry: country as CountryCode }),
+    extract: false,
+  })
+  if (!parsed?.isValid() || !parsed.country) return undefined
+  return { number: parsed.number, country: parsed.country }
+}
+
+const hintFor = (digits: string, defaultCountry: string | null): string | undefined =>
+  digits.startsWith('0') && !defaultCountry
+    ? 'This looks like a national number: write it with its country code, as in +233241234567.'
+    : undefined

@@ -1,0 +1,32 @@
+import { z } from 'zod'
+import type { RecipientKind } from '../core/channel'
+import { readPhoneNumber } from './phone-number'
+import { Problem } from './problem'
+
+/** Whom a call is about, normalised. */
+export interface RecipientAddress {
+  kind: RecipientKind
+  /** E.164 with `+`, or a lower-case e-mail address. */
+  value: string
+  /** Two letters, of a phone number. */
+  country: string | null
+}
+
+const Email = z.email().max(254)
+
+/** @throws {Problem} INVALID_NUMBER or INVALID_EMAIL, or INVALID_REQUEST unless exactly one is given. */
+export function readAddress(
+  { phone_number, email }: { phone_number?: string | undefined; email?: string | undefined },
+  defaultCountry: string | null,
+): RecipientAddress {
+  if (phone_number !== undefined && email === undefined) {
+    const { number, country } = readPhoneNumber(phone_number, defaultCountry)
+    return { kind: 'phone', value: number, country }
+  }
+  if (email !== undefined && phone_number === undefined) {
+    const { success, data } = Email.safeParse(email.trim())
+    if (!success) throw new Problem('INVALID_EMAIL')
+    return { kind: 'email', value: data.toLowerCase(), country: null }
+  }
+  throw new Problem('INVALID_REQUEST', { detail: 'Give exactly one of phone_number and email.' })
+}

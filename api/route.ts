@@ -1,0 +1,124 @@
+import type { Readable } from 'node:stream'
+import type { z } from 'zod'
+import type { ErrorCode } from '../core/error-code'
+import type { ApiKey } from '../db/apps'
+import { readFields } from './validation'
+
+export const scopes = ['send', 'verify', 'read', 'admin'] as const
+export type Scope = (typeof scopes)[number]
+
+export type Headers = Record<string, string | string[] | undefined>
+
+/** A call as it arrives at a route. */
+export interface Call<Body = unknown, Query = unknown, Params = Record<string, string>> {
+  body: Body
+  query: Query
+  params: Params
+  /** The bytes that came in: signatures and idempotency are over them. */
+  raw: Buffer
+  headers: Headers
+  /** Who calls; undefined only on routes without a scope. */
+  key: ApiKey | undefined
+  /** Aborts when the caller leaves. */
+  signal: AbortSignal
+}
+
+/** A call by an authenticated key. */
+export type KeyCall<Body = unknown, Query = unknown, Params = Record<string, string>> = Omit<
+  Call<Body, Query, Params>,
+  'key'
+> & { key: ApiKey }
+
+export interface Reply {
+  status?: number
+  /** An object becomes JSON; text and bytes need a `contentType`. */
+  body: object | string | Buffer | Readable
+  contentType?: string
+  headers?: Record<string, string>
+}
+
+export interface ReplyDescription {
+  description: string
+  /** A schema of the contract, or a media type for what is not JSON. */
+  content?: z.ZodType | string
+  headers?: Record<string, string>
+}
+
+interface Description {
+  method: 'get' | 'post' | 'put'
+  /** With `{name}` placeholders, as OpenAPI writes them. */
+  path: string
+  operationId: string
+  tag: string
+  summary: string
+  description?: string
+  /** A body that works, for the documentation. */
+  example?: object
+  /** Headers the call understands, with a sentence each. */
+  requestHeaders?: Record<string, string>
+  replies: Record<number, ReplyDescription>
+  /** What it can refuse with, beside what every call of its kind can (see `errorsOf`). */
+  errors?: readonly ErrorCode[]
+  /** Counted against this limit of calls in flight. */
+  admission?: 'send' | 'verify'
+}
+
+interface Inputs<Body, Query> {
+  body?: z.ZodType<Body>
+  /** A call without a body is read as `{}`. */
+  bodyOptional?: boolean
+  /** The handler reads `raw` itself: any media type is taken. */
+  rawBody?: boolean
+  /** What a raw body holds, where that is ours to say. */
+  rawSchema?: z.ZodType
+  query?: z.ZodType<Query>
+}
+
+type KeyedDefinition<Body, Query> = Description &
+  Inputs<Body, Query> & {
+    scope: Scope
+    handle: (call: KeyCall<Body, Query>) => Promise<Reply>
+  }
+type OpenDefinition<Body, Query> = Description &
+  Inputs<Body, Query> & {
+    scope: null
+    handle: (call: Call<Body, Query>) => Promise<Reply>
+  }
+
+/** A route as Express and the OpenAPI document read it. */
+export interface Route extends Description, Inputs<unknown, unknown> {
+  scope: Scope | null
+  /** Validates, then handles. */
+  handle: (call: Call) => Promise<Reply>
+}
+
+/** Makes a route whose handler gets parsed, typed input and, where it has a scope, the caller's key. */
+export function route<Body = undefined, Query = undefined>(
+  definition: KeyedDefinition<Body, Query> | OpenDefinition<Body, Query>,
+): Route {
+  const { body, query } = definition
+  return {
+    ...definition,
+    async handle(call) {
+      const parsed = {
+        ...call,
+        query: (query ? readFields(query, call.query, 'query') : undefined) as Query,
+        body: (body ? readFields(body, call.body, 'body') : undefined) as Body,
+      }
+      if (definition.scope === null) return definition.handle(parsed)
+      if (!call.key) throw new Error(`${definition.path} was called without its key.`)
+      return definition.handle({ ...parsed, key: call.key })
+    },
+  }
+}
+
+/** Every code a route can answer with: those of its own and those of its kind. */
+export function errorsOf(route: Route): ErrorCode[] {
+  const ofKind: ErrorCode[] = ['SERVICE_UNAVAILABLE', 'INTERNAL', 'METHOD_NOT_ALLOWED']
+  if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'REQUEST_TIMEOUT')
+  if (route.body || route.query) ofKind.push('INVALID_REQUEST')
+  if (route.body) ofKind.push('UNSUPPORTED_MEDIA_TYPE')
+  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'OVERLOADED')
+  if (route.path.includes('{')) ofKind.push('NOT_FOUND')
+  return [...new Set([...(route.errors ?? []), ...ofKind])]
+}

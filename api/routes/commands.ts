@@ -1,0 +1,121 @@
+import { addressOf, type Channel } from '../../core/channel'
+import { resendAfterSeconds } from '../../core/limits'
+import { askNext, askResend, cancelRequest, type CommandOutcome } from '../../db/commands'
+import { readStatus } from '../../db/status'
+import { CommandAnswer, ResendBody } from '../contract/send'
+import { type ApiDeps, wakeRuns } from '../deps'
+import type { HealthView } from '../health-view'
+import { namedStep } from '../plan-for'
+import { Problem } from '../problem'
+import { type KeyCall, route } from '../route'
+import { actorOf } from '../send-wish'
+
+const commandOf = ({ key, params }: Pick<KeyCall, 'key' | 'params'>) => ({
+  appId: key.app.id,
+  requestId: params.request_id ?? '',
+  actor: actorOf(key),
+})
+
+export const resendRoute = (deps: ApiDeps, health: HealthView) =>
+  route({
+    method: 'post',
+    path: '/otp/{request_id}/resend',
+    operationId: 'resendOtp',
+    tag: 'OTP',
+    summary: 'Send the same code again',
+    description: 'On the channel in progress, or on the one named. Counts against the limits of the recipient.',
+    scope: 'send',
+    admission: 'send',
+    body: ResendBody,
+    bodyOptional: true,
+    example: {},
+    replies: { 200: { description: 'Sent again, or just being sent.', content: CommandAnswer } },
+    errors: ['REQUEST_ENDED', 'RATE_LIMITED', 'CHANNEL_UNAVAILABLE'],
+    async handle(call) {
+      const command = commandOf(call)
+      const { channel } = call.body
+      const step = channel && (await stepFor(deps, health, call, channel))
+      const asked = done(deps, command.requestId, await askResend(deps.db, { ...command, step }))
+      const resend = asked.outcome === 'already_sending' ? 'already_sending' : 'sent'
+      return { body: answerOf(command.requestId, 'sent', { ...asked, resend }) }
+    },
+  })
+
+export const nextRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/otp/{request_id}/next',
+    operationId: 'nextChannel',
+    tag: 'OTP',
+    summary: 'Go on with the next channel now',
+    scope: 'send',
+    admission: 'send',
+    replies: { 200: { description: 'On its way.', content: CommandAnswer } },
+    errors: ['REQUEST_ENDED', 'NO_NEXT_CHANNEL'],
+    async handle(call) {
+      const command = commandOf(call)
+      const asked = done(deps, command.requestId, await askNext(deps.db, command))
+      return { body: answerOf(command.requestId, 'moving', asked) }
+    },
+  })
+
+export const cancelRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/otp/{request_id}/cancel',
+    operationId: 'cancelOtp',
+    tag: 'OTP',
+    summary: 'Stop a request: nothing more is sent, its code is void',
+    scope: 'send',
+    replies: { 200: { description: 'Cancelled.', content: CommandAnswer } },
+    errors: ['REQUEST_ENDED'],
+    async handle(call) {
+      const command = commandOf(call)
+      const asked = done(deps, command.requestId, await cancelRequest(deps.db, command))
+      return { body: answerOf(command.requestId, 'cancelled', asked) }
+    },
+  })
+
+/** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
+async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall<unknown>, channel: Channel) {
+  const { appId, requestId } = commandOf(call)
+  const [planned] = (await readStatus(deps.db, deps.keyring, { appId, requestId }))?.steps ?? []
+  if (!planned) throw new Problem('NOT_FOUND')
+  if (addressOf(planned.channel) !== addressOf(channel)) {
+    throw new Problem('INVALID_REQUEST', { requestId, detail: `This request cannot go by ${channel}.` })
+  }
+  const { environment } = call.key
+  return namedStep(deps.routing, channel, { environment, unhealthy: await health.unhealthy() })
+}
+
+type Done = Extract<CommandOutcome, { outcome: 'done' | 'already_sending' }>
+
+/** Wakes the run when the command was taken. @throws {Problem} when it was not. */
+function done(deps: ApiDeps, requestId: string, asked: CommandOutcome): Done {
+  if (asked.outcome === 'already_sending') return asked
+  if (asked.outcome === 'done') {
+    wakeRuns(deps, [asked.wake])
+    return asked
+  }
+  if (asked.outcome === 'not_found') throw new Problem('NOT_FOUND')
+  if (asked.outcome === 'no_next') throw new Problem('NO_NEXT_CHANNEL', { requestId })
+  if (asked.outcome === 'rate_limited') {
+    throw new Problem('RATE_LIMITED', { requestId, retryAfterSeconds: asked.retryAfterSeconds })
+  }
+  if (asked.outcome !== 'ended') throw new Error('A command ended in a way that nobody knows.')
+  throw new Problem('REQUEST_ENDED', { requestId, detail: `The request has ended: ${asked.state}.` })
+}
+
+function answerOf(
+  requestId: string,
+  status: CommandAnswer['status'],
+  { channel, sends, resend }: { channel?: Channel; sends?: number; resend?: CommandAnswer['resend'] },
+): CommandAnswer {
+  return {
+    status,
+    request_id: requestId,
+    ...(channel && { channel }),
+    ...(resend && { resend }),
+    ...(sends !== undefined && { resend_after: resendAfterSeconds(sends) }),
+  }
+}

@@ -1,0 +1,37 @@
+import { docsPage, docsPolicy } from '../docs-page'
+import { openApiDocument } from '../openapi'
+import { type Route, route } from '../route'
+
+/** The API's description of itself, made once of all routes, these two included. */
+export function documentationRoutes(others: Route[], publicUrl: string): Route[] {
+  const routes: Route[] = [
+    ...others,
+    route({
+      method: 'get',
+      path: '/openapi.json',
+      operationId: 'openApi',
+      tag: 'Documentation',
+      summary: 'This API as an OpenAPI 3.1 document',
+      scope: null,
+      replies: { 200: { description: 'The document.', content: 'application/json' } },
+      handle: async () => ({ body: document }),
+    }),
+    route({
+      method: 'get',
+      path: '/docs',
+      operationId: 'docs',
+      tag: 'Documentation',
+      summary: 'This API as a page for people',
+      scope: null,
+      replies: { 200: { description: 'The page.', content: 'text/html' } },
+      handle: async () => ({
+        body: page,
+        contentType: 'text/html',
+        headers: { 'Content-Security-Policy': docsPolicy },
+      }),
+    }),
+  ]
+  const document = openApiDocument(routes, publicUrl)
+  const page = docsPage(routes, publicUrl)
+  return routes.slice(others.length)
+}

@@ -1,0 +1,68 @@
+import { deletePreference, findPreference, putPreference } from '../../db/preferences'
+import { DeletedAnswer, PreferenceAnswer, PreferenceBody, RecipientBody } from '../contract/preferences'
+import type { ApiDeps } from '../deps'
+import { addressOf } from '../../core/channel'
+import { Problem } from '../problem'
+import { readAddress } from '../recipient-address'
+import { type KeyCall, route } from '../route'
+
+const addressIn = ({ key, body }: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>) => {
+  const { kind, value } = readAddress(body, key.app.defaultCountry)
+  return { appId: key.app.id, kind, value }
+}
+const errors = ['INVALID_NUMBER', 'INVALID_EMAIL'] as const
+
+export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
+  route({
+    method: 'put',
+    path: '/preferences',
+    operationId: 'putPreference',
+    tag: 'Preferences',
+    summary: 'Remember the channel that a recipient prefers',
+    description: 'Sends that name no channel begin with it.',
+    scope: 'send',
+    body: PreferenceBody,
+    example: { phone_number: '+233241234567', channel: 'whatsapp' },
+    replies: { 200: { description: 'Stored.', content: PreferenceAnswer } },
+    errors,
+    async handle(call) {
+      const address = addressIn(call)
+      const { channel } = call.body
+      if (addressOf(channel) !== address.kind) {
+        throw new Problem('INVALID_REQUEST', { detail: `This recipient cannot be reached by ${channel}.` })
+      }
+      await putPreference(db, keyring, { ...address, channel })
+      return { body: { channel } }
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/preferences/lookup',
+    operationId: 'lookUpPreference',
+    tag: 'Preferences',
+    summary: 'Read a recipient’s preferred channel',
+    scope: 'read',
+    body: RecipientBody,
+    example: { phone_number: '+233241234567' },
+    replies: { 200: { description: 'The channel, or null.', content: PreferenceAnswer } },
+    errors,
+    async handle(call) {
+      return { body: { channel: (await findPreference(db, keyring, addressIn(call))) ?? null } }
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/preferences/delete',
+    operationId: 'deletePreference',
+    tag: 'Preferences',
+    summary: 'Forget a recipient’s preferred channel',
+    scope: 'send',
+    body: RecipientBody,
+    example: { phone_number: '+233241234567' },
+    replies: { 200: { description: 'Forgotten.', content: DeletedAnswer } },
+    errors,
+    async handle(call) {
+      return { body: { deleted: await deletePreference(db, keyring, addressIn(call)) } }
+    },
+  }),
+]

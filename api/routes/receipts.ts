@@ -1,0 +1,154 @@
+import { Webhook } from 'standardwebhooks'
+import type { ReceiptStatus } from '../../core/receipt'
+import { openRecipient } from '../../db/recipients'
+import {
+  findAttemptByToken,
+  findAttemptsForReceipt,
+  type NewReceipt,
+  recordReceipt,
+  type ReportedAttempt,
+} from '../../db/receipts'
+import { checkSignature } from '../../providers/standard-webhook'
+import { ForgedCallback, type InboundCallback } from '../../providers/provider'
+import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'
+import { type ApiDeps, wakeRuns } from '../deps'
+import { parseJson } from '../json-body'
+import { readPhoneNumber } from '../phone-number'
+import { Problem } from '../problem'
+import { type Call, route } from '../route'
+import { readFields } from '../validation'
+
+const received = { 200: { description: 'Recorded.', content: ReceivedAnswer } }
+
+/** @throws {Problem} INVALID_SIGNATURE for what the provider did not send. */
+export function authentic<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof ForgedCallback) throw new Problem('INVALID_SIGNATURE', { cause: error })
+    throw error
+  }
+}
+
+export const providerReceiptRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/webhooks/{provider}/{token}',
+    operationId: 'providerReceipt',
+    tag: 'Callbacks',
+    summary: 'A provider’s own callback',
+    description: 'Authenticated as that provider does it; the address was given to the provider with the message.',
+    scope: null,
+    rawBody: true,
+    replies: received,
+    errors: ['INVALID_SIGNATURE'],
+    async handle({ params: { provider = '', token = '' }, headers, raw }) {
+      const account = deps.routing.accounts.get(provider)
+      if (!account?.receipts) throw new Problem('NOT_FOUND')
+      const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
+      if (!attempt) throw new Problem('NOT_FOUND')
+      const { receipts } = account
+      const url = `${deps.publicUrl}/webhooks/${provider}/${token}`
+      const reports = authentic(() => receipts.readReceipts({ headers, body: raw, url }))
+      for (const receipt of reports) await record(deps, attempt, receipt)
+      return { body: { received: true } }
+    },
+  })
+
+export const genericReceiptRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/webhooks/otp-status',
+    operationId: 'genericReceipt',
+    tag: 'Callbacks',
+    summary: 'A delivery receipt of your own gateway',
+    description:
+      'Signed as Standard Webhooks define it, with the receipt secret of the account that owns the attempt (OTPILOT_RECEIPT_SECRET). Without attempt_id it counts only if exactly one attempt is open.',
+    scope: null,
+    rawBody: true,
+    rawSchema: ReceiptBody,
+    example: {
+      request_id: 'otp_k3v7x2m4q6t5z7a2b4c6d3e5f7',
+      status: 'delivered',
+      phone_number: '+233241234567',
+      timestamp: '2026-11-23T05:00:00Z',
+    },
+    requestHeaders: {
+      'webhook-id': 'Unique per receipt: a second one alike is a duplicate.',
+      'webhook-timestamp': 'Seconds since 1970; at most five minutes off.',
+      'webhook-signature': 'v1, and the base64 HMAC-SHA-256 of id.timestamp.body.',
+    },
+    replies: received,
+    errors: [
+      'INVALID_REQUEST',
+      'UNSUPPORTED_MEDIA_TYPE',
+      'INVALID_NUMBER',
+      'INVALID_SIGNATURE',
+      'AMBIGUOUS_ATTEMPT',
+      'RECIPIENT_MISMATCH',
+    ],
+    async handle(call) {
+      const body = readFields(ReceiptBody, parseJson(call.raw, contentTypeOf(call), false), 'body')
+      const attempt = await attemptOf(deps, call, body)
+      const requestId = attempt.requestId
+      const { number } = readPhoneNumber(body.phone_number, null)
+      if ((await openRecipient(deps.db, deps.keyring, attempt.recipientId)) !== number) {
+        throw new Problem('RECIPIENT_MISMATCH', { requestId })
+      }
+      await record(deps, attempt, receiptOf(body, call))
+      return { body: { received: true } }
+    },
+  })
+
+/**
+ * The one attempt that a generic receipt is about, once its sender has proven to own it. An unknown request
+ * looks like a wrong signature, so nobody can ask which ids exist.
+ */
+async function attemptOf(deps: ApiDeps, call: Call, body: ReceiptBody): Promise<ReportedAttempt> {
+  const { request_id: requestId, attempt_id: attemptId } = body
+  const found = await findAttemptsForReceipt(deps.db, { requestId, attemptId })
+  const url = `${deps.publicUrl}/webhooks/otp-status`
+  const owned = found.filter(({ provider }) =>
+    isSignedBy(deps.routing.accounts.get(provider)?.receiptSecret, {
+      headers: call.headers,
+      body: call.raw,
+      url,
+    }),
+  )
+  const [attempt, another] = owned
+  if (!attempt) throw new Problem('INVALID_SIGNATURE')
+  if (another) throw new Problem('AMBIGUOUS_ATTEMPT', { requestId })
+  return attempt
+}
+
+function isSignedBy(secret: string | undefined, callback: InboundCallback): boolean {
+  if (secret === undefined) return false
+  try {
+    checkSignature(new Webhook(secret), callback)
+    return true
+  } catch (error) {
+    if (error instanceof ForgedCallback) return false
+    throw error
+  }
+}
+
+function receiptOf({ status, timestamp }: ReceiptBody, { headers }: Call): NewReceipt {
+  const at = new Date(timestamp)
+  if (Number.isNaN(at.getTime())) {
+    throw new Problem('INVALID_REQUEST', { detail: 'timestamp: must be a time as in RFC 3339.' })
+  }
+  const known: ReceiptStatus = status === 'failed' ? 'failed.retryable' : status
+  return { status: known, rawStatus: status, eventKey: `generic:${String(headers['webhook-id'])}`, at }
+}
+
+const contentTypeOf = ({ headers }: Call): string | undefined => {
+  const value = headers['content-type']
+  return typeof value === 'string' ? value : undefined
+}
+
+/** Records a receipt, then tells the run without waiting for Temporal. */
+export async function record(deps: ApiDeps, attempt: ReportedAttempt, receipt: NewReceipt): Promise<void> {
+  const actor = `provider:${attempt.provider}`
+  const { wake } = await recordReceipt(deps.db, { attempt, receipt, actor })
+  wakeRuns(deps, [wake])
+}

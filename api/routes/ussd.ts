@@ -1,0 +1,34 @@
+import { findDialledCode } from '../../db/ussd'
+import type { ApiDeps } from '../deps'
+import { Problem } from '../problem'
+import { route } from '../route'
+import { authentic, record } from './receipts'
+
+export const ussdRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/ussd/{provider}/session',
+    operationId: 'ussdSession',
+    tag: 'Callbacks',
+    summary: 'A USSD session: shows the code that waits for the number',
+    description: 'Authenticated as that provider does it, and answered in its format.',
+    scope: null,
+    rawBody: true,
+    replies: { 200: { description: 'The screen to show.', content: '*/*' } },
+    errors: ['INVALID_SIGNATURE'],
+    async handle({ params: { provider = '' }, headers, raw }) {
+      const ussd = deps.routing.accounts.get(provider)?.ussd
+      if (!ussd) throw new Problem('NOT_FOUND')
+      const url = `${deps.publicUrl}/ussd/${provider}/session`
+      const { sessionId, phoneNumber } = authentic(() => ussd.readDial({ headers, body: raw, url }))
+      const waiting = await findDialledCode(deps.db, deps.keyring, { provider, phoneNumber })
+      if (!waiting) return ussd.showCode({ text: 'No code is waiting for this number.' })
+      const { attempt, code } = waiting
+      await record(deps, attempt, {
+        status: 'delivered',
+        rawStatus: 'dialled',
+        eventKey: `dial:${attempt.id}:${sessionId}`,
+      })
+      return ussd.showCode({ text: `Your code is ${code}. Do not share it.`, code })
+    },
+  })

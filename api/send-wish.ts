@@ -1,0 +1,56 @@
+import { lifetime } from '../core/limits'
+import type { App } from '../db/apps'
+import type { SendBody } from './contract/send'
+import { isPlainText } from './contract/common'
+import { Problem } from './problem'
+
+const longestMessage = 500
+
+/** @throws {Problem} INVALID_MESSAGE unless the template holds the code and nothing that cannot be filled in. */
+export function checkTemplate(message: string): void {
+  const refuse = (detail: string) => new Problem('INVALID_MESSAGE', { detail })
+  if (!message.includes('{{code}}')) throw new Problem('INVALID_MESSAGE')
+  if (message.length > longestMessage) throw refuse(`The message is longer than ${longestMessage} characters.`)
+  if (/\{\{|\}\}/.test(message.replace(/\{\{(code|minutes|brand)\}\}/g, ''))) {
+    throw refuse('The message may hold {{code}}, {{minutes}} and {{brand}}, and no other braces in pairs.')
+  }
+  if (!isPlainText(message)) throw refuse('The message has control characters or invisible ones.')
+}
+
+/**
+ * The lifetime in seconds that a send gets.
+ * @throws {Problem} INVALID_EXPIRY outside of what the app allows.
+ */
+export function lifetimeOf({ expiry_seconds: wish, risk }: SendBody, app: App): number {
+  const most = Math.min(app.maxExpirySeconds, lifetime.max)
+  if (wish !== undefined && (wish < lifetime.min || wish > most)) {
+    throw new Problem('INVALID_EXPIRY', {
+      detail: `expiry_seconds must be from ${lifetime.min} to ${most} for this app.`,
+    })
+  }
+  const seconds = wish ?? Math.min(lifetime.default, most)
+  return risk === 'high' ? Math.min(seconds, lifetime.highRisk) : seconds
+}
+
+/**
+ * Reads an `Idempotency-Key`, bare or quoted.
+ * @throws {Problem} INVALID_REQUEST when it is empty, longer than 255 characters or not printable ASCII.
+ */
+export function readIdempotencyKey(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined
+  const [, quoted, bare] = /^(?:"([\x20-\x7e]{1,255})"|([\x21-\x7e]{1,255}))$/.exec(String(header)) ?? []
+  const key = quoted ?? bare
+  if (key) return key
+  throw new Problem('INVALID_REQUEST', {
+    detail: 'Idempotency-Key must be 1 to 255 printable ASCII characters.',
+  })
+}
+
+/** The seconds of `Prefer: wait=n` (RFC 7240), between 1 and `most`; undefined without one. */
+export function readWait(header: string | string[] | undefined, most: number): number | undefined {
+  const [, seconds] = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,4})"?\s*(?:[,;]|$)/i.exec(String(header ?? '')) ?? []
+  return seconds === undefined ? undefined : Math.min(Math.max(Number(seconds), 1), most)
+}
+
+/** Whom a wish counts for: the actor of audit rows. */
+export const actorOf = (key: { id: string }): string => `key:${key.id}`

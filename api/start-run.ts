@@ -1,0 +1,41 @@
+import type { App } from '../db/apps'
+import { failNotStarted, markQueued, markStarted } from '../db/starts'
+import type { SendDecision } from '../db/sends'
+import { versionOf } from '../db/status'
+import type { ApiDeps } from './deps'
+import { EngineDown, EngineOverloaded } from './engine'
+import { Problem } from './problem'
+
+type Opened = Extract<SendDecision, { requestId: string }>
+
+/**
+ * Starts the run of a request that was just committed. What cannot be started is closed, or queued where the
+ * app chose so: a caller is never told "sent" of something that nobody will send.
+ * @throws {Problem} SERVICE_UNAVAILABLE or OVERLOADED; the row, its idempotency key and its share of the limit are
+ * given back then.
+ */
+export async function startRun(
+  { db, engine }: Pick<ApiDeps, 'db' | 'engine'>,
+  opened: Opened,
+  { queueWhenDown }: Pick<App, 'queueWhenDown'>,
+): Promise<'sent' | 'queued'> {
+  if (!opened.needsStart) return opened.queued ? 'queued' : 'sent'
+  const { requestId } = opened
+  try {
+    const { runId } = await engine.start(opened)
+    if (await markStarted(db, requestId, runId)) return 'sent'
+    throw unavailable(requestId)
+  } catch (error) {
+    const isDown = error instanceof EngineDown
+    if (!isDown && !(error instanceof EngineOverloaded)) throw error
+    if (isDown && queueWhenDown && (await markQueued(db, requestId))) return 'queued'
+    const closed = await failNotStarted(db, requestId, 'api')
+    // Not closed by us: an equal call, or the sweeper, had it started; or an equal call had it closed.
+    if (!closed && !(await versionOf(db, requestId))?.final) return 'sent'
+    if (isDown) throw unavailable(requestId, error)
+    throw new Problem('OVERLOADED', { requestId, retryAfterSeconds: 1, cause: error })
+  }
+}
+
+const unavailable = (requestId: string, cause?: unknown) =>
+  new Problem('SERVICE_UNAVAILABLE', { requestId, retryAfterSeconds: 1, cause })

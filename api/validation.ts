@@ -1,0 +1,47 @@
+import type { z } from 'zod'
+import { type FieldFault, Problem } from './problem'
+
+/**
+ * Parses input by a schema of the contract.
+ * @throws {Problem} INVALID_REQUEST naming every field at fault, without repeating any value.
+ */
+export function readFields<T>(schema: z.ZodType<T>, input: unknown, where: 'body' | 'query'): T {
+  const { success, data, error } = schema.safeParse(input)
+  if (success) return data
+  const errors = error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, 20)
+  const [first] = errors
+  const detail = first
+    ? first.field === where
+      ? `The ${where}: ${first.message}.`
+      : `${first.field}: ${first.message}.`
+    : `The ${where} is not valid.`
+  throw new Problem('INVALID_REQUEST', { detail, errors })
+}
+
+function faultsOf(issue: z.core.$ZodIssue, where: string): FieldFault[] {
+  const field = fieldName(issue.path) || where
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      field: fieldName([...issue.path, key]) || where,
+      message: 'unknown field',
+    }))
+  }
+  if (issue.code === 'invalid_union') return [{ field, message: 'matches none of the allowed forms' }]
+  return [{ field, message: sentenceOf(issue) }]
+}
+
+function sentenceOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type' && issue.input === undefined && /received undefined/.test(issue.message)) {
+    return 'required'
+  }
+  return issue.message.replace(/^(Invalid (input|option|string)|Too (big|small)): /, '').replace(/\.$/, '')
+}
+
+/** A name as the caller wrote it, unless it could be something else than a name (a number, a text). */
+function fieldName(path: PropertyKey[]): string {
+  const names = path.map((part) => {
+    if (typeof part === 'number') return `[${part}]`
+    return typeof part === 'string' && /^[A-Za-z_][A-Za-z_]{0,39}$/.test(part) ? part : '(unnamed)'
+  })
+  return names.join('.').replaceAll('.[', '[')
+}

@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { commandLine, isRunning } from './processes'
+
+/** What must stay the same from one start to the next. */
+export interface Secrets {
+  sandbox: string
+  receipts: string
+  gateway: string
+}
+
+export interface DataFolder {
+  path: string
+  envFile: string
+  keysFile: string
+  temporalFile: string
+  logFile: (name: string) => string
+}
+
+export const dataFolder = (path: string): DataFolder => ({
+  path,
+  envFile: join(path, 'env'),
+  keysFile: join(path, 'keys.json'),
+  temporalFile: join(path, 'temporal.db'),
+  logFile: (name) => join(path, 'logs', `${name.toLowerCase()}.log`),
+})
+
+const lockFile = (folder: DataFolder) => join(folder.path, 'lock')
+const processFile = (folder: DataFolder) => join(folder.path, 'processes.json')
+
+/** The pid of the `npm start` that uses this folder now. */
+export const holderOf = (folder: DataFolder): number | undefined => {
+  const file = lockFile(folder)
+  if (!existsSync(file)) return undefined
+  const pid = Number(readFileSync(file, 'utf8'))
+  return isRunning(pid) && commandLine(pid).includes('cli/start.ts') ? pid : undefined
+}
+
+/** Makes this process the only one in the folder; the returned function gives it back. Throws when it is taken. */
+export const lock = (folder: DataFolder): (() => void) => {
+  mkdirSync(join(folder.path, 'logs'), { recursive: true })
+  const holder = holderOf(folder)
+  if (holder !== undefined)
+    throw new Error(
+      `otpilot already runs in ${folder.path} (pid ${holder}): stop that one, or set OTPILOT_DATA_DIR and the ports for a second copy.`,
+    )
+  const file = lockFile(folder)
+  const mine = `${file}.${process.pid}`
+  writeFileSync(mine, String(process.pid))
+  try {
+    // What is there now was left by a kill -9; a link is made by one process only.
+    rmSync(file, { force: true })
+    linkSync(mine, file)
+  } catch {
+    throw new Error(`Another start in ${folder.path} was faster.`)
+  } finally {
+    rmSync(mine, { force: true })
+  }
+  return () => rmSync(file, { force: true })
+}
+
+/** Processes by name; written while they run, so that the next start finds what a kill -9 left behind. */
+export const rememberProcesses = (folder: DataFolder, pids: Record<string, number>): void => {
+  if (Object.keys(pids).length === 0) rmSync(processFile(folder), { force: true })
+  else writeFileSync(processFile(folder), JSON.stringify(pids))
+}
+
+export const rememberedProcesses = (folder: DataFolder): Record<string, number> => {
+  try {
+    return JSON.parse(readFileSync(processFile(folder), 'utf8')) as Record<string, number>
+  } catch {
+    // Absent, or cut short by the same kill: then nothing is known.
+    return {}
+  }
+}
+
+const webhookSecret = () => `whsec_${randomBytes(32).toString('base64')}`
+
+/** The folder's own secrets, made at its first use. */
+export const readSecrets = (folder: DataFolder): Secrets => {
+  const file = join(folder.path, 'secrets.json')
+  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Secrets
+  const secrets = { sandbox: webhookSecret(), receipts: webhookSecret(), gateway: webhookSecret() }
+  writeFileSync(`${file}.new`, JSON.stringify(secrets, null, 2), { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+  return secrets
+}
+
+/** Keeps the previous start's log beside the new one. */
+export const rotateLog = (file: string): string => {
+  if (existsSync(file)) renameSync(file, `${file}.1`)
+  return file
+}

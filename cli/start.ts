@@ -1,0 +1,233 @@
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { migrate } from '../db/migrate'
+import { describeStart, neededPorts } from './check-start'
+import { isChild, startChild } from './child'
+import { lock, readSecrets, rememberedProcesses, rememberProcesses, rotateLog } from './data-folder'
+import { readVariables, writeVariables } from './dotenv'
+import type { Variables } from './dotenv'
+import { assertFree } from './ports'
+import { answers, clustersOf, findPostgres, startPostgres, stopLeftBehind } from './postgres'
+import { commandLine, isRunning, stopProcess } from './processes'
+import { seed } from './seed'
+import { readSettings, rememberGiven } from './settings'
+import type { Settings } from './settings'
+import { createSupervisor } from './supervisor'
+import type { Supervisor } from './supervisor'
+import { startTemporal, temporalAnswers } from './temporal'
+import { findTemporal } from './temporal-binary'
+import { welcome } from './welcome'
+
+const root = resolve(__dirname, '..')
+const programs = ['sandbox', 'api', 'worker'] as const
+const entryOf = (program: string) => join(root, program, 'main.ts')
+
+const say = (sentence: string) => console.log(sentence)
+
+/** Ends what an earlier start left running when it was killed. */
+const stopLeftovers = async ({ folder }: Settings): Promise<void> => {
+  const isOurs = (name: string, command: string): boolean =>
+    name === 'Temporal'
+      ? command.includes(folder.temporalFile)
+      : programs.some((program) => program === name) && isChild(command, entryOf(name))
+  for (const [name, pid] of Object.entries(rememberedProcesses(folder)))
+    if (isRunning(pid) && isOurs(name, commandLine(pid))) {
+      say(`Stopping the ${name} that the last start left behind (pid ${pid}).`)
+      await stopProcess(pid, 'SIGTERM', 5000)
+    }
+  for (const cluster of clustersOf(folder.path))
+    if (await stopLeftBehind(cluster)) say('Stopped the Postgres that the last start left behind.')
+  rememberProcesses(folder, {})
+}
+
+const openPostgres = async (settings: Settings, supervisor: Supervisor): Promise<string> => {
+  const { env, folder, ports } = settings
+  if (env.DATABASE_URL) {
+    say('Postgres: the server that DATABASE_URL names.')
+    await answers(env.DATABASE_URL).catch((error: Error) => {
+      throw new Error(`The Postgres that DATABASE_URL names cannot be used: ${error.message}`)
+    })
+    return env.DATABASE_URL
+  }
+  const place = findPostgres(folder.path)
+  say(`Postgres: starting on port ${ports.PGPORT}, data in ${place.cluster}.`)
+  if (place.notice) say(place.notice)
+  let url = ''
+  const logFile = rotateLog(folder.logFile('postgres'))
+  await supervisor.keep('Postgres', async (born) => {
+    const postgres = await startPostgres(place, { port: ports.PGPORT, logFile, born })
+    url = postgres.url
+    return postgres
+  })
+  return url
+}
+
+const openTemporal = async (
+  settings: Settings,
+  supervisor: Supervisor,
+): Promise<{ address: string; uiUrl: string | undefined }> => {
+  const { env, folder, ports, namespace } = settings
+  const choice = await findTemporal({ env, say })
+  say(`Temporal: ${choice.reason}.`)
+  if (choice.kind === 'address') {
+    await temporalAnswers(choice.address, namespace).catch((error: Error) => {
+      throw new Error(`No Temporal namespace "${namespace}" at ${choice.address}: ${error.message}`)
+    })
+    return { address: choice.address, uiUrl: env.TEMPORAL_UI_URL }
+  }
+  const options = {
+    binary: choice.binary,
+    port: ports.TEMPORAL_PORT,
+    uiPort: ports.TEMPORAL_UI_PORT,
+    namespace,
+    dbFile: folder.temporalFile,
+    logFile: rotateLog(folder.logFile('temporal')),
+  }
+  await supervisor.keep('Temporal', (born) => startTemporal({ ...options, born }))
+  return {
+    address: `127.0.0.1:${ports.TEMPORAL_PORT}`,
+    uiUrl: `http://127.0.0.1:${ports.TEMPORAL_UI_PORT}`,
+  }
+}
+
+/** Everything the three programs and an integrator need to know, in the order of the env file. */
+const collectVariables = async (
+  settings: Settings,
+  databaseUrl: string,
+  temporal: { address: string; uiUrl: string | undefined },
+): Promise<{ shown: Variables; hidden: Variables }> => {
+  const { env, folder, urls, namespace } = settings
+  const secrets = readSecrets(folder)
+  const keysFile = env.OTPILOT_KEYS_FILE || folder.keysFile
+  const keys = await seed(databaseUrl, { keysFile, known: readVariables(folder.envFile) })
+  return {
+    shown: {
+      OTPILOT_URL: urls.api,
+      ...keys,
+      OTPILOT_RECEIPT_SECRET: env.OTPILOT_RECEIPT_SECRET || secrets.receipts,
+      OTPILOT_GATEWAY_SECRET: env.OTPILOT_GATEWAY_SECRET || secrets.gateway,
+      SANDBOX_URL: urls.sandbox,
+      TEMPORAL_ADDRESS: temporal.address,
+      TEMPORAL_NAMESPACE: namespace,
+      ...(temporal.uiUrl !== undefined && { TEMPORAL_UI_URL: temporal.uiUrl }),
+      DATABASE_URL: databaseUrl,
+    },
+    hidden: {
+      OTPILOT_KEYS_FILE: keysFile,
+      SANDBOX_SECRET: env.SANDBOX_SECRET || secrets.sandbox,
+    },
+  }
+}
+
+const startPrograms = async (
+  settings: Settings,
+  supervisor: Supervisor,
+  variables: Variables,
+): Promise<void> => {
+  const env = {
+    ...settings.env,
+    OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
+    OTPILOT_DATA_DIR: settings.folder.path,
+    PORT: String(settings.ports.PORT),
+    SANDBOX_PORT: String(settings.ports.SANDBOX_PORT),
+    ...variables,
+  }
+  say(`Starting ${programs.join(', ')}.`)
+  await Promise.all(
+    programs.map((name) => {
+      const logFile = rotateLog(settings.folder.logFile(name))
+      const child = { name, entry: entryOf(name), env, logFile, say: prefixed(name) }
+      return supervisor.keep(name, (born) => startChild(child, born))
+    }),
+  )
+}
+
+const prefixed = (name: string) => (sentence: string) => say(`[${name}] ${sentence}`)
+
+const readyPatienceMs = 60_000
+
+/** Waits until the API says that all its parts work; throws with what it said last. */
+const waitUntilReady = async (port: number): Promise<void> => {
+  const deadline = Date.now() + readyPatienceMs
+  for (;;) {
+    const answer = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+      async (response) => (response.ok ? 'ready' : response.text()),
+      (error: Error) => error.message,
+    )
+    if (answer === 'ready') return
+    if (Date.now() > deadline)
+      throw new Error(`The system did not get ready within ${readyPatienceMs / 1000} s: ${answer}`)
+    await sleep(100)
+  }
+}
+
+const startEverything = async (settings: Settings, supervisor: Supervisor): Promise<void> => {
+  const { folder } = settings
+  await stopLeftovers(settings)
+  await assertFree(neededPorts(settings))
+  const databaseUrl = await openPostgres(settings, supervisor)
+  say('Postgres: bringing the tables up to date.')
+  await migrate(databaseUrl)
+  const temporal = await openTemporal(settings, supervisor)
+  const { shown, hidden } = await collectVariables(settings, databaseUrl, temporal)
+  writeVariables(
+    folder.envFile,
+    'Written by npm start. Load it with: set -a; . this-file; set +a',
+    shown,
+  )
+  rememberGiven(
+    folder,
+    Object.keys(shown).filter((name) => settings.env[name] !== undefined),
+  )
+  await startPrograms(settings, supervisor, { ...shown, ...hidden })
+  await waitUntilReady(settings.ports.PORT)
+  say(welcome(settings, temporal.uiUrl))
+}
+
+/** What comes within this time is the same Ctrl-C, passed on by npm beside the terminal. */
+const sameKeyMs = 1000
+
+const main = async (): Promise<void> => {
+  const settings = readSettings(process.env)
+  if (process.argv.includes('--check')) return say(await describeStart(settings))
+  const unlock = lock(settings.folder)
+  const supervisor = createSupervisor(say, (pids) => rememberProcesses(settings.folder, pids))
+  const stop = async () => {
+    await supervisor.stop('api', 'worker')
+    await supervisor.stop('sandbox')
+    await supervisor.stop('Temporal', 'Postgres')
+    unlock()
+  }
+  let stoppedAt: number | undefined
+  const leave = () => {
+    if (stoppedAt === undefined) {
+      stoppedAt = Date.now()
+      say('Stopping; once more to force it.')
+      void stop().then(() => {
+        say('Stopped.')
+        process.exit(0)
+      })
+    } else if (Date.now() - stoppedAt > sameKeyMs) {
+      supervisor.kill()
+      unlock()
+      say('Killed.')
+      process.exit(1)
+    }
+  }
+  // A closed terminal is a reason to stop in order, which SIGHUP asks for; it is no reason to crash.
+  process.stdout.on('error', () => undefined)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, leave)
+  try {
+    await startEverything(settings, supervisor)
+  } catch (error) {
+    // A start that is stopped half-way fails in many ways, none of which is news.
+    if (stoppedAt !== undefined) return
+    await stop()
+    throw error
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : String(error))
+  process.exit(1)
+})

@@ -1,0 +1,72 @@
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import type { Key, Keyring } from './keyring'
+
+const nonceBytes = 12
+const tagBytes = 16
+
+export interface Sealed {
+  ciphertext: Buffer
+  kid: string
+}
+
+/** Encrypts text with AES-256-GCM: nonce, ciphertext, tag. `context` binds it to its row. */
+export function seal(keyring: Keyring, text: string, context: string): Sealed {
+  const { key, kid } = keyring.active('phones')
+  return { ciphertext: sealWith(key, text, context), kid }
+}
+
+function sealWith(key: Buffer, text: string, context: string): Buffer {
+  const nonce = randomBytes(nonceBytes)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context))
+  const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
+  return Buffer.concat([nonce, body, cipher.getAuthTag()])
+}
+
+/**
+ * Opens what {@link seal} made for the same `context`.
+ * @throws {UnknownKey} or an Error when key, row or bytes differ.
+ */
+export function unseal(keyring: Keyring, { ciphertext, kid }: Sealed, context: string): string {
+  const { key } = keyring.find('phones', kid)
+  const decipher = createDecipheriv('aes-256-gcm', key, ciphertext.subarray(0, nonceBytes))
+    .setAAD(Buffer.from(context))
+    .setAuthTag(ciphertext.subarray(-tagBytes))
+  const body = ciphertext.subarray(nonceBytes, -tagBytes)
+  return decipher.update(body, undefined, 'utf8') + decipher.final('utf8')
+}
+
+export interface IndexedValue {
+  index: Buffer
+  kid: string
+}
+
+const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text).digest()
+const indexed = ({ key, kid }: Key, text: string): IndexedValue => ({ index: hmac(key, text), kid })
+
+/** Index of a recipient within one app: equal numbers of two apps cannot be linked by it. */
+export const appIndex = (
+  keyring: Keyring,
+  appId: string,
+  kind: string,
+  value: string,
+): IndexedValue => indexed(keyring.active('app_index'), `recipient/v1|${appId}|${kind}|${value}`)
+
+/** Index of a number across apps, for short-lived rows only. */
+export const globalIndex = (keyring: Keyring, value: string): Buffer =>
+  hmac(keyring.active('global_index').key, `recipient/v1|${value}`)
+
+/** Keyed digest of an Idempotency-Key or of a raw body, per app. */
+export const idempotencyMac = (
+  keyring: Keyring,
+  appId: string,
+  part: 'key' | 'body',
+  bytes: Buffer,
+): Buffer =>
+  createHmac('sha256', keyring.active('app_index').key)
+    .update(`idempotency/v1|${appId}|${part}|`)
+    .update(bytes)
+    .digest()
+
+/** Digest of a callback token, as stored with its attempt. */
+export const callbackDigest = (keyring: Keyring, token: string): Buffer =>
+  hmac(keyring.active('callbacks').key, `callback/v1|${token}`)

@@ -1,0 +1,147 @@
+import { join } from 'node:path'
+import { loadClientConnectConfig } from '@temporalio/envconfig'
+import { z } from 'zod'
+import { loadPolicy, type Policy } from './policy'
+
+export type { Policy } from './policy'
+
+/** An empty variable counts as absent: compose files and shells make them so. */
+const optional = <T extends z.ZodType>(schema: T) =>
+  z.preprocess((value) => (value === '' ? undefined : value), schema.optional())
+const withDefault = <T extends z.ZodType>(schema: T, value: string) =>
+  z.preprocess((given) => (given === undefined || given === '' ? value : given), schema)
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' })
+const databaseUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// address' })
+const webhookSecret = z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'must be whsec_ and base64')
+
+const Environment = z.object({
+  OTPILOT_ENV: withDefault(z.enum(['development', 'production']), 'production'),
+  PORT: withDefault(port, '8080'),
+  OTPILOT_HOST: withDefault(z.string(), '127.0.0.1'),
+  OTPILOT_URL: optional(httpUrl),
+  DATABASE_URL: z.preprocess((value) => value || undefined, databaseUrl),
+  TEMPORAL_ADDRESS: withDefault(z.string().regex(/^[^\s/]+:\d+$/, 'must be host:port'), '127.0.0.1:7233'),
+  TEMPORAL_NAMESPACE: withDefault(z.string(), 'default'),
+  TEMPORAL_UI_URL: optional(httpUrl),
+  OTPILOT_TASK_QUEUE: withDefault(z.string(), 'otpilot'),
+  OTPILOT_DATA_DIR: withDefault(z.string(), '.otpilot'),
+  OTPILOT_KEYS_FILE: optional(z.string()),
+  OTPILOT_POLICY_FILE: optional(z.string()),
+  SANDBOX_URL: optional(httpUrl),
+  SANDBOX_SECRET: optional(webhookSecret),
+  OTPILOT_GATEWAY_URL: optional(httpUrl),
+  OTPILOT_GATEWAY_SECRET: optional(webhookSecret),
+  OTPILOT_RECEIPT_SECRET: optional(webhookSecret),
+  LOG_LEVEL: withDefault(z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info'),
+})
+type Environment = z.infer<typeof Environment>
+
+/** What only production insists on; read from the raw variables, so that it is told beside every other fault. */
+function productionFaults(env: NodeJS.ProcessEnv): string[] {
+  if ((env.OTPILOT_ENV || 'production') !== 'production') return []
+  const required = (['OTPILOT_URL', 'OTPILOT_KEYS_FILE'] as const)
+    .filter((name) => !env[name])
+    .map((name) => `${name}: required in production (OTPILOT_ENV=development lifts this)`)
+  const insecure = (['OTPILOT_URL', 'OTPILOT_GATEWAY_URL'] as const)
+    .filter((name) => env[name]?.startsWith('http:'))
+    .map((name) => `${name}: must be https in production`)
+  return [...required, ...insecure]
+}
+
+interface Temporal {
+  /** Address, TLS and credentials, for either kind of connection. */
+  connection: { address: string } & Pick<
+    ReturnType<typeof loadClientConnectConfig>['connectionOptions'],
+    'apiKey' | 'tls' | 'metadata'
+  >
+  namespace: string
+  taskQueue: string
+  uiUrl: string | undefined
+}
+
+export interface Config {
+  isProduction: boolean
+  host: string
+  port: number
+  /** Public base address of the API, without a slash at its end; callbacks go there too. */
+  url: string
+  databaseUrl: string
+  temporal: Temporal
+  dataDir: string
+  keysFile: string
+  policy: Policy
+  providers: {
+    sandboxUrl?: string
+    sandboxSecret?: string
+    gatewayUrl?: string
+    gatewaySecret?: string
+    receiptSecret?: string
+  }
+  logLevel: Environment['LOG_LEVEL']
+}
+
+/**
+ * Reads the whole configuration of an API or worker process.
+ * @throws naming every variable and every line of the policy file at fault, never a value.
+ */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const read = Environment.safeParse(env)
+  const policy = loadPolicy(env.OTPILOT_POLICY_FILE)
+  const faults = [
+    ...(read.success ? [] : read.error.issues.map((issue) => faultOf(issue, env))),
+    ...productionFaults(env),
+    ...(policy.success ? [] : policy.faults),
+  ]
+  if (!read.success || !policy.success || faults.length > 0) {
+    throw new Error(`The configuration is not usable:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+  }
+  return toConfig(read.data, policy.policy, env)
+}
+
+function faultOf({ path, message }: z.core.$ZodIssue, env: NodeJS.ProcessEnv): string {
+  const name = path.join('.')
+  return `${name}: ${env[name] ? message.replace(/^Invalid (input|option): /, '') : 'required'}`
+}
+
+function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Config {
+  const url = env.OTPILOT_URL ?? `http://127.0.0.1:${env.PORT}`
+  return {
+    isProduction: env.OTPILOT_ENV === 'production',
+    host: env.OTPILOT_HOST,
+    port: env.PORT,
+    url: url.replace(/\/+$/, ''),
+    databaseUrl: env.DATABASE_URL,
+    temporal: readTemporal(env, raw),
+    dataDir: env.OTPILOT_DATA_DIR,
+    keysFile: env.OTPILOT_KEYS_FILE ?? join(env.OTPILOT_DATA_DIR, 'keys.json'),
+    policy,
+    providers: {
+      ...(env.SANDBOX_URL && { sandboxUrl: env.SANDBOX_URL }),
+      ...(env.SANDBOX_SECRET && { sandboxSecret: env.SANDBOX_SECRET }),
+      ...(env.OTPILOT_GATEWAY_URL && { gatewayUrl: env.OTPILOT_GATEWAY_URL }),
+      ...(env.OTPILOT_GATEWAY_SECRET && { gatewaySecret: env.OTPILOT_GATEWAY_SECRET }),
+      ...(env.OTPILOT_RECEIPT_SECRET && { receiptSecret: env.OTPILOT_RECEIPT_SECRET }),
+    },
+    logLevel: env.LOG_LEVEL,
+  }
+}
+
+/** TLS, API key and headers come as every Temporal client reads them, so a cluster or Temporal Cloud will do. */
+function readTemporal(env: Environment, raw: NodeJS.ProcessEnv): Temporal {
+  const given = Object.entries(raw).filter((entry): entry is [string, string] => Boolean(entry[1]))
+  const variables = Object.fromEntries(given)
+  const { connectionOptions, namespace } = loadClientConnectConfig({
+    overrideEnvVars: variables,
+    // A profile that the operator keeps for something else must not be picked up by chance.
+    disableFile: !variables.TEMPORAL_CONFIG_FILE && !variables.TEMPORAL_PROFILE,
+  })
+  const { address = env.TEMPORAL_ADDRESS, apiKey, tls, metadata } = connectionOptions
+  return {
+    connection: { address, apiKey, tls, metadata },
+    namespace: namespace ?? env.TEMPORAL_NAMESPACE,
+    taskQueue: env.OTPILOT_TASK_QUEUE,
+    uiUrl: env.TEMPORAL_UI_URL?.replace(/\/+$/, ''),
+  }
+}

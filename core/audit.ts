@@ -1,0 +1,28 @@
+/** Types of audit events; one row each, never changed. */
+export const auditTypes = [
+  'requested',
+  'started',
+  'queued',
+  'repeated',
+  'resend_requested',
+  'next_requested',
+  'attempt_claimed',
+  'attempt_reclaimed',
+  'attempt_accepted',
+  'attempt_refused',
+  'attempt_in_doubt',
+  'attempt_wasted',
+  'step_skipped',
+  'receipt',
+  'late_receipt',
+  'succeeded',
+  'plan_ended',
+  'check_rejected',
+  'verified',
+  'locked',
+  'expired',
+  'exhausted',
+  'cancelled',
+  'failed',
+] as const
+export type AuditType = (typeof auditTypes)[number]

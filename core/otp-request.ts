@@ -1,0 +1,47 @@
+import type { Channel } from './channel'
+import type { Fault } from './fault'
+import type { Plan, Step } from './plan'
+import type { ReceiptStatus, SuccessRule } from './receipt'
+import type { State } from './state'
+
+/** All that a run knows of its request: no recipient, no code, no text. */
+export interface OtpRequestInput {
+  requestId: string
+  steps: Plan
+  /** Epoch milliseconds, by the database's clock. */
+  expiresAt: number
+}
+
+/** One send that a run asks for; `sendNo` counts the run's sends from 1 and makes the claim its own. */
+export interface SendOrder {
+  requestId: string
+  sendNo: number
+  step: number
+  channel: Channel
+  provider: string
+  success: SuccessRule
+  /** How long the provider may take to answer, in milliseconds. */
+  callTimeoutMs: number
+  /** Nobody else can send it: a transient fault is worth a retry here. */
+  lastResort: boolean
+}
+
+/** What a run learns about one send; Postgres has the rest. `attempt` is 0 when nothing was claimed. */
+export type SendResult = { attempt: number } & (
+  { outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault }
+)
+
+/** A run's view of Postgres, read after timers and before it concludes. */
+export interface Progress {
+  state: State
+  /** Life left by the database's clock, in milliseconds; negative when over. */
+  lifeLeftMs: number
+  /** Every claimed call: `accepted` covers the ones in doubt. */
+  attempts: { attempt: number; step: number; accepted: boolean; status: ReceiptStatus | null }[]
+  /** The highest step that a caller asked to leave, -1 for none. */
+  leaveStep: number
+  /** The last resend asked for: 0 for none. */
+  resend: { seq: number; step?: Step }
+  /** Provider accounts that failed often of late. */
+  unhealthy: string[]
+}

@@ -1,0 +1,43 @@
+import { isFailure, type ReceiptStatus, satisfies, type SuccessRule } from './receipt'
+
+/** How far a step got, in words a support desk reads. */
+export const stepStatuses = [
+  'waiting',
+  'sending',
+  'sent',
+  'succeeded',
+  'failed',
+  'timed_out',
+  'left',
+  'skipped',
+] as const
+export type StepStatus = (typeof stepStatuses)[number]
+
+export interface StepFacts {
+  index: number
+  success: SuccessRule
+  skipped: boolean
+  /** The request has gone on to this step, or beyond. */
+  currentStep: number
+  /** The highest step that a caller asked to leave. */
+  leaveStep: number
+  planEnded: boolean
+  attempts: readonly {
+    state: 'open' | 'accepted' | 'refused' | 'in_doubt'
+    status: ReceiptStatus | null
+  }[]
+}
+
+/** Tells a step's status from its attempts and from where the request stands. */
+export function stepStatus(step: StepFacts): StepStatus {
+  const { index, success, attempts, currentStep, leaveStep, planEnded } = step
+  if (step.skipped) return 'skipped'
+  const taken = attempts.filter(({ state }) => state === 'accepted' || state === 'in_doubt')
+  if (taken.some(({ status }) => satisfies(success, status ?? 'accepted'))) return 'succeeded'
+  if (attempts.some(({ state }) => state === 'open')) return 'sending'
+  const over = planEnded || currentStep > index
+  if (attempts.length === 0) return over && currentStep >= index ? 'failed' : 'waiting'
+  if (taken.every(({ status }) => isFailure(status ?? 'unknown'))) return 'failed'
+  if (leaveStep >= index) return 'left'
+  return over ? 'timed_out' : 'sent'
+}

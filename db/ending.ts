@@ -1,0 +1,36 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Reason, State } from '../core/state'
+import { auditFrom } from './audit'
+import type { Queries } from './index'
+
+/** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
+export const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
+  audit_seq = audit_seq + 1,
+  signal_due_at = case when workflow_started_at is null then signal_due_at else now() end`
+
+export const setState = (state: State, reason: Reason): SQL =>
+  sql`state = ${state}::request_state, reason = ${reason}::request_reason, ${endColumns}`
+
+/**
+ * Ends requests whose time is over, by the database's clock. Every read and write that meets an overdue row
+ * calls this, so none outlives its expiry because a process was down.
+ * @param which a condition on `otp_requests`
+ */
+export function closeOverdue(db: Queries, which: SQL, actor: string) {
+  return db.many<{ id: string; state: State }>(sql`
+    with ended as (
+      update otp_requests set
+        state = (case when workflow_started_at is null then 'failed'
+                      when succeeded_at is not null then 'expired' else 'exhausted' end)::request_state,
+        reason = (case when workflow_started_at is null then 'not_started'
+                       when succeeded_at is not null then 'lifetime_over' else 'no_step_succeeded' end)::request_reason,
+        ${endColumns}
+      where ${which} and state = 'pending' and expires_at <= now()
+      returning id, app_id, audit_seq, state, reason
+    ), logged as (${auditFrom(sql`ended`, {
+      type: sql`state::text::audit_type`,
+      actor,
+      detail: sql`jsonb_build_object('reason', reason)`,
+    })})
+    select id, state from ended`)
+}

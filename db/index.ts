@@ -1,0 +1,72 @@
+import type { SQL } from 'drizzle-orm'
+import { PgDialect } from 'drizzle-orm/pg-core'
+import pg from 'pg'
+
+const dialect = new PgDialect()
+
+/** Runs one statement. Rows come as the driver parses them: timestamps as Date, bytea as Buffer. */
+export interface Queries {
+  many<T>(statement: SQL): Promise<T[]>
+  /** The first row, if any. */
+  one<T>(statement: SQL): Promise<T | undefined>
+}
+
+export interface Database extends Queries {
+  /** READ COMMITTED; rolls back when `work` throws. */
+  transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>
+  readonly pool: pg.Pool
+  close(): Promise<void>
+}
+
+/** Waits no longer than this, in milliseconds, for anything Postgres does (security reference D8). */
+const timeouts = {
+  connectionTimeoutMillis: 3_000,
+  statement_timeout: 3_000,
+  lock_timeout: 1_000,
+  idle_in_transaction_session_timeout: 10_000,
+  // The client's own limit: a frozen server never sends the statement's.
+  query_timeout: 5_000,
+}
+
+/** Connects lazily; the pool survives a restart of Postgres. */
+export function createDatabase(
+  url: string,
+  { max = 20, applicationName = 'otpilot' }: { max?: number; applicationName?: string } = {},
+): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    application_name: applicationName,
+    ...timeouts,
+  })
+  // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
+  pool.on('error', () => undefined)
+  return { ...queriesOn(pool), pool, transaction: transactionOn(pool), close: () => pool.end() }
+}
+
+function queriesOn(client: Pick<pg.ClientBase, 'query'>): Queries {
+  const many = async <T>(statement: SQL): Promise<T[]> => {
+    const { sql, params } = dialect.sqlToQuery(statement)
+    const { rows } = await client.query(sql, params)
+    return rows as T[]
+  }
+  return { many, one: async <T>(statement: SQL) => (await many<T>(statement))[0] }
+}
+
+const transactionOn =
+  (pool: pg.Pool) =>
+  async <T>(work: (tx: Queries) => Promise<T>): Promise<T> => {
+    const client = await pool.connect()
+    let broken: Error | undefined
+    try {
+      await client.query('begin')
+      const result = await work(queriesOn(client))
+      await client.query('commit')
+      return result
+    } catch (error) {
+      await client.query('rollback').catch((cause: Error) => (broken = cause))
+      throw error
+    } finally {
+      client.release(broken)
+    }
+  }

@@ -1,0 +1,32 @@
+import { sql } from 'drizzle-orm'
+import { sendLimits } from '../core/limits'
+import type { Queries } from './index'
+
+const [short, long] = sendLimits
+const within = (seconds: number) =>
+  sql`(select count(*) from unnest(w.sends) t where t > now() - make_interval(secs => ${seconds}))`
+
+/**
+ * Takes one send of the recipient's sliding windows, in one statement, so that parallel sends cannot share one.
+ * Holds the recipient's row until the transaction ends: sends to one recipient happen one after the other.
+ * @returns the time that marks the send, or the seconds until one is free.
+ */
+export async function takeSend(
+  db: Queries,
+  recipientId: string,
+): Promise<{ at: Date } | { retryAfterSeconds: number }> {
+  const taken = await db.one<{ at: Date }>(sql`
+    insert into send_windows as w (recipient_id, sends) values (${recipientId}, array[clock_timestamp()])
+    on conflict (recipient_id) do update set sends =
+      array(select t from unnest(w.sends) t where t > now() - make_interval(secs => ${long.windowSeconds}))
+      || excluded.sends
+    where ${within(short.windowSeconds)} < ${short.max} and ${within(long.windowSeconds)} < ${long.max}
+    returning sends[array_upper(sends, 1)] as at`)
+  if (taken) return taken
+  const wait = await db.one<{ seconds: number }>(sql`
+    select ceil(greatest(
+      extract(epoch from sends[array_upper(sends, 1) - ${short.max - 1}] - now()) + ${short.windowSeconds},
+      extract(epoch from sends[array_upper(sends, 1) - ${long.max - 1}] - now()) + ${long.windowSeconds},
+      1))::int as seconds from send_windows where recipient_id = ${recipientId}`)
+  return { retryAfterSeconds: wait?.seconds ?? short.windowSeconds }
+}

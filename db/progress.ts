@@ -1,0 +1,115 @@
+import { sql } from 'drizzle-orm'
+import type { Progress } from '../core/otp-request'
+import type { Step } from '../core/plan'
+import type { State } from '../core/state'
+import { auditFrom } from './audit'
+import { closeOverdue, setState } from './ending'
+import { unhealthyProviders } from './health'
+import type { Queries } from './index'
+
+interface ProgressRow {
+  state: State
+  lifeLeftMs: number
+  leaveStep: number
+  resendSeq: number
+  resendStep: Step | null
+  attempts: Progress['attempts'] | null
+}
+
+/** Where a request stands, for its run. @throws when there is no such request. */
+export async function readProgress(db: Queries, requestId: string): Promise<Progress> {
+  const row = await db.one<ProgressRow>(sql`
+    select state, floor(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs",
+      leave_step as "leaveStep", resend_seq as "resendSeq", resend_step as "resendStep",
+      (select jsonb_agg(jsonb_build_object('attempt', number, 'step', step, 'status', status,
+          'accepted', a.state in ('accepted', 'in_doubt')) order by number)
+        from attempts a where a.request_id = r.id) as attempts
+    from otp_requests r where id = ${requestId}`)
+  if (!row) throw new Error('This request is not in the database.')
+  const { resendSeq, resendStep, attempts, ...rest } = row
+  return {
+    ...rest,
+    attempts: attempts ?? [],
+    resend: { seq: resendSeq, ...(resendStep ? { step: resendStep } : {}) },
+    unhealthy: await unhealthyProviders(db),
+  }
+}
+
+/** Ends a request of which no provider accepted anything. */
+export async function failNothingAccepted(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  await db.many(sql`
+    with ended as (
+      update otp_requests set ${setState('failed', 'no_channel_accepted')}
+      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
+    )
+    ${auditFrom(sql`ended`, { type: 'failed', actor: 'worker', runId, detail: { reason: 'no_channel_accepted' } })}`)
+}
+
+/**
+ * Ends a request if its time is over by the database's clock.
+ * @returns its state, and the milliseconds left when the caller's clock was early.
+ */
+export async function expire(
+  db: Queries,
+  requestId: string,
+): Promise<{ state: State; lifeLeftMs: number }> {
+  await closeOverdue(db, sql`id = ${requestId}`, 'worker')
+  const row = await db.one<{ state: State; lifeLeftMs: number }>(sql`
+    select state, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs"
+    from otp_requests where id = ${requestId}`)
+  if (!row) throw new Error('This request is not in the database.')
+  return row
+}
+
+/** The last step's time is over without success: callers learn it at once, the codes stay valid. */
+export async function recordPlanEnded(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  await db.many(sql`
+    with told as (
+      update otp_requests set plan_ended_at = clock_timestamp(), audit_seq = audit_seq + 1
+      where id = ${requestId} and state = 'pending' and plan_ended_at is null and succeeded_at is null
+      returning id, app_id, audit_seq
+    )
+    ${auditFrom(sql`told`, {
+      type: 'plan_ended',
+      actor: 'worker',
+      runId,
+      detail: { error_code: 'ALL_CHANNELS_FAILED', action: 'contact_support' },
+    })}`)
+}
+
+/** A step was passed over because too little life was left for it. */
+export async function recordSkipped(
+  db: Queries,
+  {
+    requestId,
+    step,
+    channel,
+    runId,
+  }: { requestId: string; step: number; channel: string; runId: string },
+): Promise<void> {
+  await db.many(sql`
+    with told as (
+      update otp_requests set current_step = greatest(current_step, ${step}), audit_seq = audit_seq + 1
+      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
+    )
+    ${auditFrom(sql`told`, {
+      type: 'step_skipped',
+      actor: 'worker',
+      runId,
+      detail: { step, channel, reason: 'not_enough_time' },
+    })}`)
+}
+
+/** The run is over and knows of everything: nothing needs to be signalled any more. */
+export async function clearSignals(db: Queries, requestId: string): Promise<void> {
+  await db.many(sql`update otp_requests set signal_due_at = null
+    where id = ${requestId} and signal_due_at is not null and state <> 'pending'`)
+}

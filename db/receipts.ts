@@ -1,0 +1,120 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../codes/keyring'
+import { callbackDigest } from '../codes/seal'
+import type { Channel } from '../core/channel'
+import { isFailure, type ReceiptStatus, rankOf, satisfies, type SuccessRule } from '../core/receipt'
+import type { Wake } from '../core/wake'
+import { auditFrom } from './audit'
+import type { Queries } from './index'
+
+/** The attempt a receipt is about. */
+export interface ReportedAttempt {
+  id: string
+  requestId: string
+  appId: string
+  recipientId: string
+  number: number
+  step: number
+  channel: Channel
+  provider: string
+  success: SuccessRule
+}
+
+export interface NewReceipt {
+  status: ReceiptStatus
+  rawStatus: string
+  /** Unique per provider account: a second one alike is a duplicate. */
+  eventKey: string
+  at?: Date | undefined
+  cost?: { amount: string; currency: string } | undefined
+}
+
+const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
+  a.number, a.step, a.channel, a.provider, a.success`
+
+/** The attempt whose callback URL holds this token. */
+export function findAttemptByToken(
+  db: Queries,
+  keyring: Keyring,
+  { provider, token }: { provider: string; token: string },
+): Promise<ReportedAttempt | undefined> {
+  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
+    where a.callback_digest = ${callbackDigest(keyring, token)} and a.provider = ${provider}`)
+}
+
+/**
+ * The attempts a generic receipt may mean: the one it names, or all of its request that are still open to news.
+ * One that was refused, or has come to its end, is not.
+ */
+export function findAttemptsForReceipt(
+  db: Queries,
+  { requestId, attemptId }: { requestId: string; attemptId?: string | undefined },
+): Promise<ReportedAttempt[]> {
+  return db.many(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
+    where a.request_id = ${requestId} and ${
+      attemptId === undefined
+        ? sql`a.state <> 'refused' and a.status_rank < ${rankOf['failed.retryable']}`
+        : sql`a.id = ${attemptId}`
+    } order by a.number`)
+}
+
+export interface RecordedReceipt {
+  duplicate: boolean
+  /** To be sent after the commit; absent when the run need not know. */
+  wake?: Wake
+}
+
+/**
+ * Records a receipt in one statement: once per event, the attempt's status only upwards, a late one kept apart.
+ * Nothing it says reopens a request.
+ */
+export async function recordReceipt(
+  db: Queries,
+  { attempt, receipt, actor }: { attempt: ReportedAttempt; receipt: NewReceipt; actor: string },
+): Promise<RecordedReceipt> {
+  const { status } = receipt
+  const good = satisfies(attempt.success, status)
+  const delivered = rankOf[status] >= rankOf.delivered
+  // The run acts on success and failure; anything between is for the record.
+  const decisive = good || isFailure(status)
+  const row = await db.one<{ moved: boolean; dueAt: Date | null; pending: boolean }>(sql`
+    with request as (
+      select id, state, workflow_started_at from otp_requests where id = ${attempt.requestId} for update
+    ), noted as (
+      insert into receipts (attempt_id, provider, event_key, status, raw_status, late, provider_at)
+      select ${attempt.id}, ${attempt.provider}, ${receipt.eventKey}, ${status}, ${receipt.rawStatus},
+        state <> 'pending', ${receipt.at ?? null} from request
+      on conflict (provider, event_key) do nothing returning late
+    ), moved as (
+      update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp(),
+        cost_amount = coalesce(${receipt.cost?.amount ?? null}::numeric, cost_amount),
+        cost_currency = coalesce(${receipt.cost?.currency ?? null}, cost_currency)
+      from noted where attempts.id = ${attempt.id} and status_rank < ${rankOf[status]} returning attempts.id
+    ), told as (
+      update otp_requests r set audit_seq = audit_seq + 1,
+        delivered_at = case when ${delivered} and not noted.late then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
+        succeeded_at = case when ${good} and not noted.late then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
+        signal_due_at = case when ${decisive} and not noted.late and exists (select from moved) then now() else signal_due_at end
+      from noted where r.id = ${attempt.requestId}
+      returning r.id, r.app_id, r.audit_seq, r.signal_due_at, noted.late
+    ), logged as (${auditFrom(sql`told`, {
+      type: sql`(case when late then 'late_receipt' else 'receipt' end)::audit_type`,
+      actor,
+      attemptId: attempt.id,
+      detail: {
+        channel: attempt.channel,
+        provider: attempt.provider,
+        status,
+        raw_status: receipt.rawStatus,
+      },
+    })})
+    select exists (select from moved) as moved, not late as pending, signal_due_at as "dueAt" from told`)
+  if (!row) return { duplicate: true }
+  const { dueAt } = row
+  if (!row.moved || !row.pending || !decisive || !dueAt) return { duplicate: false }
+  const { number, step, requestId } = attempt
+  return {
+    duplicate: false,
+    wake: { requestId, dueAt, signal: 'receipt', attempt: number, step, status },
+  }
+}

@@ -1,0 +1,313 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  bigserial,
+  boolean,
+  check,
+  customType,
+  index,
+  inet,
+  integer,
+  jsonb,
+  numeric,
+  pgEnum,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core'
+import { auditTypes } from '../core/audit'
+import { channels, recipientKinds } from '../core/channel'
+import { faults } from '../core/fault'
+import type { Plan, Step } from '../core/plan'
+import { receiptStatuses, successRules } from '../core/receipt'
+import { reasons, reasonsOf, states } from '../core/state'
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6 })
+
+export const channelType = pgEnum('channel', channels)
+export const recipientKindType = pgEnum('recipient_kind', recipientKinds)
+export const stateType = pgEnum('request_state', states)
+export const reasonType = pgEnum('request_reason', reasons)
+export const faultType = pgEnum('fault', faults)
+export const receiptStatusType = pgEnum('receipt_status', receiptStatuses)
+export const successRuleType = pgEnum('success_rule', successRules)
+export const auditType = pgEnum('audit_type', auditTypes)
+export const environmentType = pgEnum('key_environment', ['live', 'test'])
+export const attemptStateType = pgEnum('attempt_state', ['open', 'accepted', 'refused', 'in_doubt'])
+
+/** Tenants: the internal services that start verifications. */
+export const apps = pgTable('apps', {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  brand: text().notNull(),
+  /** Two letters; numbers in national form are accepted only when set. */
+  defaultCountry: text('default_country'),
+  maxExpirySeconds: integer('max_expiry_seconds').notNull().default(300),
+  codeLength: smallint('code_length').notNull().default(6),
+  /** Accept sends as `queued` while Temporal is down, instead of refusing them. */
+  queueWhenDown: boolean('queue_when_down').notNull().default(false),
+  createdAt: at('created_at').notNull().defaultNow(),
+})
+
+export const apiKeys = pgTable('api_keys', {
+  /** The public part of the key. */
+  id: text().primaryKey(),
+  appId: text('app_id')
+    .notNull()
+    .references(() => apps.id),
+  digest: bytea().notNull(),
+  environment: environmentType().notNull(),
+  scopes: text().array().notNull(),
+  publishable: boolean().notNull().default(false),
+  expiresAt: at('expires_at'),
+  revokedAt: at('revoked_at'),
+  lastUsedAt: at('last_used_at'),
+  createdAt: at('created_at').notNull().defaultNow(),
+})
+
+/** A phone number or e-mail address as one app knows it: encrypted, found by a keyed index. */
+export const recipients = pgTable(
+  'recipients',
+  {
+    id: text().primaryKey(),
+    appId: text('app_id')
+      .notNull()
+      .references(() => apps.id),
+    kind: recipientKindType().notNull(),
+    index: bytea().notNull(),
+    indexKid: text('index_kid').notNull(),
+    ciphertext: bytea().notNull(),
+    kid: text().notNull(),
+    createdAt: at('created_at').notNull().defaultNow(),
+  },
+  (table) => [unique().on(table.appId, table.kind, table.index)],
+)
+
+export const preferences = pgTable('preferences', {
+  recipientId: text('recipient_id')
+    .primaryKey()
+    .references(() => recipients.id),
+  channel: channelType().notNull(),
+  updatedAt: at('updated_at').notNull().defaultNow(),
+})
+
+/** Times of the last sends to a recipient, for the sliding limits. */
+export const sendWindows = pgTable('send_windows', {
+  recipientId: text('recipient_id')
+    .primaryKey()
+    .references(() => recipients.id),
+  sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+})
+
+const statePairs = states
+  .map((state) =>
+    state === 'pending'
+      ? `(state = 'pending' and reason is null)`
+      : `(state = '${state}' and reason is not null and reason in (${reasonsOf[state].map((r) => `'${r}'`).join(', ')}))`,
+  )
+  .join(' or ')
+
+export const otpRequests = pgTable(
+  'otp_requests',
+  {
+    /** `otp_…`, also the workflow id. */
+    id: text().primaryKey(),
+    appId: text('app_id')
+      .notNull()
+      .references(() => apps.id),
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    purpose: text().notNull(),
+    environment: environmentType().notNull(),
+    state: stateType().notNull().default('pending'),
+    reason: reasonType(),
+    risk: text().notNull().default('normal'),
+    country: text(),
+    locale: text().notNull(),
+    brand: text().notNull(),
+    /** The caller's template and metadata, encrypted; null when absent. */
+    messageCiphertext: bytea('message_ciphertext'),
+    metadataCiphertext: bytea('metadata_ciphertext'),
+    sealKid: text('seal_kid'),
+    plan: jsonb().$type<Plan>().notNull(),
+    /** Wiped at the end, with the MAC: the code is then gone for good. */
+    codeSalt: bytea('code_salt'),
+    codeMac: bytea('code_mac'),
+    codeKid: text('code_kid').notNull(),
+    codeGeneration: integer('code_generation').notNull().default(1),
+    codeLength: smallint('code_length').notNull(),
+    checks: smallint().notNull().default(0),
+    maxChecks: smallint('max_checks').notNull(),
+    auditSeq: integer('audit_seq').notNull().default(0),
+    attemptSeq: integer('attempt_seq').notNull().default(0),
+    /** Sends a caller asked for: the first and every resend. */
+    sends: smallint().notNull().default(1),
+    currentStep: smallint('current_step').notNull().default(0),
+    leaveStep: smallint('leave_step').notNull().default(-1),
+    resendSeq: smallint('resend_seq').notNull().default(0),
+    resendStep: jsonb('resend_step').$type<Step>(),
+    createdAt: at('created_at').notNull().defaultNow(),
+    expiresAt: at('expires_at').notNull(),
+    queued: boolean().notNull().default(false),
+    workflowStartedAt: at('workflow_started_at'),
+    runId: text('run_id'),
+    /** Set by a statement that commits something the workflow must learn, cleared once it was signalled. */
+    signalDueAt: at('signal_due_at'),
+    sweptAt: at('swept_at'),
+    deliveredAt: at('delivered_at'),
+    succeededAt: at('succeeded_at'),
+    planEndedAt: at('plan_ended_at'),
+    endedAt: at('ended_at'),
+  },
+  (table) => [
+    uniqueIndex('otp_requests_live')
+      .on(table.appId, table.recipientId, table.purpose)
+      .where(sql`state = 'pending'`),
+    index('otp_requests_recipient').on(table.recipientId, table.purpose, table.createdAt),
+    index('otp_requests_app').on(table.appId, table.createdAt, table.id),
+    index('otp_requests_open')
+      .on(table.expiresAt)
+      .where(sql`state = 'pending'`),
+    index('otp_requests_signal_due')
+      .on(table.signalDueAt)
+      .where(sql`signal_due_at is not null`),
+    check('otp_requests_state_reason', sql.raw(statePairs)),
+    check('otp_requests_checks', sql`checks between 0 and max_checks`),
+  ],
+)
+
+/** Personal data about a request that erasure removes: never referenced by audit rows. */
+export const requestContexts = pgTable('request_contexts', {
+  requestId: text('request_id')
+    .primaryKey()
+    .references(() => otpRequests.id),
+  ip: inet(),
+  consent: jsonb().$type<Record<string, unknown>>(),
+})
+
+/** Idempotency keys of sends, kept 24 h: keyed digests of key and raw body, no body. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    appId: text('app_id').notNull(),
+    keyMac: bytea('key_mac').notNull(),
+    bodyMac: bytea('body_mac').notNull(),
+    requestId: text('request_id').notNull(),
+    outcome: text().notNull(),
+    createdAt: at('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.appId, table.keyMac] }),
+    index('idempotency_keys_request').on(table.requestId),
+  ],
+)
+
+/** One claimed provider call. */
+export const attempts = pgTable(
+  'attempts',
+  {
+    id: text().primaryKey(),
+    requestId: text('request_id')
+      .notNull()
+      .references(() => otpRequests.id),
+    /** Counts up within the request; all that Temporal knows of an attempt. */
+    number: smallint().notNull(),
+    step: smallint().notNull(),
+    /** The workflow's send and, within it, the try: together they make a claim its own. */
+    sendNo: smallint('send_no').notNull(),
+    tryNo: smallint('try_no').notNull(),
+    channel: channelType().notNull(),
+    provider: text().notNull(),
+    success: successRuleType().notNull(),
+    state: attemptStateType().notNull().default('open'),
+    fault: faultType(),
+    status: receiptStatusType(),
+    statusRank: smallint('status_rank').notNull().default(-1),
+    callbackDigest: bytea('callback_digest').notNull(),
+    providerMessageId: text('provider_message_id'),
+    costAmount: numeric('cost_amount'),
+    costCurrency: text('cost_currency'),
+    /** Claimed before, answered after the request had ended: paid for, of no use. */
+    wasted: boolean().notNull().default(false),
+    runId: text('run_id').notNull(),
+    claimedAt: at('claimed_at').notNull().defaultNow(),
+    finishedAt: at('finished_at'),
+    statusAt: at('status_at'),
+  },
+  (table) => [
+    unique().on(table.requestId, table.number),
+    unique().on(table.requestId, table.sendNo, table.tryNo),
+    uniqueIndex('attempts_callback').on(table.callbackDigest),
+    index('attempts_message').on(table.provider, table.providerMessageId),
+    index('attempts_faults')
+      .on(table.finishedAt, table.provider)
+      .where(sql`fault is not null`),
+  ],
+)
+
+/** Every distinct provider report, also late ones. */
+export const receipts = pgTable(
+  'receipts',
+  {
+    id: bigserial({ mode: 'bigint' }).primaryKey(),
+    attemptId: text('attempt_id')
+      .notNull()
+      .references(() => attempts.id),
+    provider: text().notNull(),
+    eventKey: text('event_key').notNull(),
+    status: receiptStatusType().notNull(),
+    rawStatus: text('raw_status').notNull(),
+    late: boolean().notNull(),
+    providerAt: at('provider_at'),
+    receivedAt: at('received_at').notNull().defaultNow(),
+  },
+  (table) => [
+    unique().on(table.provider, table.eventKey),
+    index('receipts_attempt').on(table.attemptId),
+  ],
+)
+
+/** Codes waiting to be dialled for, found by the number's global index for as long as they live. */
+export const ussdWindows = pgTable(
+  'ussd_windows',
+  {
+    attemptId: text('attempt_id')
+      .primaryKey()
+      .references(() => attempts.id),
+    requestId: text('request_id').notNull(),
+    provider: text().notNull(),
+    globalIndex: bytea('global_index').notNull(),
+    expiresAt: at('expires_at').notNull(),
+  },
+  (table) => [index('ussd_windows_index').on(table.globalIndex, table.expiresAt)],
+)
+
+/** What happened to a request, in order; rows are only ever added (a trigger holds that). */
+export const auditEvents = pgTable(
+  'audit_events',
+  {
+    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    requestId: text('request_id')
+      .notNull()
+      .references(() => otpRequests.id),
+    appId: text('app_id').notNull(),
+    /** From the deciding statement: no gaps, no two alike. */
+    sequence: integer().notNull(),
+    type: auditType().notNull(),
+    actor: text().notNull(),
+    runId: text('run_id'),
+    attemptId: text('attempt_id'),
+    /** Channel, provider, status, error code: never personal data. */
+    detail: jsonb().$type<Record<string, string | number | boolean | null>>().notNull(),
+    at: at('at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+  },
+  (table) => [unique().on(table.requestId, table.sequence)],
+)

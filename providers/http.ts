@@ -1,0 +1,173 @@
+import { Agent, type Dispatcher } from 'undici'
+import type { Fault } from '../core/fault'
+import { ProviderFault } from './provider'
+
+const connectTimeoutMs = 1_000
+/** A backstop only: the caller's signal ends a call long before. */
+const silenceTimeoutMs = 30_000
+const maxAnswerBytes = 64 * 1024
+const maxRetryAfterMs = 3_600_000
+
+/** Connections to providers: pooled, kept alive, never retried and never redirected. */
+export const createDispatcher = (): Dispatcher =>
+  new Agent({
+    connect: { timeout: connectTimeoutMs },
+    headersTimeout: silenceTimeoutMs,
+    bodyTimeout: silenceTimeoutMs,
+  })
+
+/** A provider's answer; `body` is undefined when it is no JSON, too long or cut short. */
+export interface Answer {
+  status: number
+  retryAfterMs: number | undefined
+  body: unknown
+}
+
+export interface JsonPost {
+  url: string
+  headers: Record<string, string>
+  /** The exact bytes to send: signatures are over them. */
+  body: string
+}
+
+/**
+ * Posts JSON and resolves with whatever HTTP answer came.
+ * @throws {ProviderFault} `unavailable` when not one byte of the request was written, else `in_doubt`.
+ */
+export function postJson(dispatcher: Dispatcher, post: JsonPost, signal: AbortSignal) {
+  return new Promise<Answer>((resolve, reject) => {
+    const { origin, pathname, search } = new URL(post.url)
+    const handler = new AnswerReader(resolve, reject, signal)
+    dispatcher.dispatch(
+      {
+        origin,
+        path: pathname + search,
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json',
+          ...post.headers,
+        },
+        body: post.body,
+      },
+      handler,
+    )
+  })
+}
+
+/**
+ * Reads one answer below undici's `request`, because only the dispatcher tells when writing begins:
+ * error codes alone cannot tell an abort while connecting from an abort while waiting.
+ */
+class AnswerReader implements Dispatcher.DispatchHandler {
+  private controller: Dispatcher.DispatchController | undefined
+  private status: number | undefined
+  private retryAfterMs: number | undefined
+  private readonly chunks: Buffer[] = []
+  private size = 0
+  private settled = false
+
+  constructor(
+    private readonly resolve: (answer: Answer) => void,
+    private readonly reject: (fault: ProviderFault) => void,
+    private readonly signal: AbortSignal,
+  ) {
+    if (signal.aborted) this.onAbort()
+    else signal.addEventListener('abort', this.onAbort, { once: true })
+  }
+
+  /** Runs right before the first byte goes out; aborting here still prevents it. */
+  onRequestStart(controller: Dispatcher.DispatchController) {
+    if (this.settled)
+      return controller.abort(new Error('The call was given up before it was sent.'))
+    this.controller = controller
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ) {
+    if (status < 200) return
+    this.status = status
+    this.retryAfterMs = readRetryAfter(headers['retry-after'])
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer) {
+    this.size += chunk.length
+    if (this.size <= maxAnswerBytes) {
+      this.chunks.push(chunk)
+    } else {
+      this.settle(undefined)
+      controller.abort(new Error('The answer is too long.'))
+    }
+  }
+
+  onResponseEnd() {
+    this.settle(parseJson(Buffer.concat(this.chunks).toString('utf8')))
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error) {
+    this.settle(undefined, error)
+  }
+
+  private readonly onAbort = () => {
+    const cause: unknown = this.signal.reason
+    this.settle(undefined, cause)
+    this.controller?.abort(cause instanceof Error ? cause : new Error('The call was given up.'))
+  }
+
+  /** A status line decides even if its body never arrived: the provider has made up its mind. */
+  private settle(body: unknown, cause?: unknown) {
+    if (this.settled) return
+    this.settled = true
+    this.signal.removeEventListener('abort', this.onAbort)
+    if (this.status !== undefined) {
+      this.resolve({ status: this.status, retryAfterMs: this.retryAfterMs, body })
+    } else if (this.controller) {
+      this.reject(new ProviderFault('in_doubt', 'No answer after the request was sent.', { cause }))
+    } else {
+      this.reject(new ProviderFault('unavailable', 'The provider could not be reached.', { cause }))
+    }
+  }
+}
+
+/** @returns the body of a 2xx answer; @throws {ProviderFault} for any other. */
+export function acceptedBody(answer: Answer): unknown {
+  if (answer.status >= 200 && answer.status < 300) return answer.body
+  const fault = faultOf(answer)
+  throw new ProviderFault(fault, `The provider answered ${answer.status}.`, {
+    retryAfterMs: answer.retryAfterMs,
+  })
+}
+
+const faultOfErrorCode: ReadonlyMap<unknown, Fault> = new Map([
+  ['INVALID_NUMBER', 'invalid_number'],
+  ['BLOCKED', 'blocked'],
+])
+
+function faultOf({ status, body }: Answer): Fault {
+  if (status === 429) return 'throttled'
+  // A gateway in between gave up waiting: the provider behind it may have processed the message.
+  if (status === 504) return 'in_doubt'
+  if (status >= 500 || status === 408) return 'unavailable'
+  return (status >= 400 && faultOfErrorCode.get(errorCodeOf(body))) || 'config'
+}
+
+const errorCodeOf = (body: unknown): unknown =>
+  typeof body === 'object' && body !== null && 'error_code' in body ? body.error_code : undefined
+
+/** Undefined instead of an error: a provider's answer is never trusted to be JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function readRetryAfter(header: string | string[] | undefined): number | undefined {
+  if (typeof header !== 'string') return undefined
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now()
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), maxRetryAfterMs)
+}

@@ -1,0 +1,128 @@
+import { Webhook } from 'standardwebhooks'
+import type { Dispatcher } from 'undici'
+import { z } from 'zod'
+import type { ReceiptStatus } from '../core/receipt'
+import { acceptedBody, parseJson, postJson } from './http'
+import {
+  ForgedCallback,
+  type InboundCallback,
+  type Message,
+  type Outcome,
+  type ProviderAccount,
+  type Receipt,
+  type UssdDial,
+} from './provider'
+import { checkSignature } from './standard-webhook'
+
+/** The words of sandbox/words.ts; anything else is unknown. */
+const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
+  ['queued', 'accepted'],
+  ['sent', 'sent'],
+  ['ringing', 'sent'],
+  ['delivered', 'delivered'],
+  ['read', 'delivered'],
+  ['dialled', 'delivered'],
+  ['answered', 'answered'],
+  ['declined', 'failed.retryable'],
+  ['failed', 'failed.permanent'],
+  ['expired', 'expired'],
+])
+
+const Accepted = z.object({
+  id: z.string().min(1).max(200),
+  cost: z.object({ amount: z.string(), currency: z.string() }).optional(),
+})
+const Callback = z.object({
+  id: z.string().min(1).max(200),
+  status: z.string().regex(/^[a-z_]{1,40}$/),
+  at: z.iso.datetime().optional(),
+})
+const Dial = z.object({
+  session_id: z.string().min(1).max(200),
+  phone_number: z.string().regex(/^\+\d{5,15}$/),
+})
+
+type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
+
+/** Speaks the sandbox's wire contract (docs/sandbox.md). */
+export function createSandboxAccount(
+  { name, channels, test }: Account,
+  { url, secret }: { url: string; secret: string },
+  dispatcher: Dispatcher,
+): ProviderAccount {
+  const webhook = new Webhook(secret)
+  const base = url.replace(/\/+$/, '')
+
+  const call = async (path: string, payload: object, signal: AbortSignal) => {
+    const headers = { authorization: `Bearer ${secret}` }
+    const post = { url: base + path, headers, body: JSON.stringify(payload) }
+    return acceptedBody(await postJson(dispatcher, post, signal))
+  }
+
+  async function send(message: Message, signal: AbortSignal) {
+    const body = await call(`/providers/${name}/messages`, wireMessage(message), signal)
+    const { data } = Accepted.safeParse(body)
+    // A 2xx is an acceptance whatever its body holds; receipts find the attempt by their URL.
+    return { providerMessageId: data?.id ?? message.attemptId, cost: data?.cost }
+  }
+
+  function readReceipts(callback: InboundCallback): Receipt[] {
+    checkSignature(webhook, callback)
+    const { data } = Callback.safeParse(parseJson(callback.body.toString('utf8')))
+    if (!data) return []
+    const { id, status, at } = data
+    return [
+      {
+        status: receiptOf.get(status) ?? 'unknown',
+        rawStatus: status,
+        eventKey: `${id}:${status}`,
+        providerMessageId: id,
+        at: at === undefined ? undefined : new Date(at),
+      },
+    ]
+  }
+
+  function readDial(callback: InboundCallback): UssdDial {
+    checkSignature(webhook, callback)
+    const { data } = Dial.safeParse(parseJson(callback.body.toString('utf8')))
+    if (!data) throw new ForgedCallback('The callback is signed but is no USSD session.')
+    return { sessionId: data.session_id, phoneNumber: data.phone_number }
+  }
+
+  const showCode = ({ text, code }: { text: string; code?: string }) => ({
+    contentType: 'application/json',
+    body: JSON.stringify({ message: text, code: code ?? null, end: true }),
+  })
+
+  async function reportOutcome(
+    { requestId, providerMessageId, outcome }: Outcome,
+    signal: AbortSignal,
+  ) {
+    const payload = { outcome, provider_message_id: providerMessageId }
+    await call(`/requests/${encodeURIComponent(requestId)}/outcome`, payload, signal)
+  }
+
+  return {
+    name,
+    adapter: 'sandbox',
+    channels,
+    test,
+    sender: { send },
+    receipts: { readReceipts },
+    ussd: { readDial, showCode },
+    outcomes: { reportOutcome },
+  }
+}
+
+const wireMessage = (message: Message) => ({
+  reference: message.attemptId,
+  request_id: message.requestId,
+  channel: message.channel,
+  to: message.to,
+  text: message.text,
+  code: message.code,
+  locale: message.locale,
+  brand: message.brand,
+  callback_url: message.callbackUrl,
+  valid_for_seconds: message.validForSeconds,
+})

@@ -1,0 +1,92 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import express, { type RequestHandler, type Response } from 'express'
+import type { Logger } from 'pino'
+import { createCallbacks } from './callbacks'
+import { Carrier } from './carrier'
+import { createInbox } from './inbox'
+import { phoneRoutes } from './phone-routes'
+import { Phones } from './phones'
+import { notFound, Problem, problems } from './problem'
+import { providerRoutes } from './provider-routes'
+import { scenarioRoutes } from './scenario-routes'
+import { Scenarios } from './scenarios'
+import { createTimers } from './timers'
+import { Ussd } from './ussd'
+
+export interface SandboxOptions {
+  /** `whsec_` and base64: Bearer token of sends and signing key of callbacks. */
+  secret: string
+  /** Where USSD sessions go; a function where the address is known only later. */
+  otpilotUrl: string | (() => string)
+  logger: Logger
+}
+
+/** A messaging service that plays provider and phone; `close` ends its open connections and timers. */
+export function createSandbox({ secret, otpilotUrl, logger }: SandboxOptions) {
+  const timers = createTimers()
+  const inbox = createInbox()
+  const scenarios = new Scenarios()
+  const phones = new Phones(inbox, timers)
+  const callbacks = createCallbacks(secret, timers, logger)
+  const ussd = new Ussd(callbacks, () =>
+    typeof otpilotUrl === 'string' ? otpilotUrl : otpilotUrl(),
+  )
+  const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers })
+  const hanging = new Set<Response>()
+
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.use(safeHeaders, refuseOtherSites, express.json({ limit: '64kb' }))
+  app.get('/healthz', (_req, res) => {
+    res.json({ status: 'ok' })
+  })
+  app.use(providerRoutes({ secret, carrier, scenarios, timers, hanging }))
+  app.use(phoneRoutes({ inbox, phones, carrier }))
+  app.use(scenarioRoutes(scenarios))
+  app.use(express.static(pageFolder(), { maxAge: 0 }))
+  app.use(notFound)
+  app.use(problems(logger))
+
+  async function close() {
+    timers.close()
+    phones.close()
+    for (const res of hanging) res.destroy()
+    await callbacks.close()
+  }
+  return { app, close }
+}
+
+/** The page is not compiled: from `dist/` it is still read where its sources are. */
+function pageFolder(): string {
+  const beside = join(__dirname, 'page')
+  return existsSync(beside) ? beside : join(__dirname, '..', '..', 'sandbox', 'page')
+}
+
+const policy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const safeHeaders: RequestHandler = (_req, res, next) => {
+  res.set({
+    'content-security-policy': policy,
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+  })
+  next()
+}
+
+/** Pages of other sites in the same browser must not answer calls or empty the inbox. */
+const refuseOtherSites: RequestHandler = (req, _res, next) => {
+  if (req.headers['sec-fetch-site'] !== 'cross-site' || req.method === 'GET') return next()
+  throw new Problem(403, 'FORBIDDEN', 'Another site may not use the sandbox.')
+}

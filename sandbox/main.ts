@@ -1,0 +1,43 @@
+import pino from 'pino'
+import { z } from 'zod'
+import { createSandbox } from './index'
+
+const Env = z.object({
+  SANDBOX_PORT: z.coerce.number().int().min(0).max(65_535).default(8081),
+  SANDBOX_HOST: z.string().min(1).default('127.0.0.1'),
+  SANDBOX_SECRET: z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'whsec_ and base64'),
+  PORT: z.coerce.number().int().default(8080),
+  OTPILOT_URL: z.url({ protocol: /^https?$/ }).optional(),
+  LOG_LEVEL: z.string().default('info'),
+})
+
+function main() {
+  const { success, data: env, error } = Env.safeParse(process.env)
+  if (!success) throw new Error(`The sandbox cannot start:\n${z.prettifyError(error)}`)
+
+  const logger = pino({ name: 'sandbox', level: env.LOG_LEVEL })
+  const otpilotUrl = env.OTPILOT_URL ?? `http://127.0.0.1:${env.PORT}`
+  const sandbox = createSandbox({ secret: env.SANDBOX_SECRET, otpilotUrl, logger })
+
+  const server = sandbox.app.listen(env.SANDBOX_PORT, env.SANDBOX_HOST, (failure) => {
+    if (failure) {
+      logger.fatal({ err: failure }, `cannot listen on port ${env.SANDBOX_PORT}; set SANDBOX_PORT`)
+      process.exit(1)
+    }
+    logger.info({ port: env.SANDBOX_PORT }, 'the sandbox serves')
+    process.send?.({ ready: true })
+  })
+  // Longer than the senders keep theirs, so that a reused connection is never one being closed here.
+  server.keepAliveTimeout = 65_000
+
+  let stopping = false
+  const stop = () => {
+    if (stopping) return
+    stopping = true
+    server.close(() => process.exit(0))
+    void sandbox.close().finally(() => server.closeAllConnections())
+  }
+  for (const reason of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.on(reason, stop)
+}
+
+main()

@@ -1,0 +1,26 @@
+import { z } from 'zod'
+import { channels } from '../core/channel'
+
+/** The body of a send. */
+export const SendBody = z.object({
+  /** The sender's own id of this message. */
+  reference: z.string().min(1).max(200),
+  request_id: z.string().min(1).max(200).optional(),
+  channel: z.enum(channels),
+  to: z.string().max(254),
+  text: z.string().max(10_000),
+  code: z.string().max(32),
+  locale: z.string().max(35).optional(),
+  brand: z.string().max(200).optional(),
+  callback_url: z
+    .url({ protocol: /^https?$/ })
+    .max(2_000)
+    .optional(),
+  valid_for_seconds: z.int().min(0).max(86_400).default(300),
+})
+
+/** A message on its way: a send with its number in one form, its account and its id. */
+export type Message = z.infer<typeof SendBody> & { id: string; provider: string }
+
+export const OutcomeBody = z.object({ outcome: z.enum(['verified', 'not_verified']) })
+export const DialBody = z.object({ service_code: z.string().max(40) })

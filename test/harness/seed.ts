@@ -1,0 +1,39 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { makeKeyFile } from '../../codes/key-file'
+import type { Plan, Step } from '../../core/plan'
+import { stepDefaults } from '../../core/plan'
+import type { SendInput } from '../../db/sends'
+
+/** A key file of its own, in a temporary folder. */
+export function tempKeyFile(): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'otpilot-keys-')), 'keys.json')
+  makeKeyFile(path)
+  return path
+}
+
+export const stepOf = (channel: Step['channel'], given: Partial<Step> = {}): Step => ({
+  channel,
+  providers: ['sandbox-a', 'sandbox-b'],
+  ...stepDefaults[channel],
+  ...given,
+})
+
+export const smsThenVoice: Plan = [stepOf('sms'), stepOf('voice')]
+
+export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
+  appId: 'app',
+  keyId: 'key',
+  environment: 'test',
+  recipient: { kind: 'phone', value: '+233555000010' },
+  country: 'GH',
+  purpose: 'default',
+  locale: 'en',
+  brand: 'Acme',
+  risk: 'normal',
+  lifetimeSeconds: 300,
+  codeLength: 6,
+  plan: smsThenVoice,
+  ...given,
+})

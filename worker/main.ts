@@ -1,0 +1,62 @@
+import { existsSync } from 'node:fs'
+import { DefaultLogger, Runtime } from '@temporalio/worker'
+import pino from 'pino'
+import { createEngine } from '../api/engine'
+import { openKeyFile } from '../codes/key-file'
+import { readConfig } from '../config'
+import { createDatabase } from '../db'
+import { createProviders } from '../providers'
+import { bundlePath } from './bundle'
+import { startSweeper } from './sweeper'
+import { createWorker } from './worker'
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env)
+  const log = pino({ level: config.logLevel, base: { process: 'worker' } })
+  Runtime.install({
+    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
+      log[level === 'ERROR' ? 'error' : 'warn'](
+        { workflowId: meta?.workflowId, err: meta?.error },
+        message,
+      ),
+    ),
+    // SIGTERM and SIGINT drain the worker; `run()` returns when it is done.
+    shutdownSignals: ['SIGTERM', 'SIGINT'],
+  })
+  const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot worker' })
+  const keyring = openKeyFile(config.keysFile, { strict: config.isProduction })
+  const engine = createEngine({ ...config.temporal, db, log })
+  await engine.registerSearchAttributes()
+  const { worker, connection } = await createWorker({
+    ...config.temporal,
+    workflows: existsSync(bundlePath)
+      ? { workflowBundle: { codePath: bundlePath } }
+      : { workflowsPath: require.resolve('../workflows') },
+    db,
+    keyring,
+    providers: createProviders(config.policy.accounts, config.providers),
+    publicUrl: config.url,
+    log,
+  })
+  const sweeper = startSweeper({ db, engine, log })
+  process.once('disconnect', () => worker.shutdown())
+  process.send?.({ ready: true })
+  log.info('worker is polling')
+  try {
+    await worker.run()
+  } finally {
+    await sweeper.stop()
+    await engine.close()
+    await connection.close()
+    await db.close()
+    keyring.close()
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(1)
+  },
+)

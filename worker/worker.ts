@@ -1,0 +1,46 @@
+import {
+  NativeConnection,
+  type NativeConnectionOptions,
+  Worker,
+  type WorkerOptions,
+} from '@temporalio/worker'
+import { createActivities, type ActivityDeps } from '../activities'
+
+export interface OtpWorkerOptions extends ActivityDeps {
+  connection: NativeConnectionOptions
+  namespace: string
+  taskQueue: string
+  /** The prebuilt bundle in production, else the sources. */
+  workflows: Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'>
+}
+
+/** A worker for runs and activities. Its `connection` is to be closed after `worker.run()`. */
+export async function createWorker({
+  connection: options,
+  namespace,
+  taskQueue,
+  workflows,
+  ...deps
+}: OtpWorkerOptions): Promise<{ worker: Worker; connection: NativeConnection }> {
+  const connection = await NativeConnection.connect(options)
+  try {
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue,
+      ...workflows,
+      activities: createActivities(deps),
+      maxConcurrentActivityTaskExecutions: 200,
+      // A killed worker's runs go to another one after this, not after the default of 10 s.
+      stickyQueueScheduleToStartTimeout: '2s',
+      maxHeartbeatThrottleInterval: '500ms',
+      defaultHeartbeatThrottleInterval: '500ms',
+      shutdownGraceTime: '12s',
+      shutdownForceTime: '20s',
+    })
+    return { worker, connection }
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
+}

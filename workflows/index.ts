@@ -1,0 +1,1 @@
+export { otpRequest } from './otp-request'

@@ -1,0 +1,92 @@
+import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow'
+import type { Channel } from '../core/channel'
+import type { SendResult } from '../core/otp-request'
+import type { Step } from '../core/plan'
+import type { SuccessRule } from '../core/receipt'
+import { searchAttributes } from '../core/search-attributes'
+import type { State } from '../core/state'
+import type { Run } from './run'
+
+/**
+ * What an operator reads in Temporal UI: the plain-words detail and the search attributes. No personal data.
+ * Search attributes cost a history event each, so they are written only when they change.
+ */
+export interface View {
+  now: string
+  past: string[]
+  channel: Channel | undefined
+  provider: string | undefined
+}
+
+/** The API starts a run with the attributes of its first step. */
+export const newView = (first: Step | undefined): View => ({
+  now: '',
+  past: [],
+  channel: first?.channel,
+  provider: first?.providers[0],
+})
+
+function show(run: Run, now: string): void {
+  const { view } = run
+  view.now = now
+  setCurrentDetails([now, ...view.past.toReversed()].join('; '))
+}
+
+const waitingFor: Record<SuccessRule, string> = {
+  accepted: 'accepted',
+  delivered: 'accepted, waiting for delivery',
+  answered: 'ringing',
+  verified: 'accepted, waiting for the code',
+}
+
+/** A new channel begins; the one before ended without success. */
+export function showStep(run: Run, step: Step): void {
+  const { view } = run
+  const before = run.input.steps[run.input.steps.indexOf(step) - 1]
+  if (before && view.now !== '') view.past.push(sayEnd(run, before))
+  show(run, `${step.channel}: sending`)
+}
+
+function sayEnd(run: Run, step: Step): string {
+  const index = run.input.steps.indexOf(step)
+  if (run.leaveStep >= index) return `${step.channel} was left for the next channel on request`
+  if (!run.wasAccepted(index)) return `${step.channel} was accepted by no provider`
+  if (run.hasFailed(index)) return `${step.channel} failed by its receipt`
+  return `${step.channel} gave no receipt in ${step.timeoutMs / 1000} s`
+}
+
+export function showSending(run: Run, step: Step, provider: string): void {
+  const { view } = run
+  show(run, `${step.channel} via ${provider}: sending`)
+  if (view.channel === step.channel && view.provider === provider) return
+  view.channel = step.channel
+  view.provider = provider
+  upsertSearchAttributes([
+    { key: searchAttributes.channel, value: step.channel },
+    { key: searchAttributes.provider, value: provider },
+  ])
+}
+
+export function showSent(run: Run, step: Step, provider: string, result: SendResult): void {
+  const said =
+    result.outcome === 'accepted'
+      ? waitingFor[step.success]
+      : result.outcome === 'in_doubt'
+        ? 'no answer from the provider, in doubt'
+        : result.outcome === 'refused'
+          ? `refused (${result.fault})`
+          : 'not sent, the request had ended'
+  if (result.outcome === 'refused') run.view.past.push(`${step.channel} via ${provider}: ${said}`)
+  show(run, `${step.channel} via ${provider}: ${said}`)
+}
+
+export function showPlanEnded(run: Run): void {
+  const last = run.input.steps.at(-1)
+  if (last) run.view.past.push(sayEnd(run, last))
+  show(run, 'all channels tried without success: the caller was told, the codes stay valid')
+}
+
+export function showEnd(run: Run, state: State): void {
+  show(run, `ended: ${state}`)
+  upsertSearchAttributes([{ key: searchAttributes.state, value: state }])
+}

@@ -1,0 +1,95 @@
+import { condition, sleep } from '@temporalio/workflow'
+import { minLifeForStepMs } from '../core/plan'
+import type { OtpRequestInput } from '../core/otp-request'
+import type { State } from '../core/state'
+import { showEnd, showPlanEnded, showStep } from './operator-view'
+import { listen, type Run } from './run'
+import { sendByStep } from './sending'
+import { activities } from './activities'
+
+/**
+ * Delivers one code channel by channel until a step succeeds, then waits for the request's end.
+ * Postgres is the truth about the request; this run decides only what happens next.
+ */
+export async function otpRequest(input: OtpRequestInput): Promise<State> {
+  const run = listen(input)
+
+  for (const [index, step] of input.steps.entries()) {
+    if (run.isOver()) break
+    if (run.lifeLeftMs() < minLifeForStepMs) {
+      await activities.recordSkipped({
+        requestId: input.requestId,
+        step: index,
+        channel: step.channel,
+      })
+      continue
+    }
+    showStep(run, step)
+    const stepEndsAt = Date.now() + step.timeoutMs
+    const leaves = () => run.leaveStep >= index
+    await sendByStep(run, { index, step, abandon: leaves })
+    if (run.wasAccepted(index)) {
+      await waitServing(
+        run,
+        stepEndsAt,
+        () => run.hasSucceeded() || run.hasFailed(index) || leaves(),
+        `${step.channel}: time for ${step.success}`,
+      )
+    }
+    if (run.hasSucceeded() && !leaves())
+      await waitServing(run, input.expiresAt, leaves, 'lifetime of the code')
+    run.leave(index)
+  }
+
+  if (!run.isOver()) await endOfPlan(run)
+  return conclude(run)
+}
+
+/** No step is left: either nobody accepted anything, or the codes that are out stay valid until the end. */
+async function endOfPlan(run: Run): Promise<void> {
+  const { requestId, expiresAt } = run.input
+  if (!run.anyAccepted()) {
+    await activities.failNothingAccepted(requestId)
+    return run.absorb(await activities.readProgress(requestId))
+  }
+  await activities.recordPlanEnded(requestId)
+  showPlanEnded(run)
+  await waitServing(run, expiresAt, () => false, 'lifetime of the code')
+}
+
+/**
+ * Waits until `done`, the end of the request or the time `until`, whichever is first, and serves resends meanwhile.
+ * A timer says only that nothing was heard, so Postgres is asked before that is believed.
+ */
+async function waitServing(
+  run: Run,
+  until: number,
+  done: () => boolean,
+  summary: string,
+): Promise<void> {
+  const stop = () => done() || run.isOver()
+  while (!stop() && Date.now() < until) {
+    const woken = await condition(() => stop() || run.hasErrand(), until - Date.now(), { summary })
+    if (!woken || run.mustLook) run.absorb(await activities.readProgress(run.input.requestId))
+    const resend = run.takeResend()
+    if (resend && !run.isOver()) {
+      const index = run.indexOf(resend)
+      await sendByStep(run, { index, step: resend, abandon: () => false })
+    }
+  }
+}
+
+/** Ends the request when its time is over by the database's clock, and learns how it ended. */
+async function conclude(run: Run): Promise<State> {
+  for (;;) {
+    const { state, lifeLeftMs } = await activities.conclude(run.input.requestId)
+    if (state !== 'pending') {
+      showEnd(run, state)
+      return state
+    }
+    // Temporal's clock was ahead of the database's.
+    await sleep(Math.max(lifeLeftMs, 100), {
+      summary: "lifetime of the code, by the database's clock",
+    })
+  }
+}
