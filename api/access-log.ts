@@ -24,7 +24,8 @@ export function traceOf(request: Request): Trace {
 
 /** The caller's trace id where it sends a W3C `traceparent`, else a new one. */
 function traceId(request: Request): string {
-  const [, given] = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(request.get('traceparent') ?? '') ?? []
+  const [, given] =
+    /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(request.get('traceparent') ?? '') ?? []
   return given && !/^0+$/.test(given) ? given : randomBytes(16).toString('hex')
 }
 

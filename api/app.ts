@@ -14,9 +14,23 @@ export function createApi(deps: ApiDeps): Express {
   const { pool } = db
   const poolIsFull = () => pool.totalCount >= pool.options.max && pool.idleCount === 0
   const app = express()
-  app.disable('x-powered-by').disable('etag').set('query parser', 'simple').set('case sensitive routing', true)
+  app
+    .disable('x-powered-by')
+    .disable('etag')
+    .set('query parser', 'simple')
+    .set('case sensitive routing', true)
   app.use(accessLog(logger))
-  app.use(helmet({ strictTransportSecurity: deps.isProduction }))
+  app.use(
+    helmet({
+      // Answers are data: whoever opens one as a page gets nothing that runs. A page brings its own policy.
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+      },
+      frameguard: { action: 'deny' },
+      strictTransportSecurity: deps.isProduction,
+    }),
+  )
   app.use((_request, response, next) => {
     response.set('Cache-Control', 'no-store')
     if (draining.aborted) response.set('Connection', 'close')

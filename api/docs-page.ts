@@ -42,7 +42,14 @@ ${[...tags].map(([tag, ofTag]) => `<h2>${escape(tag)}</h2>${ofTag.map((route) =>
 <h2 id="errors">Errors</h2>
 <p>Every error is <code>application/problem+json</code> (RFC 9457) with <code>error_code</code>, <code>message</code>,
 <code>request_id</code> and <code>trace_id</code>. This list is closed.</p>
-${table(['error_code', 'status', 'message'], Object.entries(errorCodes).map(([code, [status, message]]) => [`<code>${code}</code>`, String(status), escape(message)]))}
+${table(
+  ['error_code', 'status', 'message'],
+  Object.entries(errorCodes).map(([code, [status, message]]) => [
+    `<code>${code}</code>`,
+    String(status),
+    escape(message),
+  ]),
+)}
 </body>
 </html>
 `
@@ -57,11 +64,23 @@ function section(route: Route, publicUrl: string): string {
 <span class="note">${scope ? `scope <code>${scope}</code>` : 'no key'}</span></p>
 ${description ? `<p>${escape(description)}</p>` : ''}
 ${fields.length > 0 ? table(['field', 'type', ''], fields) : ''}
-${requestHeaders ? table(['header', ''], Object.entries(requestHeaders).map(([name, text]) => [`<code>${name}</code>`, escape(text)])) : ''}
+${
+  requestHeaders
+    ? table(
+        ['header', ''],
+        Object.entries(requestHeaders).map(([name, text]) => [
+          `<code>${name}</code>`,
+          escape(text),
+        ]),
+      )
+    : ''
+}
 ${route.example && scope ? `<pre>${escape(curl(route, publicUrl))}</pre>` : ''}
 <p class="note">${Object.entries(replies)
     .map(([status, reply]) => `${status}: ${escape(reply.description)}`)
-    .join(' ')} Refusals: ${errorsOf(route).map((code) => `<code>${code}</code>`).join(' ')}</p>
+    .join(' ')} Refusals: ${errorsOf(route)
+    .map((code) => `<code>${code}</code>`)
+    .join(' ')}</p>
 </section>`
 }
 
@@ -95,7 +114,8 @@ function fieldsOf({ body, rawSchema, query }: Route): string[][] {
 }
 
 const typeOf = ({ type, enum: values, anyOf }: FieldSchema): string =>
-  values?.join(' | ') ?? (anyOf ? anyOf.map(typeOf).join(' | ') : [type ?? 'any'].flat().join(' | '))
+  values?.join(' | ') ??
+  (anyOf ? anyOf.map(typeOf).join(' | ') : [type ?? 'any'].flat().join(' | '))
 
 const table = (heads: string[], rows: string[][]): string =>
   `<table><thead><tr>${heads.map((head) => `<th>${head}</th>`).join('')}</tr></thead><tbody>${rows
@@ -103,4 +123,5 @@ const table = (heads: string[], rows: string[][]): string =>
     .join('')}</tbody></table>`
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
-const escape = (text: string): string => text.replace(/[&<>"]/g, (character) => entities[character] ?? character)
+const escape = (text: string): string =>
+  text.replace(/[&<>"]/g, (character) => entities[character] ?? character)

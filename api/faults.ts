@@ -27,7 +27,10 @@ export function problemOf(error: unknown, poolIsFull: () => boolean): Problem | 
   if (!(error instanceof Error)) return undefined
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const isBusy =
-    code === '55P03' || code === '40001' || code === '40P01' || code === '57014' ||
+    code === '55P03' ||
+    code === '40001' ||
+    code === '40P01' ||
+    code === '57014' ||
     (error.message === noFreeConnection && poolIsFull())
   if (isBusy) return new Problem('OVERLOADED', { retryAfterSeconds: 1, cause: error })
   const isDown =

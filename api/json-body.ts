@@ -30,7 +30,10 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
     }
     const take = (chunk: Buffer) => {
       size += chunk.length
-      if (size <= bodyLimit) return void chunks.push(chunk)
+      if (size <= bodyLimit) {
+        chunks.push(chunk)
+        return
+      }
       stop()
       // Without a listener the stream would pause, and the caller could never finish sending.
       request.on('error', () => undefined).resume()
@@ -52,9 +55,14 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
  * Parses a JSON body; an absent one is `{}` where that is allowed.
  * @throws {Problem} for another media type, bytes that are no UTF-8, bad JSON or deep nesting.
  */
-export function parseJson(raw: Buffer, contentType: string | undefined, optional: boolean): unknown {
+export function parseJson(
+  raw: Buffer,
+  contentType: string | undefined,
+  optional: boolean,
+): unknown {
   if (raw.length === 0 && optional) return {}
-  if (contentType === undefined || !jsonType.test(contentType)) throw new Problem('UNSUPPORTED_MEDIA_TYPE')
+  if (contentType === undefined || !jsonType.test(contentType))
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE')
   if (raw.length === 0) throw new Problem('INVALID_REQUEST', { detail: 'A JSON body is required.' })
   let text: string
   try {
@@ -63,7 +71,9 @@ export function parseJson(raw: Buffer, contentType: string | undefined, optional
     throw new Problem('INVALID_REQUEST', { detail: 'The body is not UTF-8.' })
   }
   if (isDeeperThan(text, depthLimit)) {
-    throw new Problem('INVALID_REQUEST', { detail: `The body nests deeper than ${depthLimit} levels.` })
+    throw new Problem('INVALID_REQUEST', {
+      detail: `The body nests deeper than ${depthLimit} levels.`,
+    })
   }
   try {
     return JSON.parse(text, refusePrototype)

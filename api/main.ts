@@ -17,7 +17,8 @@ const drainMs = 20_000
 async function main(): Promise<void> {
   const config = readConfig(process.env)
   const logger = pino({ level: config.logLevel, base: { process: 'api' } })
-  for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers)) logger.info(reason)
+  for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers))
+    logger.info(reason)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
   const keyring = openKeyFile(config.keysFile, { strict: config.isProduction })
   const engine = createEngine({ ...config.temporal, db, log: logger })
@@ -66,13 +67,20 @@ function workflowsUrl({ isProduction, temporal }: Config): string | undefined {
 }
 
 /** Runs cannot start before the namespace knows the attributes; Temporal may come up after this process. */
-async function registerSearchAttributes(engine: Engine, logger: Logger, signal: AbortSignal): Promise<void> {
+async function registerSearchAttributes(
+  engine: Engine,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     try {
       return await engine.registerSearchAttributes()
     } catch (error) {
       const name = error instanceof Error ? error.name : 'unknown'
-      logger.warn({ error: name }, 'Temporal does not take the search attributes yet: trying again in 2 s')
+      logger.warn(
+        { error: name },
+        'Temporal does not take the search attributes yet: trying again in 2 s',
+      )
       await sleep(2_000, undefined, { signal, ref: false }).catch(() => undefined)
     }
   }
@@ -81,13 +89,14 @@ async function registerSearchAttributes(engine: Engine, logger: Logger, signal: 
 /** SIGTERM, SIGINT, or the end of the process that forked this one. */
 const stopAsked = () =>
   new Promise<void>((resolve) => {
-    for (const event of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.once(event, () => resolve())
+    for (const event of ['SIGTERM', 'SIGINT', 'disconnect'] as const)
+      process.once(event, () => resolve())
   })
 
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    console.error(error instanceof Error ? error.message : error)
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     process.exit(1)
   },
 )

@@ -19,7 +19,11 @@ const requestIdShape = /^otp_[a-z2-7]{26}$/
 
 /** Gives Express the routes, and every path of theirs an answer to other methods. */
 export function mountRoutes(app: Express, routes: Route[], deps: MountDeps): void {
-  const paths = Map.groupBy(routes, ({ path }) => path)
+  // Express takes the first path that fits: `/otp/search` must come before `/otp/{request_id}`.
+  const placeholders = (path: string) => path.split('{').length
+  const paths = [...Map.groupBy(routes, ({ path }) => path)].sort(
+    ([one], [other]) => placeholders(one) - placeholders(other),
+  )
   for (const [path, ofPath] of paths) {
     const mounted = app.route(path.replace(/\{(\w+)\}/g, ':$1'))
     for (const route of ofPath) mounted[route.method](answer(route, deps))
@@ -32,11 +36,14 @@ const answer =
   async (request, response) => {
     const trace = traceOf(request)
     trace.route = route.path
-    const key = route.scope ? await authenticate(request.get('authorization'), route.scope) : undefined
+    const key = route.scope
+      ? await authenticate(request.get('authorization'), route.scope)
+      : undefined
     trace.keyId = key?.id ?? null
     const { request_id: requestId } = request.params
     if (requestId !== undefined) {
-      if (typeof requestId !== 'string' || !requestIdShape.test(requestId)) throw new Problem('NOT_FOUND')
+      if (typeof requestId !== 'string' || !requestIdShape.test(requestId))
+        throw new Problem('NOT_FOUND')
       trace.requestId = requestId
     }
     const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request)
@@ -44,7 +51,8 @@ const answer =
     try {
       const reply = await route.handle({
         raw,
-        body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
+        body:
+          route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
         query: request.query,
         params: request.params as Record<string, string>,
         headers: request.headers,
@@ -73,11 +81,14 @@ function send(response: Response, { status = 200, headers = {}, contentType, bod
 }
 
 function refuseMethod(path: string, routes: Route[]): RequestHandler {
-  const methods = routes.flatMap(({ method }) => (method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()]))
+  const methods = routes.flatMap(({ method }) =>
+    method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()],
+  )
   const allow = [...methods, 'OPTIONS'].join(', ')
   return (request, response) => {
     traceOf(request).route = path
-    if (request.method !== 'OPTIONS') throw new Problem('METHOD_NOT_ALLOWED', { headers: { Allow: allow } })
+    if (request.method !== 'OPTIONS')
+      throw new Problem('METHOD_NOT_ALLOWED', { headers: { Allow: allow } })
     response.set('Allow', allow).status(204).end()
   }
 }
@@ -88,7 +99,8 @@ export const answerProblem =
   // Express tells an error handler by its four parameters.
   (error: unknown, request: Request, response: Response, _next: NextFunction): void => {
     const trace = traceOf(request)
-    const problem = problemOf(error, poolIsFull) ?? ofExpress(error) ?? unforeseen(error, logger, trace.id)
+    const problem =
+      problemOf(error, poolIsFull) ?? ofExpress(error) ?? unforeseen(error, logger, trace.id)
     trace.errorCode = problem.code
     trace.requestId ??= problem.options.requestId ?? null
     if (response.headersSent) return void response.destroy()
@@ -107,7 +119,8 @@ function ofExpress(error: unknown): Problem | undefined {
 }
 
 function unforeseen(error: unknown, logger: Logger, traceId: string): Problem {
-  const { name, stack } = error instanceof Error ? error : new Error('Something else than an error was thrown.')
+  const { name, stack } =
+    error instanceof Error ? error : new Error('Something else than an error was thrown.')
   // The first line of a stack is the message, which may quote values.
   const frames = stack?.split('\n').filter((line) => line.startsWith('    at '))
   const code = error instanceof Error && 'code' in error ? String(error.code) : null

@@ -11,13 +11,15 @@ export const apiVersion = '1.0.0'
 /** The OpenAPI 3.1 document of these routes: every call, every status it can answer. */
 export function openApiDocument(routes: Route[], publicUrl: string) {
   const paths: Record<string, Record<string, Operation>> = {}
-  for (const route of routes) paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route) }
+  for (const route of routes)
+    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route) }
   return {
     openapi: '3.1.0',
     info: {
       title: 'otpilot',
       version: apiVersion,
-      description: 'Sends and checks one-time passcodes. Every error is application/problem+json with an error_code.',
+      description:
+        'Sends and checks one-time passcodes. Every error is application/problem+json with an error_code.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: publicUrl }],
@@ -26,7 +28,11 @@ export function openApiDocument(routes: Route[], publicUrl: string) {
     components: {
       schemas: schemas(),
       securitySchemes: {
-        apiKey: { type: 'http', scheme: 'bearer', description: 'An API key: otpk_live_… or otpk_test_….' },
+        apiKey: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key: otpk_live_… or otpk_test_….',
+        },
       },
     },
   }
@@ -101,11 +107,16 @@ function repliesOf({ replies }: Route): Record<string, Json> {
 
 const headersOf = (headers: Record<string, string> = {}) =>
   Object.fromEntries(
-    Object.entries(headers).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
+    Object.entries(headers).map(([name, description]) => [
+      name,
+      { description, schema: { type: 'string' } },
+    ]),
   )
 
 const contentOf = (content: NonNullable<ReplyDescription['content']>): Json =>
-  typeof content === 'string' ? { [content]: {} } : { 'application/json': { schema: reference(content) } }
+  typeof content === 'string'
+    ? { [content]: {} }
+    : { 'application/json': { schema: reference(content) } }
 
 /** One response a status: its description lists the error codes that can come with it. */
 function refusalsOf(route: Route): Record<string, Json> {
@@ -139,14 +150,17 @@ function reference(schema: z.ZodType): Json {
 }
 
 function inline(schema: z.ZodType): Json {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' })
-  return rest
+  return bare(z.toJSONSchema(schema, { io: 'input' }))
+}
+
+/** Without the members that say which dialect and document a schema is, which OpenAPI says itself. */
+function bare(schema: Json): Json {
+  const kept = Object.entries(schema).filter(([name]) => name !== '$schema' && name !== '$id')
+  return Object.fromEntries(kept)
 }
 
 /** The contract's schemas; answers stay open for members to come, inputs are closed. */
 function schemas(): Record<string, Json> {
   const all = z.toJSONSchema(contract, { uri, io: 'input' }).schemas
-  return Object.fromEntries(
-    Object.entries(all).map(([id, { $schema: _, $id: __, ...schema }]) => [id, schema]),
-  )
+  return Object.fromEntries(Object.entries(all).map(([id, schema]) => [id, bare(schema)]))
 }

@@ -10,9 +10,12 @@ const longestMessage = 500
 export function checkTemplate(message: string): void {
   const refuse = (detail: string) => new Problem('INVALID_MESSAGE', { detail })
   if (!message.includes('{{code}}')) throw new Problem('INVALID_MESSAGE')
-  if (message.length > longestMessage) throw refuse(`The message is longer than ${longestMessage} characters.`)
+  if (message.length > longestMessage)
+    throw refuse(`The message is longer than ${longestMessage} characters.`)
   if (/\{\{|\}\}/.test(message.replace(/\{\{(code|minutes|brand)\}\}/g, ''))) {
-    throw refuse('The message may hold {{code}}, {{minutes}} and {{brand}}, and no other braces in pairs.')
+    throw refuse(
+      'The message may hold {{code}}, {{minutes}} and {{brand}}, and no other braces in pairs.',
+    )
   }
   if (!isPlainText(message)) throw refuse('The message has control characters or invisible ones.')
 }
@@ -38,7 +41,8 @@ export function lifetimeOf({ expiry_seconds: wish, risk }: SendBody, app: App): 
  */
 export function readIdempotencyKey(header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined
-  const [, quoted, bare] = /^(?:"([\x20-\x7e]{1,255})"|([\x21-\x7e]{1,255}))$/.exec(String(header)) ?? []
+  const [, quoted, bare] =
+    /^(?:"([\x20-\x7e]{1,255})"|([\x21-\x7e]{1,255}))$/.exec(String(header)) ?? []
   const key = quoted ?? bare
   if (key) return key
   throw new Problem('INVALID_REQUEST', {
@@ -48,7 +52,8 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
 
 /** The seconds of `Prefer: wait=n` (RFC 7240), between 1 and `most`; undefined without one. */
 export function readWait(header: string | string[] | undefined, most: number): number | undefined {
-  const [, seconds] = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,4})"?\s*(?:[,;]|$)/i.exec(String(header ?? '')) ?? []
+  const [, seconds] =
+    /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,4})"?\s*(?:[,;]|$)/i.exec(String(header ?? '')) ?? []
   return seconds === undefined ? undefined : Math.min(Math.max(Number(seconds), 1), most)
 }
 

@@ -29,7 +29,10 @@ const codeOf: Record<string, ErrorCode> = {
 function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
   const code = codeOf[error.code ?? ''] ?? 'INVALID_REQUEST'
-  const problem = new Problem(code, code === 'INVALID_REQUEST' ? { detail: 'This is not valid HTTP.' } : {})
+  const problem = new Problem(
+    code,
+    code === 'INVALID_REQUEST' ? { detail: 'This is not valid HTTP.' } : {},
+  )
   const body = JSON.stringify(problem.toBody(randomBytes(16).toString('hex')))
   socket.end(
     [

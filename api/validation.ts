@@ -26,15 +26,22 @@ function faultsOf(issue: z.core.$ZodIssue, where: string): FieldFault[] {
       message: 'unknown field',
     }))
   }
-  if (issue.code === 'invalid_union') return [{ field, message: 'matches none of the allowed forms' }]
+  if (issue.code === 'invalid_union')
+    return [{ field, message: 'matches none of the allowed forms' }]
   return [{ field, message: sentenceOf(issue) }]
 }
 
 function sentenceOf(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type' && issue.input === undefined && /received undefined/.test(issue.message)) {
+  if (
+    issue.code === 'invalid_type' &&
+    issue.input === undefined &&
+    /received undefined/.test(issue.message)
+  ) {
     return 'required'
   }
-  return issue.message.replace(/^(Invalid (input|option|string)|Too (big|small)): /, '').replace(/\.$/, '')
+  return issue.message
+    .replace(/^(Invalid (input|option|string)|Too (big|small)): /, '')
+    .replace(/\.$/, '')
 }
 
 /** A name as the caller wrote it, unless it could be something else than a name (a number, a text). */

@@ -88,7 +88,7 @@ async function install() {
   const leave = () => {
     // npm goes on when asked to stop. Half an installation is made anew by the next start.
     child.once('close', () => process.exit(130))
-    process.kill(-child.pid, 'SIGKILL')
+    if (child.pid) process.kill(-child.pid, 'SIGKILL')
   }
   for (const signal of stops) process.on(signal, leave)
   const failure = await new Promise((resolve) => {

@@ -22,7 +22,7 @@ curl -sS "$OTPILOT_URL/otp/send" \\
   -H "Authorization: Bearer $OTP_API_KEY" -H "Content-Type: application/json" \\
   -d '{"phone_number": "${phone}", "channel": "sms"}'
 
-Read it on the phone at ${urls.sandbox}/?number=${encodeURIComponent(phone)}
+Read it on the phone at ${urls.sandbox}/#${encodeURIComponent(phone)}
 and put it in the place of 123456:
 
 curl -sS "$OTPILOT_URL/otp/verify" \\

@@ -14,7 +14,9 @@ const withDefault = <T extends z.ZodType>(schema: T, value: string) =>
 const port = z.coerce.number().int().min(0).max(65_535)
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' })
 const databaseUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// address' })
-const webhookSecret = z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'must be whsec_ and base64')
+const webhookSecret = z
+  .string()
+  .regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'must be whsec_ and base64')
 
 const Environment = z.object({
   OTPILOT_ENV: withDefault(z.enum(['development', 'production']), 'production'),
@@ -22,7 +24,10 @@ const Environment = z.object({
   OTPILOT_HOST: withDefault(z.string(), '127.0.0.1'),
   OTPILOT_URL: optional(httpUrl),
   DATABASE_URL: z.preprocess((value) => value || undefined, databaseUrl),
-  TEMPORAL_ADDRESS: withDefault(z.string().regex(/^[^\s/]+:\d+$/, 'must be host:port'), '127.0.0.1:7233'),
+  TEMPORAL_ADDRESS: withDefault(
+    z.string().regex(/^[^\s/]+:\d+$/, 'must be host:port'),
+    '127.0.0.1:7233',
+  ),
   TEMPORAL_NAMESPACE: withDefault(z.string(), 'default'),
   TEMPORAL_UI_URL: optional(httpUrl),
   OTPILOT_TASK_QUEUE: withDefault(z.string(), 'otpilot'),
@@ -34,7 +39,10 @@ const Environment = z.object({
   OTPILOT_GATEWAY_URL: optional(httpUrl),
   OTPILOT_GATEWAY_SECRET: optional(webhookSecret),
   OTPILOT_RECEIPT_SECRET: optional(webhookSecret),
-  LOG_LEVEL: withDefault(z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']), 'info'),
+  LOG_LEVEL: withDefault(
+    z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    'info',
+  ),
 })
 type Environment = z.infer<typeof Environment>
 
@@ -95,7 +103,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     ...(policy.success ? [] : policy.faults),
   ]
   if (!read.success || !policy.success || faults.length > 0) {
-    throw new Error(`The configuration is not usable:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+    throw new Error(
+      `The configuration is not usable:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+    )
   }
   return toConfig(read.data, policy.policy, env)
 }

@@ -27,13 +27,15 @@ const Policy = z
     steps: z.partialRecord(z.enum(channels), StepOverride),
   })
   .superRefine(({ accounts, channels: order }, context) => {
-    const fault = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message })
+    const fault = (path: string[], message: string) =>
+      context.addIssue({ code: 'custom', path, message })
     const names = accounts.map(({ name }) => name)
     if (new Set(names).size < names.length) fault(['accounts'], 'two accounts have the same name')
     // It would hide the address of the generic callback.
     if (names.includes('otp-status')) fault(['accounts'], 'no account can be named otp-status')
     for (const kind of ['phone', 'email'] as const) {
-      if (new Set(order[kind]).size < order[kind].length) fault(['channels', kind], 'a channel is named twice')
+      if (new Set(order[kind]).size < order[kind].length)
+        fault(['channels', kind], 'a channel is named twice')
     }
   })
 export type Policy = z.infer<typeof Policy>
@@ -56,6 +58,8 @@ export function loadPolicy(path: string | undefined): PolicyReading {
 function readPolicy(json: unknown, file: string): PolicyReading {
   const { success, data, error } = Policy.safeParse(json)
   if (success) return { success, policy: data }
-  const faults = error.issues.map(({ path, message }) => `${file}: ${path.join('.') || 'the file'}: ${message}`)
+  const faults = error.issues.map(
+    ({ path, message }) => `${file}: ${path.join('.') || 'the file'}: ${message}`,
+  )
   return { success, faults }
 }

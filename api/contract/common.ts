@@ -10,13 +10,17 @@ export const Reason = named('Reason', z.enum(reasons))
 
 export const phoneNumber = z
   .string()
-  .describe('As people write it; with +, 00 or nothing before the country code. National form only with the app’s default_country.')
+  .describe(
+    'As people write it; with +, 00 or nothing before the country code. National form only with the app’s default_country.',
+  )
   .meta({ examples: ['+233241234567'] })
 export const email = z.string().describe('Instead of phone_number, for the channel email.')
 export const requestId = z
   .string()
   .describe('Also the id of the workflow in Temporal.')
   .meta({ examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
+/** A request id as input: what cannot be one is refused before it reaches Postgres. */
+export const requestIdInput = requestId.regex(/^[A-Za-z0-9_]{1,64}$/, 'is no request id')
 export const time = z.string().describe('RFC 3339, UTC.').meta({ format: 'date-time' })
 export const purpose = z
   .string()
@@ -51,4 +55,6 @@ export const ProblemBody = named(
 export const isPlainText = (text: string): boolean =>
   text.isWellFormed() &&
   // eslint-disable-next-line no-control-regex
-  !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(text)
+  !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(
+    text,
+  )

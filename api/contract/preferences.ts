@@ -5,7 +5,10 @@ import { named } from './registry'
 const recipient = { phone_number: phoneNumber.optional(), email: email.optional() }
 
 export const RecipientBody = named('RecipientBody', z.strictObject(recipient))
-export const PreferenceBody = named('PreferenceBody', z.strictObject({ ...recipient, channel: Channel }))
+export const PreferenceBody = named(
+  'PreferenceBody',
+  z.strictObject({ ...recipient, channel: Channel }),
+)
 export const PreferenceAnswer = named(
   'PreferenceAnswer',
   z.object({ channel: Channel.nullable().describe('null: no preference is stored.') }),

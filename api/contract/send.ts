@@ -27,15 +27,22 @@ export const SendBody = named(
     expiry_seconds: z
       .int()
       .optional()
-      .describe('How long the code is valid: 30 to the app’s maximum; 300 when absent, 180 with high risk.'),
+      .describe(
+        'How long the code is valid: 30 to the app’s maximum; 300 when absent, 180 with high risk.',
+      ),
     message: z
       .string()
       .optional()
-      .describe('The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most 500 characters.')
+      .describe(
+        'The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most 500 characters.',
+      )
       .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
     locale: z
       .string()
-      .regex(/^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/, 'must be a language tag such as en or fr-CI')
+      .regex(
+        /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/,
+        'must be a language tag such as en or fr-CI',
+      )
       .optional()
       .describe('BCP 47; en when absent.'),
     purpose: purpose.optional(),
@@ -48,11 +55,15 @@ export const SendBody = named(
     consent: z
       .strictObject({
         text_version: shortText(100).describe('Which wording the user agreed to.'),
-        given_at: z.iso.datetime({ offset: true, error: 'must be a time as in RFC 3339' }).optional(),
+        given_at: z.iso
+          .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
+          .optional(),
         source: shortText(100).optional(),
       })
       .optional(),
-    brand: shortText(30).optional().describe('Who the message is from; the app’s brand when absent.'),
+    brand: shortText(30)
+      .optional()
+      .describe('Who the message is from; the app’s brand when absent.'),
     metadata: metadata.optional().describe('At most 10 pairs of text.'),
   }),
 )
@@ -63,7 +74,6 @@ export const ProviderAnswer = named(
   z.object({
     status: z.enum(['accepted', 'refused']),
     provider: z.string(),
-    channel: Channel,
     error_code: z.enum(['INVALID_NUMBER', 'BLOCKED']).optional(),
   }),
 )
@@ -83,18 +93,27 @@ export const SendAnswer = named(
     resend: z
       .enum(['sent', 'already_sending'])
       .optional()
-      .describe('A request for this recipient was live: its code goes out again, or is just going out.'),
-    provider_answer: ProviderAnswer.optional().describe('With Prefer: wait, the first answer of a provider.'),
+      .describe(
+        'A request for this recipient was live: its code goes out again, or is just going out.',
+      ),
+    provider_answer: ProviderAnswer.optional().describe(
+      'With Prefer: wait, the first answer of a provider.',
+    ),
   }),
 )
 export type SendAnswer = z.infer<typeof SendAnswer>
 
-export const QueuedAnswer = named('QueuedAnswer', z.object({ status: z.literal('queued'), ...opened }))
+export const QueuedAnswer = named(
+  'QueuedAnswer',
+  z.object({ status: z.literal('queued'), ...opened }),
+)
 
 export const ResendBody = named(
   'ResendBody',
   z.strictObject({
-    channel: Channel.optional().describe('Where to send the same code; the channel in progress when absent.'),
+    channel: Channel.optional().describe(
+      'Where to send the same code; the channel in progress when absent.',
+    ),
   }),
 )
 

@@ -3,10 +3,10 @@ import { auditTypes } from '../../core/audit'
 import { faults } from '../../core/fault'
 import { receiptStatuses, successRules } from '../../core/receipt'
 import { states } from '../../core/state'
+import { stepStatuses } from '../../core/step-status'
 import { Channel, email, phoneNumber, purpose, Reason, requestId, State, time } from './common'
 import { named } from './registry'
 
-export const stepStatuses = ['waiting', 'sending', 'sent', 'succeeded', 'failed', 'timed_out', 'left', 'skipped'] as const
 export const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
 
 export const AttemptAnswer = named(
@@ -15,9 +15,13 @@ export const AttemptAnswer = named(
     attempt_id: z.string(),
     provider: z.string(),
     channel: Channel,
-    status: z.union([z.enum(attemptStatuses), z.enum(receiptStatuses)]).describe('The provider’s answer, then the best receipt.'),
+    status: z
+      .union([z.enum(attemptStatuses), z.enum(receiptStatuses)])
+      .describe('The provider’s answer, then the best receipt.'),
     fault: z.enum(faults).nullable(),
-    in_doubt: z.boolean().describe('The call ended without an answer: the message may have gone out.'),
+    in_doubt: z
+      .boolean()
+      .describe('The call ended without an answer: the message may have gone out.'),
     wasted: z.boolean().describe('Answered after the request had ended.'),
     claimed_at: time,
     finished_at: time.nullable(),
@@ -64,10 +68,15 @@ export const StatusAnswer = named(
   'Status',
   z.object({
     ...outcome,
-    version: z.int().describe('Grows with every event; pass it as `since` to wait for the next one.'),
+    version: z
+      .int()
+      .describe('Grows with every event; pass it as `since` to wait for the next one.'),
     checks: z.object({ used: z.int(), max: z.int() }),
     resend_after: z.int(),
-    error_code: z.literal('ALL_CHANNELS_FAILED').optional().describe('Every channel’s turn is over without success; the codes sent stay valid.'),
+    error_code: z
+      .literal('ALL_CHANNELS_FAILED')
+      .optional()
+      .describe('Every channel’s turn is over without success; the codes sent stay valid.'),
     message: z.string().optional(),
     action: z.literal('contact_support').optional(),
     metadata: z.record(z.string(), z.string()).optional(),
@@ -82,7 +91,9 @@ const wholeNumber = (least: number, most: number) => z.coerce.number().int().min
 
 export const StatusQuery = z.strictObject({
   wait: wholeNumber(1, 60).optional().describe('Seconds to wait for news before answering.'),
-  since: wholeNumber(0, 1_000_000).optional().describe('A version seen before; without it, the one at arrival.'),
+  since: wholeNumber(0, 1_000_000)
+    .optional()
+    .describe('A version seen before; without it, the one at arrival.'),
 })
 export type StatusQuery = z.infer<typeof StatusQuery>
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
-import { email, phoneNumber, purpose, requestId } from './common'
+import { email, phoneNumber, purpose, requestId, requestIdInput } from './common'
 import { named } from './registry'
 
 export const VerifyBody = named(
@@ -8,7 +8,7 @@ export const VerifyBody = named(
   z.strictObject({
     phone_number: phoneNumber.optional(),
     email: email.optional(),
-    request_id: requestId.optional(),
+    request_id: requestIdInput.optional(),
     code: z
       .string()
       .max(40)

@@ -23,7 +23,8 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
     operationId: 'resendOtp',
     tag: 'OTP',
     summary: 'Send the same code again',
-    description: 'On the channel in progress, or on the one named. Counts against the limits of the recipient.',
+    description:
+      'On the channel in progress, or on the one named. Counts against the limits of the recipient.',
     scope: 'send',
     admission: 'send',
     body: ResendBody,
@@ -77,12 +78,20 @@ export const cancelRoute = (deps: ApiDeps) =>
   })
 
 /** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
-async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall<unknown>, channel: Channel) {
+async function stepFor(
+  deps: ApiDeps,
+  health: HealthView,
+  call: KeyCall,
+  channel: Channel,
+) {
   const { appId, requestId } = commandOf(call)
   const [planned] = (await readStatus(deps.db, deps.keyring, { appId, requestId }))?.steps ?? []
   if (!planned) throw new Problem('NOT_FOUND')
   if (addressOf(planned.channel) !== addressOf(channel)) {
-    throw new Problem('INVALID_REQUEST', { requestId, detail: `This request cannot go by ${channel}.` })
+    throw new Problem('INVALID_REQUEST', {
+      requestId,
+      detail: `This request cannot go by ${channel}.`,
+    })
   }
   const { environment } = call.key
   return namedStep(deps.routing, channel, { environment, unhealthy: await health.unhealthy() })
@@ -103,13 +112,20 @@ function done(deps: ApiDeps, requestId: string, asked: CommandOutcome): Done {
     throw new Problem('RATE_LIMITED', { requestId, retryAfterSeconds: asked.retryAfterSeconds })
   }
   if (asked.outcome !== 'ended') throw new Error('A command ended in a way that nobody knows.')
-  throw new Problem('REQUEST_ENDED', { requestId, detail: `The request has ended: ${asked.state}.` })
+  throw new Problem('REQUEST_ENDED', {
+    requestId,
+    detail: `The request has ended: ${asked.state}.`,
+  })
 }
 
 function answerOf(
   requestId: string,
   status: CommandAnswer['status'],
-  { channel, sends, resend }: { channel?: Channel; sends?: number; resend?: CommandAnswer['resend'] },
+  {
+    channel,
+    sends,
+    resend,
+  }: { channel?: Channel; sends?: number; resend?: CommandAnswer['resend'] },
 ): CommandAnswer {
   return {
     status,

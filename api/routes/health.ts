@@ -25,7 +25,10 @@ export const healthRoutes = (deps: ApiDeps) => [
     scope: null,
     replies: {
       200: { description: 'Every part answers.', content: ReadinessAnswer },
-      503: { description: 'A part is down, or the process is about to end.', content: ReadinessAnswer },
+      503: {
+        description: 'A part is down, or the process is about to end.',
+        content: ReadinessAnswer,
+      },
     },
     async handle() {
       const parts = await askParts(deps)
@@ -36,7 +39,12 @@ export const healthRoutes = (deps: ApiDeps) => [
   }),
 ]
 
-async function askParts({ db, engine, requireWorker, sandboxUrl }: ApiDeps): Promise<ReadinessAnswer['parts']> {
+async function askParts({
+  db,
+  engine,
+  requireWorker,
+  sandboxUrl,
+}: ApiDeps): Promise<ReadinessAnswer['parts']> {
   const [postgres, temporal, worker, sandbox] = await Promise.all([
     answers(() => db.one(sql`select 1`).then(() => true)),
     answers(() => engine.healthy()),

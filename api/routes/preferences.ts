@@ -1,12 +1,20 @@
 import { deletePreference, findPreference, putPreference } from '../../db/preferences'
-import { DeletedAnswer, PreferenceAnswer, PreferenceBody, RecipientBody } from '../contract/preferences'
+import {
+  DeletedAnswer,
+  PreferenceAnswer,
+  PreferenceBody,
+  RecipientBody,
+} from '../contract/preferences'
 import type { ApiDeps } from '../deps'
 import { addressOf } from '../../core/channel'
 import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
 
-const addressIn = ({ key, body }: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>) => {
+const addressIn = ({
+  key,
+  body,
+}: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>) => {
   const { kind, value } = readAddress(body, key.app.defaultCountry)
   return { appId: key.app.id, kind, value }
 }
@@ -29,7 +37,9 @@ export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
       const address = addressIn(call)
       const { channel } = call.body
       if (addressOf(channel) !== address.kind) {
-        throw new Problem('INVALID_REQUEST', { detail: `This recipient cannot be reached by ${channel}.` })
+        throw new Problem('INVALID_REQUEST', {
+          detail: `This recipient cannot be reached by ${channel}.`,
+        })
       }
       await putPreference(db, keyring, { ...address, channel })
       return { body: { channel } }

@@ -37,7 +37,8 @@ export const providerReceiptRoute = (deps: ApiDeps) =>
     operationId: 'providerReceipt',
     tag: 'Callbacks',
     summary: 'A provider’s own callback',
-    description: 'Authenticated as that provider does it; the address was given to the provider with the message.',
+    description:
+      'Authenticated as that provider does it; the address was given to the provider with the message.',
     scope: null,
     rawBody: true,
     replies: received,
@@ -137,8 +138,12 @@ function receiptOf({ status, timestamp }: ReceiptBody, { headers }: Call): NewRe
   if (Number.isNaN(at.getTime())) {
     throw new Problem('INVALID_REQUEST', { detail: 'timestamp: must be a time as in RFC 3339.' })
   }
+  const eventId = String(headers['webhook-id'])
+  if (eventId.length > 200) {
+    throw new Problem('INVALID_REQUEST', { detail: 'webhook-id: at most 200 characters.' })
+  }
   const known: ReceiptStatus = status === 'failed' ? 'failed.retryable' : status
-  return { status: known, rawStatus: status, eventKey: `generic:${String(headers['webhook-id'])}`, at }
+  return { status: known, rawStatus: status, eventKey: `generic:${eventId}`, at }
 }
 
 const contentTypeOf = ({ headers }: Call): string | undefined => {
@@ -147,7 +152,11 @@ const contentTypeOf = ({ headers }: Call): string | undefined => {
 }
 
 /** Records a receipt, then tells the run without waiting for Temporal. */
-export async function record(deps: ApiDeps, attempt: ReportedAttempt, receipt: NewReceipt): Promise<void> {
+export async function record(
+  deps: ApiDeps,
+  attempt: ReportedAttempt,
+  receipt: NewReceipt,
+): Promise<void> {
   const actor = `provider:${attempt.provider}`
   const { wake } = await recordReceipt(deps.db, { attempt, receipt, actor })
   wakeRuns(deps, [wake])

@@ -1,6 +1,5 @@
 import { resendAfterSeconds } from '../../core/limits'
 import type { Channel } from '../../core/channel'
-import type { ApiKey } from '../../db/apps'
 import { findPreference } from '../../db/preferences'
 import { openRequest, type SendDecision, type SendInput } from '../../db/sends'
 import { QueuedAnswer, SendAnswer, SendBody } from '../contract/send'
@@ -37,7 +36,8 @@ export const sendRoute = (deps: ApiDeps, health: HealthView) =>
       message: 'Your verification code is {{code}}. It expires in 5 minutes.',
     },
     requestHeaders: {
-      'Idempotency-Key': 'Makes a retry safe for 24 hours: the same key and body get the same request.',
+      'Idempotency-Key':
+        'Makes a retry safe for 24 hours: the same key and body get the same request.',
       Prefer: `wait=1 to wait=${longestWaitSeconds}: wait up to that many seconds for a provider’s first answer.`,
     },
     replies: {
@@ -50,7 +50,8 @@ export const sendRoute = (deps: ApiDeps, health: HealthView) =>
         },
       },
       202: {
-        description: 'Temporal is down and the app chose to queue: sent as soon as it is back, within the lifetime.',
+        description:
+          'Temporal is down and the app chose to queue: sent as soon as it is back, within the lifetime.',
         content: QueuedAnswer,
       },
     },
@@ -95,7 +96,9 @@ async function readSend(
   const idempotencyKey = readIdempotencyKey(headers['idempotency-key'])
   const { channel, channels } = body
   const preference: Channel | undefined =
-    channel || channels ? undefined : await findPreference(db, keyring, { appId: app.id, ...recipient })
+    channel || channels
+      ? undefined
+      : await findPreference(db, keyring, { appId: app.id, ...recipient })
   const reach: Reach = { environment, unhealthy: await health.unhealthy() }
   const wish = { channels, channel, preference }
   return {
@@ -122,7 +125,7 @@ async function readSend(
 
 async function answer(
   deps: ApiDeps,
-  { headers, key, signal }: KeyCall<SendBody>,
+  { headers, signal }: KeyCall<SendBody>,
   opened: Opened,
   status: 'sent' | 'queued',
 ): Promise<Reply> {
@@ -138,7 +141,7 @@ async function answer(
   const wait = readWait(headers.prefer, longestWaitSeconds)
   const providerAnswer =
     wait &&
-    (await readProviderAnswer(deps, { appId: key.app.id, requestId: opened.requestId }, {
+    (await readProviderAnswer(deps, opened.requestId, {
       seconds: wait,
       signal: AbortSignal.any([signal, deps.draining]),
     }))

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
 import { Client } from 'pg'
 import { freePort } from '../../cli/ports'
 import { findPostgres, startPostgres, stopLeftBehind } from '../../cli/postgres'
@@ -53,7 +54,8 @@ export const startSharedServices = async (): Promise<() => Promise<void>> => {
       settings: { fsync: 'off' },
     })
     const temporal = startTemporalForTests(folder)
-    await Promise.allSettled([postgres, temporal])
+    const bundle = bundleWorkflows(folder)
+    await Promise.allSettled([postgres, temporal, bundle])
     const { pid, address } = await temporal
     if (pid !== undefined) record.temporalPid = pid
     remember()
@@ -61,6 +63,7 @@ export const startSharedServices = async (): Promise<() => Promise<void>> => {
     await makeTemplate(url)
     process.env.OTPILOT_TEST_DATABASE_URL = url
     process.env.OTPILOT_TEST_TEMPORAL_ADDRESS = address
+    process.env.OTPILOT_TEST_WORKFLOW_BUNDLE = await bundle
     return stop
   } catch (error) {
     await stop()
@@ -78,6 +81,17 @@ const startTemporalForTests = async (
     port: await freePort(),
     logFile: join(folder, 'temporal.log'),
   })
+}
+
+/** Bundled once for every test file: it takes seconds. */
+const bundleWorkflows = async (folder: string): Promise<string> => {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: require.resolve('../../workflows'),
+    logger: new DefaultLogger('WARN'),
+  })
+  const path = join(folder, 'workflow-bundle.js')
+  writeFileSync(path, code)
+  return path
 }
 
 const makeTemplate = async (url: string): Promise<void> => {

@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker'
+import pino, { type Logger } from 'pino'
+import { createApi } from '../../api/app'
+import { createEngine, type Engine } from '../../api/engine'
+import { openKeyFile } from '../../codes/key-file'
+import { loadPolicy, type Policy } from '../../config/policy'
+import { createDatabase, type Database } from '../../db'
+import { createApiKey, createApp } from '../../db/apps'
+import type { Step } from '../../core/plan'
+import type { Channel } from '../../core/channel'
+import { createProviders, type ProviderEnv } from '../../providers'
+import { createSandbox } from '../../sandbox'
+import { startSweeper } from '../../worker/sweeper'
+import { createWorker } from '../../worker/worker'
+import { freshDatabase, temporalAddress } from './database'
+import { tempKeyFile } from './seed'
+import { bundlePath } from './workflow-bundle'
+
+export interface SystemOptions {
+  /** Overrides of the shipped policy's steps: tests need not wait 30 s for a time-out. */
+  steps?: Partial<Record<Channel, Partial<Step>>>
+  /** The plan's channels for phones, in order. */
+  channels?: Channel[]
+  providers?: ProviderEnv
+  withWorker?: boolean
+  log?: Logger
+}
+
+Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+
+/** The whole service in one process, on the run's Temporal server and a database of its own. */
+export async function startSystem(options: SystemOptions = {}) {
+  const log = options.log ?? pino({ level: 'silent' })
+  const { url: databaseUrl, drop } = await freshDatabase()
+  const db = createDatabase(databaseUrl)
+  const keysFile = tempKeyFile()
+  const keyring = openKeyFile(keysFile, { strict: true })
+  const taskQueue = `otpilot-${randomBytes(4).toString('hex')}`
+  const temporal = { connection: { address: temporalAddress() }, namespace: 'default', taskQueue }
+  const engine = createEngine({ ...temporal, db, log })
+  await engine.registerSearchAttributes()
+
+  const secret = `whsec_${randomBytes(32).toString('base64')}`
+  // Callbacks need the API's address before the API listens, so its port is taken first.
+  const apiServer = createServer()
+  const publicUrl = await listen(apiServer)
+  const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log })
+  const sandboxServer = createServer(sandbox.app as RequestListener)
+  const sandboxUrl = await listen(sandboxServer)
+
+  const policy = policyWith(options)
+  const accounts = createProviders(policy.accounts, {
+    sandboxUrl,
+    sandboxSecret: secret,
+    ...options.providers,
+  })
+  const draining = new AbortController()
+  const makeApi = (itsEngine: Engine = engine, itsDb: Database = db) =>
+    createApi({
+      db: itsDb,
+      keyring,
+      engine: itsEngine,
+      routing: { policy, accounts },
+      logger: log,
+      draining: draining.signal,
+      isProduction: false,
+      publicUrl,
+      sandboxUrl,
+      requireWorker: false,
+    }) as RequestListener
+  apiServer.on('request', makeApi())
+
+  await createApp(db, { id: 'app', name: 'Acme' })
+  await createApp(db, { id: 'other', name: 'Other' })
+  const scopes = ['send', 'verify', 'read']
+  const { key } = await createApiKey(db, { appId: 'app', environment: 'test', scopes })
+  const { key: liveKey } = await createApiKey(db, { appId: 'app', environment: 'live', scopes })
+  const { key: otherKey } = await createApiKey(db, { appId: 'other', environment: 'test', scopes })
+
+  const startWorker = async () => {
+    const { worker, connection } = await createWorker({
+      ...temporal,
+      workflows: { workflowBundle: { codePath: bundlePath() } },
+      db,
+      keyring,
+      providers: accounts,
+      publicUrl,
+      log,
+    })
+    const sweeper = startSweeper({ db, engine, log })
+    const running = worker.run()
+    return {
+      worker,
+      stop: async () => {
+        await sweeper.stop()
+        if (worker.getState() === 'RUNNING') worker.shutdown()
+        await running
+        await connection.close()
+      },
+    }
+  }
+  let worker: { worker: Worker; stop(): Promise<void> } | undefined =
+    options.withWorker === false ? undefined : await startWorker()
+
+  /** A second API process's worth of API: its own pool, the same database. */
+  const secondApi = async () => {
+    const itsDb = createDatabase(databaseUrl)
+    const server = createServer(makeApi(engine, itsDb))
+    const url = await listen(server)
+    return { url, close: () => closeServer(server).then(() => itsDb.close()) }
+  }
+
+  return {
+    url: publicUrl,
+    sandboxUrl,
+    sandboxSecret: secret,
+    databaseUrl,
+    keysFile,
+    keyring,
+    db,
+    engine,
+    temporal,
+    policy,
+    accounts,
+    key,
+    liveKey,
+    otherKey,
+    secondApi,
+    makeApi,
+    stopWorker: async () => {
+      await worker?.stop()
+      worker = undefined
+    },
+    startWorker: async () => {
+      worker ??= await startWorker()
+    },
+    stop: async () => {
+      draining.abort()
+      await worker?.stop()
+      await closeServer(apiServer)
+      await sandbox.close()
+      await closeServer(sandboxServer)
+      await engine.close()
+      keyring.close()
+      await db.close()
+      await drop()
+    },
+  }
+}
+export type System = Awaited<ReturnType<typeof startSystem>>
+
+function policyWith({ steps, channels }: SystemOptions): Policy {
+  const loaded = loadPolicy(undefined)
+  if (!loaded.success) throw new Error(loaded.faults.join('\n'))
+  const { policy } = loaded
+  return {
+    ...policy,
+    channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
+    steps: { ...policy.steps, ...steps } as Policy['steps'],
+  }
+}
+
+export async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+export async function closeServer(server: Server): Promise<void> {
+  server.closeAllConnections()
+  await new Promise((resolve) => server.close(resolve))
+}
