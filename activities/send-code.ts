@@ -6,6 +6,7 @@ import { callbackDigest, unseal } from '../codes/seal'
 import { consequenceOf } from '../core/fault'
 import { claimFreshMs } from '../core/limits'
 import type { SendOrder, SendResult } from '../core/otp-request'
+import { sendRetries } from '../core/plan'
 import {
   type Claim,
   claimAttempt,
@@ -23,11 +24,13 @@ import { isRetryable, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */
 const heartbeatEveryMs = 400
+/** A retry that leaves a provider less time than this is not made. */
+const minCallMs = 500
 
 /**
  * Claims one provider call and makes it. Every call is claimed first; an execution that finds its own open claim
  * does not call again: the message may be out already.
- * @throws a retryable failure after a transient fault when nobody else can send.
+ * @throws a retryable failure after a transient fault when nobody else can send and the budget has room for a retry.
  */
 export const sendCode =
   (deps: ActivityDeps) =>
@@ -43,8 +46,8 @@ export const sendCode =
       runId,
       callbackDigest: callbackDigest(deps.keyring, token),
     })
-    if (!claim) return { attempt: 0, outcome: 'ended' }
-    const claimedAt = performance.now()
+    if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
+    const claimed = { ...claim, atMs: performance.now() }
     const attempt = { requestId: order.requestId, attemptId: claim.attemptId, runId }
     const beats = setInterval(heartbeat, heartbeatEveryMs)
     let handedOver = false
@@ -58,26 +61,25 @@ export const sendCode =
           phoneNumber: message.to,
         })
       }
-      const late = performance.now() - claimedAt > claimFreshMs
+      const late = performance.now() - claimed.atMs > claimFreshMs
       if (late && !(await reclaimAttempt(deps.db, attempt)))
-        return { attempt: claim.number, outcome: 'ended' }
+        return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'ended' }
       const signal = AbortSignal.any([
         Context.current().cancellationSignal,
         AbortSignal.timeout(order.callTimeoutMs),
       ])
       handedOver = true
       const sent = await account.sender.send(message, signal)
-      return await accept(deps, attempt, claim.number, sent)
+      return await accept(deps, attempt, claimed, sent)
     } catch (error) {
-      if (error instanceof ProviderFault)
-        return await refuse(deps, attempt, order, claim.number, error)
+      if (error instanceof ProviderFault) return await refuse(deps, attempt, order, claimed, error)
       if (handedOver) throw error
       // Nothing was sent, and the claim must say so, or the next execution would take it for a doubt.
       deps.log.error({ ...attempt, err: error }, 'a message could not be prepared')
       const fault = new ProviderFault('unavailable', 'The message could not be prepared.', {
         cause: error,
       })
-      return await refuse(deps, attempt, order, claim.number, fault)
+      return await refuse(deps, attempt, order, claimed, fault)
     } finally {
       clearInterval(beats)
     }
@@ -120,37 +122,44 @@ function compose(
   }
 }
 
+/** A claim and when this process got it, by its own monotonic clock. */
+type Claimed = Claim & { atMs: number }
+const ageOf = ({ ageMs, atMs }: Claimed): number => ageMs + performance.now() - atMs
+
 type AttemptRef = Parameters<typeof recordAnswer>[1]
 
 async function accept(
   { db }: ActivityDeps,
   attempt: AttemptRef,
-  number: number,
+  claimed: Claimed,
   sent: Sent,
 ): Promise<SendResult> {
   await recordAnswer(db, attempt, { state: 'accepted', ...sent })
-  return { attempt: number, outcome: 'accepted' }
+  return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'accepted' }
 }
 
 async function refuse(
   { db }: ActivityDeps,
   attempt: AttemptRef,
   order: SendOrder,
-  number: number,
+  claimed: Claimed,
   { fault, retryAfterMs }: ProviderFault,
 ): Promise<SendResult> {
   if (fault === 'in_doubt') {
     await recordAnswer(db, attempt, { state: 'in_doubt' })
-    return { attempt: number, outcome: 'in_doubt' }
+    return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'in_doubt' }
   }
   await recordAnswer(db, attempt, { state: 'refused', fault })
-  if (order.lastResort && consequenceOf[fault] === 'retry') {
+  const { attempt: tries } = Context.current().info
+  const delayMs = retryAfterMs ?? sendRetries.initialIntervalMs * sendRetries.backoff ** (tries - 1)
+  const fits = ageOf(claimed) + delayMs + minCallMs < order.budgetMs
+  if (order.lastResort && fits && consequenceOf[fault] === 'retry') {
     throw ApplicationFailure.create({
       type: fault,
       message: `${order.provider} did not take the message (${fault})`,
       category: ApplicationFailureCategory.BENIGN,
-      ...(retryAfterMs === undefined ? {} : { nextRetryDelay: retryAfterMs }),
+      nextRetryDelay: delayMs,
     })
   }
-  return { attempt: number, outcome: 'refused', fault }
+  return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'refused', fault }
 }

@@ -12,8 +12,9 @@ export const settleSend =
   (deps: ActivityDeps) =>
   async ({ abandoned, ...key }: ClaimKey & { abandoned: boolean }): Promise<SendResult> => {
     const own = await findOwnAttempt(deps.db, key)
-    if (!own) return { attempt: 0, outcome: 'refused', fault: 'unavailable' }
-    if (own.state === 'open' && abandoned) return { attempt: own.number, outcome: 'in_doubt' }
+    if (!own) return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unavailable' }
+    if (own.state === 'open' && abandoned)
+      return { attempt: own.number, ageMs: own.ageMs, outcome: 'in_doubt' }
     return settleOwn(deps, key, own)
   }
 
@@ -23,9 +24,10 @@ export async function settleOwn(
   { requestId }: ClaimKey,
   own: KnownAttempt,
 ): Promise<SendResult> {
-  const { number: attempt, state, confirmed } = own
-  if (state === 'accepted') return { attempt, outcome: 'accepted' }
-  if (state === 'refused') return { attempt, outcome: 'refused', fault: own.fault ?? 'unavailable' }
+  const { number: attempt, ageMs, state, confirmed } = own
+  if (state === 'accepted') return { attempt, ageMs, outcome: 'accepted' }
+  if (state === 'refused')
+    return { attempt, ageMs, outcome: 'refused', fault: own.fault ?? 'unavailable' }
   // A receipt proves that the provider has the message, whatever became of its answer.
   if (state === 'open') {
     await recordAnswer(
@@ -34,7 +36,7 @@ export async function settleOwn(
       confirmed ? { state: 'accepted', providerMessageId: null } : { state: 'in_doubt' },
     )
   }
-  return { attempt, outcome: confirmed ? 'accepted' : 'in_doubt' }
+  return { attempt, ageMs, outcome: confirmed ? 'accepted' : 'in_doubt' }
 }
 
 /** A refusal after which the same provider is worth another try. */

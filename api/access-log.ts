@@ -10,6 +10,8 @@ export interface Trace {
   keyId: string | null
   requestId: string | null
   errorCode: string | null
+  /** The name of the error behind a refusal, and its code: what was down, without any value. */
+  cause: string | null
 }
 
 const traces = new WeakMap<Request, Trace>()
@@ -17,7 +19,14 @@ const traces = new WeakMap<Request, Trace>()
 export function traceOf(request: Request): Trace {
   const known = traces.get(request)
   if (known) return known
-  const trace = { id: traceId(request), route: null, keyId: null, requestId: null, errorCode: null }
+  const trace = {
+    id: traceId(request),
+    route: null,
+    keyId: null,
+    requestId: null,
+    errorCode: null,
+    cause: null,
+  }
   traces.set(request, trace)
   return trace
 }
@@ -47,6 +56,7 @@ export const accessLog =
           key_id: trace.keyId,
           request_id: trace.requestId,
           error_code: trace.errorCode,
+          ...(trace.cause && { cause: trace.cause }),
           ...(!response.writableFinished && { aborted: true }),
         },
         'call',

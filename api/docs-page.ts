@@ -10,7 +10,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; p
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem } a { color: var(--ink) }
 section { border-top: 1px solid var(--line); padding-top: .5rem; margin-top: 1.5rem }
 code, pre { font: 14px/1.5 ui-monospace, monospace } pre { background: var(--soft); padding: .8rem; overflow-x: auto; border-radius: .4rem }
-.method { color: var(--ink); font-weight: 700 } table { border-collapse: collapse; width: 100%; font-size: .93rem }
+.method { color: var(--ink); font-weight: 700 } table { border-collapse: collapse; width: 100%; margin-bottom: 1rem; font-size: .93rem }
 td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line) }
 nav ul { columns: 2; padding-left: 1.2rem } .note { opacity: .8 }
 @media (max-width: 40rem) { nav ul { columns: 1 } table { display: block; overflow-x: auto } }`
@@ -89,7 +89,7 @@ const curl = ({ method, path, example }: Route, publicUrl: string): string =>
     `curl -X ${method.toUpperCase()} ${publicUrl}${path} \\`,
     `  -H "Authorization: Bearer $OTP_API_KEY" \\`,
     `  -H "Content-Type: application/json" \\`,
-    `  -d '${JSON.stringify(example)}'`,
+    `  -d '${JSON.stringify(example, null, 2)}'`,
   ].join('\n')
 
 interface FieldSchema {

@@ -6,7 +6,7 @@ import type { Authenticate } from './authenticate'
 import { parseJson, readBody } from './json-body'
 import { problemOf } from './faults'
 import { Problem } from './problem'
-import type { Reply, Route } from './route'
+import type { Call, Reply, Route } from './route'
 
 export interface MountDeps {
   authenticate: Authenticate
@@ -32,38 +32,47 @@ export function mountRoutes(app: Express, routes: Route[], deps: MountDeps): voi
 }
 
 const answer =
-  (route: Route, { authenticate, admission }: MountDeps): RequestHandler =>
+  (route: Route, deps: MountDeps): RequestHandler =>
   async (request, response) => {
-    const trace = traceOf(request)
-    trace.route = route.path
-    const key = route.scope
-      ? await authenticate(request.get('authorization'), route.scope)
-      : undefined
-    trace.keyId = key?.id ?? null
-    const { request_id: requestId } = request.params
-    if (requestId !== undefined) {
-      if (typeof requestId !== 'string' || !requestIdShape.test(requestId))
-        throw new Problem('NOT_FOUND')
-      trace.requestId = requestId
-    }
-    const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request)
-    const leave = route.admission && admission.enter(route.admission)
+    traceOf(request).route = route.path
+    // Before everything else: what is too much must cost next to nothing.
+    const leave = route.admission && deps.admission.enter(route.admission)
     try {
-      const reply = await route.handle({
-        raw,
-        body:
-          route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
-        query: request.query,
-        params: request.params as Record<string, string>,
-        headers: request.headers,
-        key,
-        signal: leaving(response),
-      })
-      send(response, reply)
+      send(response, await route.handle(await readCall(route, deps, request, response)))
     } finally {
       leave?.()
     }
   }
+
+/** The body is read only of callers that hold a key, or of a route that asks for none. */
+async function readCall(
+  route: Route,
+  { authenticate }: MountDeps,
+  request: Request,
+  response: Response,
+): Promise<Call> {
+  const trace = traceOf(request)
+  const key = route.scope
+    ? await authenticate(request.get('authorization'), route.scope)
+    : undefined
+  trace.keyId = key?.id ?? null
+  const params = request.params as Record<string, string>
+  const { request_id: requestId } = params
+  if (requestId !== undefined) {
+    if (!requestIdShape.test(requestId)) throw new Problem('NOT_FOUND')
+    trace.requestId = requestId
+  }
+  const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request)
+  return {
+    raw,
+    body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
+    query: request.query,
+    params,
+    headers: request.headers,
+    key,
+    signal: leaving(response),
+  }
+}
 
 /** Aborts when the caller hangs up before the answer. */
 function leaving(response: Response): AbortSignal {
@@ -102,16 +111,22 @@ export const answerProblem =
     const problem =
       problemOf(error, poolIsFull) ?? ofExpress(error) ?? unforeseen(error, logger, trace.id)
     trace.errorCode = problem.code
+    trace.cause = nameOf(problem.cause)
     trace.requestId ??= problem.options.requestId ?? null
     if (response.headersSent) return void response.destroy()
-    // A body that was refused unread must not be taken for the next request.
-    if (!request.complete) response.set('Connection', 'close')
     response
       .status(problem.status)
       .set(problem.headers)
       .type('application/problem+json')
       .send(JSON.stringify(problem.toBody(trace.id)))
   }
+
+function nameOf(cause: unknown): string | null {
+  if (!(cause instanceof Error)) return null
+  const code = 'code' in cause ? ` ${String(cause.code)}` : ''
+  const deeper = nameOf(cause.cause)
+  return `${cause.name}${code}${deeper ? ` < ${deeper}` : ''}`
+}
 
 /** Express itself refuses paths it cannot decode. */
 function ofExpress(error: unknown): Problem | undefined {

@@ -12,6 +12,11 @@ export interface PhoneNumber {
   country: string
 }
 
+interface ValidNumber extends PhoneNumber {
+  /** Whether people put a digit, mostly a 0, before its national form. */
+  isWrittenWithPrefix: boolean
+}
+
 /** What people put between digits: spaces, hyphens, dots and parentheses, in their typographic forms too. */
 const separators = /[\s.()\u2010-\u2015\u2212\u2060-]/g
 const longestInput = 40
@@ -27,22 +32,21 @@ export function readPhoneNumber(text: string, defaultCountry: string | null): Ph
   const [, prefix = '', digits = ''] = /^(\+|00)?(\d{4,15})$/.exec(compact) ?? []
   if (!digits) throw new Problem('INVALID_NUMBER')
   const international = valid(`+${digits}`)
-  if (prefix) {
-    if (international) return international
-    throw new Problem('INVALID_NUMBER')
-  }
-  const national = valid(digits, defaultCountry)
-  const [one, other] = [international, national].filter((number) => number !== undefined)
+  if (prefix && !international) throw new Problem('INVALID_NUMBER')
+  const national = prefix ? undefined : valid(digits, defaultCountry)
+  const one = international ?? national
   if (!one) throw new Problem('INVALID_NUMBER', { detail: hintFor(digits, defaultCountry) })
-  if (other && other.number !== one.number) {
+  // Where people write a digit before national numbers, those without it are international.
+  const isDoubtful = national && national.number !== one.number && !national.isWrittenWithPrefix
+  if (isDoubtful) {
     throw new Problem('INVALID_NUMBER', {
       detail: 'This number is valid with and without a country code: write it with a leading +.',
     })
   }
-  return one
+  return { number: one.number, country: one.country }
 }
 
-function valid(text: string, country?: string | null): PhoneNumber | undefined {
+function valid(text: string, country?: string | null): ValidNumber | undefined {
   const isNational = !text.startsWith('+')
   if (isNational && !(country && isSupportedCountry(country))) return undefined
   const parsed = parsePhoneNumberFromString(text, {
@@ -50,7 +54,8 @@ function valid(text: string, country?: string | null): PhoneNumber | undefined {
     extract: false,
   })
   if (!parsed?.isValid() || !parsed.country) return undefined
-  return { number: parsed.number, country: parsed.country }
+  const isWrittenWithPrefix = parsed.formatNational().replace(/\D/g, '') !== parsed.nationalNumber
+  return { number: parsed.number, country: parsed.country, isWrittenWithPrefix }
 }
 
 const hintFor = (digits: string, defaultCountry: string | null): string | undefined =>

@@ -114,11 +114,12 @@ export function route<Body = undefined, Query = undefined>(
 
 /** Every code a route can answer with: those of its own and those of its kind. */
 export function errorsOf(route: Route): ErrorCode[] {
-  const ofKind: ErrorCode[] = ['SERVICE_UNAVAILABLE', 'INTERNAL', 'METHOD_NOT_ALLOWED']
+  const ofKind: ErrorCode[] = ['INTERNAL', 'METHOD_NOT_ALLOWED']
+  if (route.scope || route.rawBody) ofKind.push('OVERLOADED', 'SERVICE_UNAVAILABLE')
   if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'REQUEST_TIMEOUT')
   if (route.body || route.query) ofKind.push('INVALID_REQUEST')
   if (route.body) ofKind.push('UNSUPPORTED_MEDIA_TYPE')
-  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'OVERLOADED')
+  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN')
   if (route.path.includes('{')) ofKind.push('NOT_FOUND')
   return [...new Set([...(route.errors ?? []), ...ofKind])]
 }

@@ -1,4 +1,5 @@
 import type { App } from '../db/apps'
+import type { Queries } from '../db/index'
 import { failNotStarted, markQueued, markStarted } from '../db/starts'
 import type { SendDecision } from '../db/sends'
 import { versionOf } from '../db/status'
@@ -24,6 +25,8 @@ export async function startRun(
   try {
     const { runId } = await engine.start(opened)
     if (await markStarted(db, requestId, runId)) return 'sent'
+    // Not by us: an equal call was faster, or the request ended meanwhile.
+    if (await isLive(db, requestId)) return 'sent'
     throw unavailable(requestId)
   } catch (error) {
     const isDown = error instanceof EngineDown
@@ -31,10 +34,15 @@ export async function startRun(
     if (isDown && queueWhenDown && (await markQueued(db, requestId))) return 'queued'
     const closed = await failNotStarted(db, requestId, 'api')
     // Not closed by us: an equal call, or the sweeper, had it started; or an equal call had it closed.
-    if (!closed && !(await versionOf(db, requestId))?.final) return 'sent'
+    if (!closed && (await isLive(db, requestId))) return 'sent'
     if (isDown) throw unavailable(requestId, error)
     throw new Problem('OVERLOADED', { requestId, retryAfterSeconds: 1, cause: error })
   }
+}
+
+async function isLive(db: Queries, requestId: string): Promise<boolean> {
+  const seen = await versionOf(db, requestId)
+  return seen !== undefined && !seen.final
 }
 
 const unavailable = (requestId: string, cause?: unknown) =>

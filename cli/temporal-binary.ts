@@ -102,7 +102,7 @@ export const findTemporal = async (search: Search): Promise<TemporalChoice> => {
       renameSync(await get(search, work), binary)
       return { kind: 'binary', binary, reason: `${reason}, ${binary}` }
     } catch (error) {
-      const failure = reasonOf(error)
+      const failure = error instanceof Error ? error.message : String(error)
       say(failure)
       failures.push(failure)
     } finally {

@@ -20,14 +20,21 @@ export interface SendOrder {
   channel: Channel
   provider: string
   success: SuccessRule
+  /** The first of the sends that share one budget: the step's clock starts at its claim. */
+  firstSendNo: number
+  /** What sending may take from that claim on, retries included, in milliseconds. */
+  budgetMs: number
   /** How long the provider may take to answer, in milliseconds. */
   callTimeoutMs: number
   /** Nobody else can send it: a transient fault is worth a retry here. */
   lastResort: boolean
 }
 
-/** What a run learns about one send; Postgres has the rest. `attempt` is 0 when nothing was claimed. */
-export type SendResult = { attempt: number } & (
+/**
+ * What a run learns about one send; Postgres has the rest. `attempt` is 0 when nothing was claimed, `ageMs` is
+ * the time since the first claim of the sends that share the budget (a duration: clocks of two machines differ).
+ */
+export type SendResult = { attempt: number; ageMs: number | null } & (
   { outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault }
 )
 

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import { rankOf, type SuccessRule } from '../core/receipt'
@@ -11,7 +11,14 @@ export interface ClaimKey {
   requestId: string
   /** The workflow's count of sends, from 1. */
   sendNo: number
+  /** The first of the sends that share this one's budget. */
+  firstSendNo: number
 }
+
+/** Milliseconds since the first of the sends that share a budget was claimed. */
+const ageOf = (requestId: SQL, firstSendNo: number) =>
+  sql`(select extract(epoch from clock_timestamp() - min(claimed_at)) * 1000 from attempts
+    where request_id = ${requestId} and send_no >= ${firstSendNo})::float8`
 
 export interface NewClaim extends ClaimKey {
   step: number
@@ -27,6 +34,8 @@ export interface NewClaim extends ClaimKey {
 export interface Claim {
   attemptId: string
   number: number
+  /** Since the first claim of the sends that share the budget, in milliseconds. */
+  ageMs: number
   appId: string
   recipientId: string
   ciphertext: Buffer
@@ -48,6 +57,8 @@ export interface Claim {
 export interface KnownAttempt {
   id: string
   number: number
+  /** Since the first claim of the sends that share the budget, in milliseconds. */
+  ageMs: number
   tryNo: number
   state: 'open' | 'accepted' | 'refused' | 'in_doubt'
   fault: Fault | null
@@ -56,9 +67,10 @@ export interface KnownAttempt {
 }
 
 /** The last try of a send, if it was claimed before. */
-export function findOwnAttempt(db: Queries, { requestId, sendNo }: ClaimKey) {
+export function findOwnAttempt(db: Queries, { requestId, sendNo, firstSendNo }: ClaimKey) {
   return db.one<KnownAttempt>(sql`
-    select id, number, try_no as "tryNo", state, fault, status_rank >= ${rankOf.accepted} as confirmed
+    select id, number, try_no as "tryNo", state, fault, status_rank >= ${rankOf.accepted} as confirmed,
+      ${ageOf(sql`${requestId}`, firstSendNo)} as "ageMs"
     from attempts where request_id = ${requestId} and send_no = ${sendNo} order by try_no desc limit 1`)
 }
 
@@ -87,7 +99,9 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
       attemptId: id,
       detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
     })})
-    select ${id} as "attemptId", live.attempt_seq as number, live.app_id as "appId",
+    select ${id} as "attemptId", live.attempt_seq as number,
+      coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
+      live.app_id as "appId",
       r.id as "recipientId", r.ciphertext, r.kid, live.code_salt as salt, live.code_kid as "codeKid",
       live.code_generation as "codeGeneration", live.code_length as "codeLength", live.locale, live.brand,
       live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",

@@ -6,7 +6,7 @@ import type { Queries } from './index'
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
 export const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
   audit_seq = audit_seq + 1,
-  signal_due_at = case when workflow_started_at is null then signal_due_at else now() end`
+  signal_due_at = now()`
 
 export const setState = (state: State, reason: Reason): SQL =>
   sql`state = ${state}::request_state, reason = ${reason}::request_reason, ${endColumns}`

@@ -16,7 +16,15 @@ interface ProgressRow {
   attempts: Progress['attempts'] | null
 }
 
-/** Where a request stands, for its run. @throws when there is no such request. */
+/** A run whose request is not in the database has nothing to decide: it fails, and is not tried again. */
+export class UnknownRequest extends Error {
+  override name = 'UnknownRequest'
+  constructor() {
+    super('This request is not in the database.')
+  }
+}
+
+/** Where a request stands, for its run. @throws {UnknownRequest} */
 export async function readProgress(db: Queries, requestId: string): Promise<Progress> {
   const row = await db.one<ProgressRow>(sql`
     select state, floor(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs",
@@ -25,7 +33,7 @@ export async function readProgress(db: Queries, requestId: string): Promise<Prog
           'accepted', a.state in ('accepted', 'in_doubt')) order by number)
         from attempts a where a.request_id = r.id) as attempts
     from otp_requests r where id = ${requestId}`)
-  if (!row) throw new Error('This request is not in the database.')
+  if (!row) throw new UnknownRequest()
   const { resendSeq, resendStep, attempts, ...rest } = row
   return {
     ...rest,
@@ -52,6 +60,7 @@ export async function failNothingAccepted(
 /**
  * Ends a request if its time is over by the database's clock.
  * @returns its state, and the milliseconds left when the caller's clock was early.
+ * @throws {UnknownRequest}
  */
 export async function expire(
   db: Queries,
@@ -61,7 +70,7 @@ export async function expire(
   const row = await db.one<{ state: State; lifeLeftMs: number }>(sql`
     select state, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs"
     from otp_requests where id = ${requestId}`)
-  if (!row) throw new Error('This request is not in the database.')
+  if (!row) throw new UnknownRequest()
   return row
 }
 

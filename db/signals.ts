@@ -19,7 +19,7 @@ export async function takeUnsignalled(
   return db.many<{ requestId: string; dueAt: Date }>(sql`
     update otp_requests set signal_due_at = now() where id in (
       select id from otp_requests
-      where signal_due_at < now() - interval '2 seconds' and workflow_started_at is not null
+      where signal_due_at < now() - interval '2 seconds'
       order by signal_due_at limit ${limit} for update skip locked)
     returning id as "requestId", signal_due_at as "dueAt"`)
 }

@@ -9,14 +9,14 @@ import type { Startable } from './sends'
 
 /**
  * Notes that a request's run has started; harmless when noted before.
- * @returns false when the request ended meanwhile: the run will find nothing to do.
+ * @returns false when the request was closed as not started meanwhile: the run will find nothing to do.
  */
 export async function markStarted(db: Queries, requestId: string, runId: string): Promise<boolean> {
   const row = await db.one<{ started: boolean }>(sql`
     with started as (
       update otp_requests set workflow_started_at = clock_timestamp(), run_id = ${runId}, audit_seq = audit_seq + 1,
         queued = false
-      where id = ${requestId} and state = 'pending' and workflow_started_at is null
+      where id = ${requestId} and reason is distinct from 'not_started' and workflow_started_at is null
       returning id, app_id, audit_seq
     ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId })})
     select exists (select from started) or exists (

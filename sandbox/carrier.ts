@@ -26,6 +26,8 @@ interface CarrierParts {
 /** Carries accepted messages to the phones and reports what happens to them. */
 export class Carrier {
   private readonly calls: Calls
+  /** Calls that the user ended; what was planned for them no longer happens. */
+  private readonly decided = new WeakSet<Message>()
 
   constructor(private readonly parts: CarrierParts) {
     this.calls = new Calls(parts.timers, (number) => this.showState(number))
@@ -60,8 +62,10 @@ export class Carrier {
   /** The user picks up or declines; @returns whether the call was ringing. */
   endCall(id: string, status: 'answered' | 'declined'): boolean {
     const call = this.calls.end(id)
-    if (call) void this.report(call.message, call.entry, status)
-    return call !== undefined
+    if (!call) return false
+    this.decided.add(call.message)
+    void this.report(call.message, call.entry, status)
+    return true
   }
 
   /** The user dials the service code. */
@@ -114,6 +118,7 @@ export class Carrier {
   /** Makes one planned receipt come true. */
   private async perform(message: Message, entry: Entry | undefined, status: Status) {
     if (message.channel === 'ussd' && status === 'dialled') return this.dialUntilShown(message)
+    if (this.decided.has(message)) return
     const isPagesTurn = status === 'answered' && this.parts.phones.isOpen(message.to)
     if (isPagesTurn && this.calls.hold(message.id)) return
     if (status !== 'ringing') this.calls.end(message.id)

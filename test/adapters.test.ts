@@ -1,8 +1,17 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer } from 'node:net'
+import {
+  createServer as createTcpServer,
+  type AddressInfo,
+  type Server as TcpServer,
+} from 'node:net'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { accountsLeftOut, createProviders, type AccountConfig, type ProviderEnv } from '../providers'
+import {
+  accountsLeftOut,
+  createProviders,
+  type AccountConfig,
+  type ProviderEnv,
+} from '../providers'
 import { ForgedCallback, type Message, ProviderFault } from '../providers/provider'
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
@@ -93,14 +102,15 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of an answer', (name) => 
     ['502', 502, '', 'unavailable'],
     ['503', 503, '', 'unavailable'],
     ['504: an intermediary gave up', 504, '', 'in_doubt'],
-  ])('%s', async (_title, status, body, fault, headers) => {
+  ])('%s', async (...row) => {
+    const [, status, body, fault, headers] = row
     const url = await listen(createServer(answering(status, body, headers)))
     expect(await outcomeOf(url, name)).toMatchObject({ fault })
   })
 
   test.each([
     ['2', 2_000, 2_000],
-    [new Date(Date.now() + 10_000).toUTCString(), 8_000, 10_000],
+    [new Date(Date.now() + 600_000).toUTCString(), 400_000, 600_000],
     ['Mon, 01 Jan 2001 00:00:00 GMT', 0, 0],
     ['999999999', 3_600_000, 3_600_000],
   ])('429 with Retry-After: %s', async (header, least, most) => {
@@ -303,7 +313,7 @@ describe('callbacks to the sandbox account', () => {
     ['a wrong signature', callback(body, { 'webhook-signature': `v1,${'A'.repeat(43)}=` })],
     ['another id', callback(body, { 'webhook-id': 'm2.delivered' })],
     ['an old one', callback(body, {}, minutesAgo(6))],
-    ['one from the future', callback(body, {}, minutesAgo(-6))],
+    ['one from the future', callback(body, {}, minutesAgo(-60))],
     ['another body', { ...callback(body), body: Buffer.from('{"id":"m1","status":"failed"}') }],
   ])('forged: %s', (_title, forged) => {
     expect(() => receipts?.readReceipts(forged)).toThrow(ForgedCallback)
@@ -312,12 +322,17 @@ describe('callbacks to the sandbox account', () => {
 
   test('a dialled session, and the screen that answers it', () => {
     const dial = { session_id: 's1', phone_number: '+233241234567', service_code: '*920*1#' }
-    expect(ussd?.readDial(callback(dial))).toEqual({ sessionId: 's1', phoneNumber: '+233241234567' })
+    expect(ussd?.readDial(callback(dial))).toEqual({
+      sessionId: 's1',
+      phoneNumber: '+233241234567',
+    })
     expect(ussd?.showCode({ text: 'Your code is 1', code: '1' })).toEqual({
       contentType: 'application/json',
       body: '{"message":"Your code is 1","code":"1","end":true}',
     })
-    expect(ussd?.showCode({ text: 'No code' }).body).toBe('{"message":"No code","code":null,"end":true}')
+    expect(ussd?.showCode({ text: 'No code' }).body).toBe(
+      '{"message":"No code","code":null,"end":true}',
+    )
   })
 })
 
@@ -326,11 +341,24 @@ describe('the registry', () => {
     expect([...createProviders(accounts, {}).keys()]).toEqual([])
     expect([
       ...accountsLeftOut(accounts, { sandboxUrl: 'http://x' }),
-      ...accountsLeftOut(accounts, { sandboxUrl: 'http://x', sandboxSecret: secret, gatewayUrl: 'http://y' }),
+      ...accountsLeftOut(accounts, {
+        sandboxUrl: 'http://x',
+        sandboxSecret: secret,
+        gatewayUrl: 'http://y',
+      }),
     ]).toEqual([
-      { account: 'sandbox-a', reason: 'Provider account "sandbox-a" is off: SANDBOX_SECRET is not set.' },
-      { account: 'webhook', reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_URL is not set.' },
-      { account: 'webhook', reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_SECRET is not set.' },
+      {
+        account: 'sandbox-a',
+        reason: 'Provider account "sandbox-a" is off: SANDBOX_SECRET is not set.',
+      },
+      {
+        account: 'webhook',
+        reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_URL is not set.',
+      },
+      {
+        account: 'webhook',
+        reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_SECRET is not set.',
+      },
     ])
   })
 })

@@ -18,9 +18,12 @@ beforeAll(async () => {
 })
 afterAll(() => system.stop())
 
-const channelsOf = async (phone: string) => (await client.inbox(phone)).map(({ channel }) => channel).reverse()
-const codesOf = async (phone: string) => new Set((await client.inbox(phone)).map(({ code }) => code))
-const stepStatuses = async (id: string) => (await client.status(id)).steps.map(({ status }) => status)
+const channelsOf = async (phone: string) =>
+  (await client.inbox(phone)).map(({ channel }) => channel).reverse()
+const codesOf = async (phone: string) =>
+  new Set((await client.inbox(phone)).map(({ code }) => code))
+const stepStatuses = async (id: string) =>
+  (await client.status(id)).steps.map(({ status }) => status)
 
 describe('the main job', () => {
   test('one SMS, delivered, verified', async () => {
@@ -74,7 +77,9 @@ describe('failover', () => {
       detail: { error_code: 'ALL_CHANNELS_FAILED', action: 'contact_support' },
     })
     const [message] = await client.inbox(phone)
-    expect((await client.verify({ request_id: id, code: message?.code })).body.status).toBe('verified')
+    expect((await client.verify({ request_id: id, code: message?.code })).body.status).toBe(
+      'verified',
+    )
     expect(await untilState(client, id)).toMatchObject({ state: 'verified' })
   })
 
@@ -83,7 +88,9 @@ describe('failover', () => {
     await client.script(phone, { receipt: 'none' })
     const id = await client.sent(phone, { channels: ['sms'], expiry_seconds: 30 })
     await until(async () => (await client.status(id)).error_code === 'ALL_CHANNELS_FAILED')
-    expect(await untilState(client, id, 'exhausted', 40_000)).toMatchObject({ reason: 'no_step_succeeded' })
+    expect(await untilState(client, id, 'exhausted', 40_000)).toMatchObject({
+      reason: 'no_step_succeeded',
+    })
   })
 
   test('a failure receipt moves on at once', async () => {
@@ -93,7 +100,9 @@ describe('failover', () => {
     await until(async () => (await stepStatuses(id))[1] === 'succeeded')
     expect(await stepStatuses(id)).toEqual(['failed', 'succeeded', 'waiting', 'waiting'])
     const [sms, voice] = (await client.status(id)).steps
-    const gap = Date.parse(voice?.attempts[0]?.claimed_at ?? '') - Date.parse(sms?.attempts[0]?.claimed_at ?? '')
+    const gap =
+      Date.parse(voice?.attempts[0]?.claimed_at ?? '') -
+      Date.parse(sms?.attempts[0]?.claimed_at ?? '')
     expect(gap).toBeLessThan(2_500)
   })
 
@@ -119,7 +128,9 @@ describe('failover', () => {
       const seen = await client.status(id)
       return seen.steps[1]?.status === 'succeeded' && seen
     })
-    expect(status.steps[0]?.attempts).toMatchObject([{ provider: 'sandbox-a', fault: 'invalid_number' }])
+    expect(status.steps[0]?.attempts).toMatchObject([
+      { provider: 'sandbox-a', fault: 'invalid_number' },
+    ])
   })
 
   test('a call that drops after the provider accepted is in doubt: its receipt ends the doubt, nothing is sent twice', async () => {
@@ -135,7 +146,11 @@ describe('failover', () => {
 
   test('a doubt without a receipt is sent once more by the next provider, with the same code', async () => {
     const phone = freshPhone()
-    await client.script(phone, { on: { provider: 'sandbox-a' }, accept: { drop: true }, receipt: 'none' })
+    await client.script(phone, {
+      on: { provider: 'sandbox-a' },
+      accept: { drop: true },
+      receipt: 'none',
+    })
     const id = await client.sent(phone, { channels: ['sms'] })
     await until(async () => (await stepStatuses(id))[0] === 'succeeded')
     const inbox = await client.inbox(phone)
@@ -145,23 +160,26 @@ describe('failover', () => {
 })
 
 describe('stopping', () => {
-  test.each(['verified', 'cancelled'])('%s during the SMS wait: nothing is claimed after it', async (how) => {
-    const phone = freshPhone()
-    await client.script(phone, { receipt: 'none' })
-    const id = await client.sent(phone)
-    const [message] = await until(async () => {
-      const inbox = await client.inbox(phone)
-      return inbox.length > 0 && inbox
-    })
-    if (how === 'verified') await client.verify({ request_id: id, code: message?.code })
-    else await client.call('POST', `/otp/${id}/cancel`)
-    await untilState(client, id, how)
-    // Longer than the step that would have followed.
-    await new Promise((resolve) => setTimeout(resolve, 4_000))
-    expect(await client.inbox(phone)).toHaveLength(1)
-    const events = (await client.status(id)).events.map(({ type }) => type)
-    expect(events.slice(events.indexOf(how as 'verified'))).not.toContain('attempt_claimed')
-  })
+  test.each(['verified', 'cancelled'])(
+    '%s during the SMS wait: nothing is claimed after it',
+    async (how) => {
+      const phone = freshPhone()
+      await client.script(phone, { receipt: 'none' })
+      const id = await client.sent(phone)
+      const [message] = await until(async () => {
+        const inbox = await client.inbox(phone)
+        return inbox.length > 0 && inbox
+      })
+      if (how === 'verified') await client.verify({ request_id: id, code: message?.code })
+      else await client.call('POST', `/otp/${id}/cancel`)
+      await untilState(client, id, how)
+      // Longer than the step that would have followed.
+      await new Promise((resolve) => setTimeout(resolve, 4_000))
+      expect(await client.inbox(phone)).toHaveLength(1)
+      const events = (await client.status(id)).events.map(({ type }) => type)
+      expect(events.slice(events.indexOf(how as 'verified'))).not.toContain('attempt_claimed')
+    },
+  )
 })
 
 describe('next and resend', () => {
@@ -193,8 +211,12 @@ describe('next and resend', () => {
     const phone = freshPhone()
     const id = await client.sent(phone)
     await until(async () => (await stepStatuses(id))[0] === 'succeeded')
-    expect((await client.call('POST', `/otp/${id}/resend`)).body).toMatchObject({ resend: 'already_sending' })
-    expect((await client.call('POST', `/otp/${id}/resend`, { channel: 'voice' })).body).toMatchObject({
+    expect((await client.call('POST', `/otp/${id}/resend`)).body).toMatchObject({
+      resend: 'already_sending',
+    })
+    expect(
+      (await client.call('POST', `/otp/${id}/resend`, { channel: 'voice' })).body,
+    ).toMatchObject({
       resend: 'sent',
       channel: 'voice',
     })
@@ -217,7 +239,10 @@ describe('receipts', () => {
 
   test('for an abandoned channel is recorded and ends the escalation', async () => {
     const phone = freshPhone()
-    await client.script(phone, { on: { channel: 'sms' }, receipts: [{ status: 'delivered', after_ms: 4_000 }] })
+    await client.script(phone, {
+      on: { channel: 'sms' },
+      receipts: [{ status: 'delivered', after_ms: 4_000 }],
+    })
     const id = await client.sent(phone, { channels: ['sms', 'whatsapp'] })
     await until(async () => (await stepStatuses(id))[0] === 'succeeded', { within: 10_000 })
     expect((await client.status(id)).state).toBe('pending')

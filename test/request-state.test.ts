@@ -45,6 +45,7 @@ const claim = (requestId: string, given: Partial<Parameters<typeof claimAttempt>
   claimAttempt(db, {
     requestId,
     sendNo: 1,
+    firstSendNo: 1,
     step: 0,
     channel: 'sms',
     provider: 'sandbox-a',

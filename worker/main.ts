@@ -20,6 +20,7 @@ async function main(): Promise<void> {
         message,
       ),
     ),
+    telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
     // SIGTERM and SIGINT drain the worker; `run()` returns when it is done.
     shutdownSignals: ['SIGTERM', 'SIGINT'],
   })

@@ -10,20 +10,20 @@ import type { SendOrder } from '../core/otp-request'
 /** Short statements on Postgres. They are repeated until it answers: a run never gives up on its own record. */
 export const activities = proxyLocalActivities<Activities>({
   startToCloseTimeout: '5s',
-  retry: { initialInterval: '200ms', maximumInterval: '5s' },
+  retry: {
+    initialInterval: '200ms',
+    maximumInterval: '5s',
+    nonRetryableErrorTypes: ['UnknownRequest'],
+  },
 })
 
 /** Silence for this long means that the worker died in the middle of a provider call. */
 const heartbeatTimeoutMs = 2_000
 
-/**
- * One send with its retries.
- * @param budgetMs a retry that would end after it is not made
- */
-export const sendCode = (order: SendOrder, budgetMs: number) =>
+/** One send with its retries; the activity makes none that its budget has no room for. */
+export const sendCode = (order: SendOrder) =>
   proxyActivities<Pick<Activities, 'sendCode'>>({
     startToCloseTimeout: order.callTimeoutMs + heartbeatTimeoutMs,
-    scheduleToCloseTimeout: budgetMs,
     heartbeatTimeout: heartbeatTimeoutMs,
     // The run moves on at once; the call's own row is written all the same.
     cancellationType: ActivityCancellationType.TRY_CANCEL,

@@ -25,13 +25,12 @@ export async function otpRequest(input: OtpRequestInput): Promise<State> {
       continue
     }
     showStep(run, step)
-    const stepEndsAt = Date.now() + step.timeoutMs
     const leaves = () => run.leaveStep >= index
-    await sendByStep(run, { index, step, abandon: leaves })
+    const startedAt = await sendByStep(run, { index, step, abandon: leaves })
     if (run.wasAccepted(index)) {
       await waitServing(
         run,
-        stepEndsAt,
+        (startedAt ?? Date.now()) + step.timeoutMs,
         () => run.hasSucceeded() || run.hasFailed(index) || leaves(),
         `${step.channel}: time for ${step.success}`,
       )

@@ -18,6 +18,7 @@ export interface Run {
   readonly leaveStep: number
   isOver(): boolean
   lifeLeftMs(): number
+  lastSendNo(): number
   nextSendNo(): number
   /** A provider took the message of this attempt, or perhaps did. */
   noteAccepted(attempt: number, step: number, rule: SuccessRule): void
@@ -82,6 +83,7 @@ export function listen(input: OtpRequestInput): Run {
     },
     isOver: () => ended !== undefined || Date.now() >= input.expiresAt,
     lifeLeftMs: () => input.expiresAt - Date.now(),
+    lastSendNo: () => sendNo,
     nextSendNo: () => ++sendNo,
     noteAccepted: (attempt, step, rule) => void accepted.set(attempt, { step, rule }),
     wasAccepted: (step) => attemptsOf(step).length > 0,

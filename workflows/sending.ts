@@ -1,4 +1,4 @@
-import { CancellationScope, condition, isCancellation } from '@temporalio/workflow'
+import { CancellationScope, condition } from '@temporalio/workflow'
 import { consequenceOf } from '../core/fault'
 import type { SendResult } from '../core/otp-request'
 import { callTimeoutMs, healthyFirst, sendBudgetMs, type Step } from '../core/plan'
@@ -18,80 +18,83 @@ interface Sending {
   abandon: () => boolean
 }
 
-/** Tries the step's providers, healthy ones first, until one accepts or the send budget is used up. */
-export async function sendByStep(run: Run, { index, step, abandon }: Sending): Promise<void> {
-  const endsAt = Date.now() + sendBudgetMs(step)
-  const stop = () => abandon() || run.isOver() || endsAt - Date.now() < minBudgetMs
+/**
+ * Tries the step's providers, healthy ones first, until one accepts or the send budget is used up.
+ * @returns when the first call was claimed, which starts the step's clock; undefined when none was
+ */
+export async function sendByStep(
+  run: Run,
+  { index, step, abandon }: Sending,
+): Promise<number | undefined> {
+  let startedAt: number | undefined
+  const budgetLeft = () => (startedAt ?? Date.now()) + sendBudgetMs(step) - Date.now()
+  const stop = () => abandon() || run.isOver() || budgetLeft() < minBudgetMs
+  const firstSendNo = run.lastSendNo() + 1
+  const sendVia = async (provider: string, lastResort: boolean) => {
+    const result = await send(run, { index, step, abandon, provider, lastResort, firstSendNo })
+    if (result.ageMs !== null) startedAt ??= Date.now() - result.ageMs
+    return result
+  }
   const providers = healthyFirst(step.providers, run.unhealthy)
   for (const [place, provider] of providers.entries()) {
-    if (stop()) return
+    if (stop()) break
     const others = providers.slice(place + 1).filter((name) => !run.unhealthy.has(name))
-    const attemptSend = (name: string, lastResort: boolean) =>
-      send(run, { index, step, provider: name, lastResort, budgetMs: endsAt - Date.now(), abandon })
-    const result = await attemptSend(provider, others.length === 0)
-    if (result?.outcome === 'in_doubt' && step.onDoubt === 'resend') {
-      await condition(
-        () => run.isConfirmed(result.attempt) || stop(),
-        sendBudgetMs(step) * graceShare,
-        {
-          summary: `${step.channel} via ${provider}: a receipt to end the doubt`,
-        },
-      )
-      if (!run.isConfirmed(result.attempt) && !stop())
-        await attemptSend(others[0] ?? provider, true)
-      return
+    const result = await sendVia(provider, others.length === 0)
+    if (result.outcome === 'in_doubt' && step.onDoubt === 'resend' && !stop()) {
+      const confirmed = () => run.isConfirmed(result.attempt)
+      await condition(() => confirmed() || stop(), sendBudgetMs(step) * graceShare, {
+        summary: `${step.channel} via ${provider}: a receipt to end the doubt`,
+      })
+      if (!confirmed() && !stop()) await sendVia(others[0] ?? provider, true)
+      break
     }
-    if (result?.outcome !== 'refused' || consequenceOf[result.fault] === 'end_step') return
+    if (result.outcome !== 'refused' || consequenceOf[result.fault] === 'end_step') break
   }
+  return startedAt
 }
 
 interface Send extends Sending {
   provider: string
   lastResort: boolean
-  budgetMs: number
+  firstSendNo: number
 }
 
-/** One send through one provider; undefined when the run turned to something else meanwhile. */
-async function send(run: Run, order: Send): Promise<SendResult | undefined> {
-  const { index, step, provider, lastResort, budgetMs, abandon } = order
-  const sendNo = run.nextSendNo()
+/** One send through one provider; left alone when the run has turned to something else. */
+async function send(
+  run: Run,
+  { index, step, provider, lastResort, firstSendNo, abandon }: Send,
+): Promise<SendResult> {
   const { requestId } = run.input
+  const key = { requestId, sendNo: run.nextSendNo(), firstSendNo }
   showSending(run, step, provider)
   const scope = new CancellationScope()
   let result: SendResult | undefined
-  let failure: unknown
-  void scope
-    .run(() =>
-      sendCode(
-        {
-          requestId,
-          sendNo,
-          step: index,
-          channel: step.channel,
-          provider,
-          success: step.success,
-          callTimeoutMs: callTimeoutMs(step),
-          lastResort,
-        },
-        budgetMs,
-      ),
-    )
-    .then(
-      (value) => void (result = value),
-      (error: unknown) => void (failure = error),
-    )
-  await condition(() => result !== undefined || failure !== undefined || abandon() || run.isOver())
-  if (result === undefined && failure === undefined) scope.cancel()
-  // Retries are spent, the worker died for too long, or we left: the claim's own row says what became of it.
-  result ??= await activities.settleSend({
-    requestId,
-    sendNo,
-    abandoned: failure === undefined || isCancellation(failure),
-  })
+  let failed = false
+  const sending = scope.run(() =>
+    sendCode({
+      ...key,
+      step: index,
+      channel: step.channel,
+      provider,
+      success: step.success,
+      budgetMs: sendBudgetMs(step),
+      callTimeoutMs: callTimeoutMs(step),
+      lastResort,
+    }),
+  )
+  void sending.then(
+    (value) => void (result = value),
+    () => void (failed = true),
+  )
+  await condition(() => result !== undefined || failed || abandon() || run.isOver())
+  const abandoned = result === undefined && !failed
+  if (abandoned) scope.cancel()
+  // Retries are spent, the worker died too often, or we left: the claim's own row says what became of it.
+  result ??= await activities.settleSend({ ...key, abandoned })
   if (result.outcome === 'accepted' || result.outcome === 'in_doubt') {
     run.noteAccepted(result.attempt, index, step.success)
   }
   if (result.outcome === 'ended') run.absorb(await activities.readProgress(requestId))
   showSent(run, step, provider, result)
-  return abandon() || run.isOver() ? undefined : result
+  return result
 }

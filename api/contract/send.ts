@@ -60,7 +60,8 @@ export const SendBody = named(
           .optional(),
         source: shortText(100).optional(),
       })
-      .optional(),
+      .optional()
+      .describe('What the user agreed to and when; kept apart, so that it can be erased.'),
     brand: shortText(30)
       .optional()
       .describe('Who the message is from; the app’s brand when absent.'),

@@ -78,12 +78,7 @@ export const cancelRoute = (deps: ApiDeps) =>
   })
 
 /** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
-async function stepFor(
-  deps: ApiDeps,
-  health: HealthView,
-  call: KeyCall,
-  channel: Channel,
-) {
+async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel: Channel) {
   const { appId, requestId } = commandOf(call)
   const [planned] = (await readStatus(deps.db, deps.keyring, { appId, requestId }))?.steps ?? []
   if (!planned) throw new Problem('NOT_FOUND')

@@ -9,7 +9,10 @@ export interface Answer<Body = Record<string, unknown>> {
 }
 
 /** An integrating service: plain HTTP against the running API. */
-export function clientOf(system: Pick<System, 'sandboxUrl' | 'key'> & { url: string }, key = system.key) {
+export function clientOf(
+  system: Pick<System, 'sandboxUrl' | 'key'> & { url: string },
+  key = system.key,
+) {
   async function call<Body = Record<string, unknown>>(
     method: string,
     path: string,
@@ -25,15 +28,24 @@ export function clientOf(system: Pick<System, 'sandboxUrl' | 'key'> & { url: str
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
-    return { status: response.status, headers: response.headers, body: (await response.json()) as Body }
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (await response.json()) as Body,
+    }
   }
-  const send = (phone: string, given: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
-    call<{ request_id: string; status: string; channel: string; resend?: string; error_code?: string }>(
-      'POST',
-      '/otp/send',
-      { phone_number: phone, ...given },
-      headers,
-    )
+  const send = (
+    phone: string,
+    given: Record<string, unknown> = {},
+    headers: Record<string, string> = {},
+  ) =>
+    call<{
+      request_id: string
+      status: string
+      channel: string
+      resend?: string
+      error_code?: string
+    }>('POST', '/otp/send', { phone_number: phone, ...given }, headers)
   return {
     call,
     send,
@@ -44,10 +56,17 @@ export function clientOf(system: Pick<System, 'sandboxUrl' | 'key'> & { url: str
       return body.request_id
     },
     verify: (given: Record<string, unknown>) =>
-      call<{ status?: string; error_code?: string; attempts_remaining?: number }>('POST', '/otp/verify', given),
-    status: async (requestId: string) => (await call<StatusAnswer>('GET', `/otp/${requestId}`)).body,
+      call<{ status?: string; error_code?: string; attempts_remaining?: number }>(
+        'POST',
+        '/otp/verify',
+        given,
+      ),
+    status: async (requestId: string) =>
+      (await call<StatusAnswer>('GET', `/otp/${requestId}`)).body,
     inbox: async (phone: string): Promise<InboxEntry[]> =>
-      (await (await fetch(`${system.sandboxUrl}/inbox?to=${encodeURIComponent(phone)}`)).json()) as InboxEntry[],
+      (await (
+        await fetch(`${system.sandboxUrl}/inbox?to=${encodeURIComponent(phone)}`)
+      ).json()) as InboxEntry[],
     script: async (key_: string, scenario: unknown) => {
       const response = await fetch(`${system.sandboxUrl}/scenarios/${encodeURIComponent(key_)}`, {
         method: 'PUT',
@@ -69,6 +88,7 @@ export interface InboxEntry {
   code: string
   at: string
   status: string
+  request_id?: string
 }
 
 /** Waits until `look` finds something; fails with what it last saw. */
@@ -86,7 +106,12 @@ export async function until<T>(
 }
 
 /** Waits for the request's end, or for the state given. */
-export const untilState = (client: TestClient, requestId: string, state?: string, within = 20_000) =>
+export const untilState = (
+  client: TestClient,
+  requestId: string,
+  state?: string,
+  within = 20_000,
+) =>
   until(
     async () => {
       const status = await client.status(requestId)
@@ -97,4 +122,5 @@ export const untilState = (client: TestClient, requestId: string, state?: string
 
 let last = 0
 /** A valid Ghanaian mobile number that no other test of this file uses; delivers at once. */
-export const freshPhone = (): string => `+23324${String(1_000_000 + (process.pid % 8000) * 1000 + ++last).slice(-7)}`
+export const freshPhone = (): string =>
+  `+23324${String(1_000_000 + (process.pid % 8000) * 1000 + ++last).slice(-7)}`

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type RequestListener } from 'node:http'
 import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker'
 import pino, { type Logger } from 'pino'
 import { createApi } from '../../api/app'
@@ -16,6 +15,7 @@ import { createSandbox } from '../../sandbox'
 import { startSweeper } from '../../worker/sweeper'
 import { createWorker } from '../../worker/worker'
 import { freshDatabase, temporalAddress } from './database'
+import { closeServer, listen } from './listening'
 import { tempKeyFile } from './seed'
 import { bundlePath } from './workflow-bundle'
 
@@ -29,7 +29,11 @@ export interface SystemOptions {
   log?: Logger
 }
 
-Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+  shutdownSignals: [],
+})
 
 /** The whole service in one process, on the run's Temporal server and a database of its own. */
 export async function startSystem(options: SystemOptions = {}) {
@@ -161,14 +165,4 @@ function policyWith({ steps, channels }: SystemOptions): Policy {
     channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
     steps: { ...policy.steps, ...steps } as Policy['steps'],
   }
-}
-
-export async function listen(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
-
-export async function closeServer(server: Server): Promise<void> {
-  server.closeAllConnections()
-  await new Promise((resolve) => server.close(resolve))
 }

@@ -1,0 +1,238 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { clientOf, freshPhone, type InboxEntry, until } from './harness/client'
+import { createImpatientUser } from './harness/impatient-user'
+import { gatherEvidence, strayMessages, violationsOf } from './harness/invariants'
+import type { StatementMoment } from './harness/postgres-proxy'
+import type { CallMoment } from './harness/provider-proxy'
+import { type Rig, startRig } from './harness/rig'
+
+const waves = 4
+const usersPerWave = 5
+
+let rig: Rig
+let client: ReturnType<typeof clientOf>
+/** Every id that a caller was told of as sent. */
+const accepted = new Set<string>()
+const pointOf = new Map<string, string>()
+
+beforeAll(async () => {
+  rig = await startRig({ steps: { whatsapp: { timeoutMs: 5_000 } } })
+  client = clientOf(rig)
+}, 120_000)
+afterAll(() => rig.stop(), 60_000)
+
+/** One place to strike. `strike` prepares the fault and resolves when it has happened. */
+interface Point {
+  name: string
+  strike: (rig: Rig) => Promise<void>
+  /** What each user sends, SMS only unless said otherwise. */
+  given?: Record<string, unknown>
+  /** How the sandbox treats each phone. */
+  scenario?: unknown
+  /** The channel of the message to wait for. */
+  arrivesBy?: 'sms' | 'voice'
+}
+
+type Victim = 'api' | 'worker'
+
+/** Kills a process around one of its own statements. */
+const atStatement =
+  (victim: Victim, moment: StatementMoment, match: RegExp) =>
+  ({ [victim]: process, [`${victim}Database` as const]: database }: Rig) =>
+    database.arm({ match, moment, spring: () => process.kill() })
+
+const atCall = (moment: CallMoment) => (its: Rig) =>
+  its.provider.arm({ match: /\/messages /, moment, spring: () => its.worker.kill() })
+
+/** Kills something else at that moment; the process that spoke goes on. */
+const temporalAtStatement = (moment: StatementMoment, match: RegExp) => (its: Rig) =>
+  its.apiDatabase.arm({ match, moment, spring: () => its.temporal.kill(), passOn: true })
+
+const everyMessageIsOut = (phones: () => Promise<InboxEntry[]>) =>
+  until(async () => (await phones()).length >= usersPerWave, { what: 'every first message' })
+
+const statement = {
+  commit: /^Q[^]{4}commit/,
+  claim: /insert into attempts/,
+  claimOfVoice: /insert into attempts[^]*voice/,
+  answer: /answered as \(/,
+  started: /workflow_started_at = clock_timestamp\(\)/,
+  check: /set checks = checks \+ 1/,
+  receipt: /insert into receipts/,
+  settle: /set state = 'in_doubt', fault = 'in_doubt'/,
+}
+
+const escalating = { channels: ['whatsapp', 'voice'] }
+const silentWhatsapp = { on: { channel: 'whatsapp' }, receipt: 'none' }
+
+/** In the middle of the wait for a receipt that will not come. */
+const midWait = (kill: (its: Rig) => void) => async (its: Rig) => {
+  const before = (await everything()).length
+  await everyMessageIsOut(async () => (await everything()).slice(0, -before || undefined))
+  await pause(500)
+  kill(its)
+}
+
+const points: Point[] = [
+  { name: 'worker, before a claim', strike: atStatement('worker', 'before', statement.claim) },
+  { name: 'worker, after a claim', strike: atStatement('worker', 'after', statement.claim) },
+  { name: 'worker, before the provider has the call', strike: atCall('before') },
+  { name: 'worker, after the provider accepted, before its answer', strike: atCall('taken') },
+  { name: 'worker, as the answer comes', strike: atCall('answered') },
+  {
+    name: 'worker, before the answer is recorded',
+    strike: atStatement('worker', 'before', statement.answer),
+  },
+  {
+    name: 'worker, after the answer is recorded',
+    strike: atStatement('worker', 'after', statement.answer),
+  },
+  {
+    name: 'worker, while a run waits for a receipt',
+    strike: midWait((its) => its.worker.kill()),
+    given: escalating,
+    scenario: silentWhatsapp,
+    arrivesBy: 'voice',
+  },
+  {
+    name: 'worker, after the claim of the next channel',
+    strike: atStatement('worker', 'after', statement.claimOfVoice),
+    given: escalating,
+    scenario: silentWhatsapp,
+    arrivesBy: 'voice',
+  },
+  {
+    name: 'worker, while a run concludes',
+    strike: atStatement('worker', 'after', statement.settle),
+  },
+  { name: 'API, before a send commits', strike: atStatement('api', 'before', statement.commit) },
+  {
+    name: 'API, between commit and workflow start',
+    strike: atStatement('api', 'after', statement.commit),
+  },
+  {
+    name: 'API, after the start, before it is noted',
+    strike: atStatement('api', 'before', statement.started),
+  },
+  {
+    name: 'API, after the start is noted, before the answer',
+    strike: atStatement('api', 'after', statement.started),
+  },
+  { name: 'API, before a check commits', strike: atStatement('api', 'before', statement.check) },
+  {
+    name: 'API, after a check, before its signal',
+    strike: atStatement('api', 'after', statement.check),
+  },
+  {
+    name: 'API, before a receipt commits',
+    strike: atStatement('api', 'before', statement.receipt),
+  },
+  {
+    name: 'API, after a receipt, before its signal',
+    strike: atStatement('api', 'after', statement.receipt),
+  },
+  {
+    name: 'Temporal, while runs wait for receipts',
+    strike: midWait((its) => its.temporal.kill()),
+    given: escalating,
+    scenario: silentWhatsapp,
+    arrivesBy: 'voice',
+  },
+  {
+    name: 'Temporal, while a provider is called',
+    strike: (its) =>
+      its.provider.arm({
+        match: /\/messages /,
+        moment: 'before',
+        spring: () => its.temporal.kill(),
+        passOn: true,
+      }),
+    scenario: { latency_ms: 300 },
+  },
+  {
+    name: 'Temporal, as a run is started',
+    strike: temporalAtStatement('after', statement.commit),
+  },
+  {
+    name: 'Temporal, before a start is noted',
+    strike: temporalAtStatement('before', statement.started),
+  },
+]
+
+const everything = async (): Promise<InboxEntry[]> =>
+  (await (await fetch(`${rig.sandboxUrl}/inbox?limit=10000`)).json()) as InboxEntry[]
+
+/** Sends, reads the code from the phone and, every other one, has it checked. */
+async function play({ name, given, scenario, arrivesBy }: Point, verifies: boolean): Promise<void> {
+  const phone = freshPhone()
+  if (scenario) await client.script(phone, scenario)
+  const user = createImpatientUser(rig, phone)
+  const id = await user.send(given ?? { channels: ['sms'] })
+  accepted.add(id)
+  pointOf.set(id, name)
+  const message = await until(
+    async () => (await client.inbox(phone)).find(({ channel }) => channel === (arrivesBy ?? 'sms')),
+    { within: 25_000, what: `a message for ${id}` },
+  )
+  if (!verifies) return
+  // A check whose answer got lost was made all the same.
+  expect(['verified', 'ALREADY_USED']).toContain(await user.verify(message.code))
+}
+
+async function wave(point: Point): Promise<void> {
+  const struck = point.strike(rig)
+  const users = Array.from({ length: usersPerWave }, (_, index) => play(point, index % 2 === 0))
+  const all = Promise.all(users)
+  await Promise.race([
+    struck,
+    all.then(() => pause(5_000)).then(() => Promise.reject(new Error('the point was not reached'))),
+  ])
+  await all
+  await Promise.all([rig.api.ready(), rig.worker.ready(), rig.temporal.ready()])
+}
+
+/** Lets what nobody verified expire now, a lifetime early. */
+const expireAll = () =>
+  rig.db.many(sql`update otp_requests set expires_at = now() where state = 'pending'`)
+
+describe('kill -9', () => {
+  test.each(points)(
+    '$name',
+    async (point) => {
+      const since = Date.now()
+      for (let count = 0; count < waves; count++) await wave(point)
+      await expireAll()
+      if (process.env.CRASH_TIMES) console.error(point.name, Date.now() - since)
+    },
+    120_000,
+  )
+
+  test('every request ended once and legally, with one code and no message too many', async () => {
+    await until(
+      async () => {
+        const open = await rig.db.one(sql`select from otp_requests where state = 'pending'`)
+        return open === undefined && (await runs()).every(({ closed }) => closed)
+      },
+      { within: 60_000, what: 'the end of every request and run' },
+    ).catch(() => undefined)
+    const messages = await everything()
+    const evidence = await gatherEvidence(rig.db, { messages, runs: await runs() })
+    const found = evidence.flatMap((request) => {
+      const wrong = violationsOf(request, { faults: rig.faults, accepted })
+      return wrong.map((sentence) => `${pointOf.get(request.requestId) ?? 'unknown'}: ${sentence}`)
+    })
+    expect(found).toEqual([])
+    expect(strayMessages(evidence, messages)).toEqual([])
+    expect(accepted.size).toBe(points.length * waves * usersPerWave)
+    expect(rig.faults.length).toBe(points.length * waves)
+  }, 90_000)
+})
+
+async function runs(): Promise<{ requestId: string; closed: boolean }[]> {
+  const listed = []
+  for await (const { workflowId, status } of rig.runs.list())
+    listed.push({ requestId: workflowId, closed: status.name !== 'RUNNING' })
+  return listed
+}

@@ -1,0 +1,42 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { resolve } from 'node:path'
+import { freePort } from '../../cli/ports'
+import type { System } from './system'
+
+const root = resolve(__dirname, '..', '..')
+
+/** A second API in a process of its own, started as `npm start` does, beside a running system. */
+export async function startApiProcess(system: System) {
+  const port = await freePort()
+  const child = fork(resolve(root, 'api', 'main.ts'), {
+    cwd: root,
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    env: {
+      PATH: process.env.PATH,
+      OTPILOT_ENV: 'development',
+      PORT: String(port),
+      OTPILOT_URL: system.url,
+      DATABASE_URL: system.databaseUrl,
+      TEMPORAL_ADDRESS: system.temporal.connection.address,
+      OTPILOT_TASK_QUEUE: system.temporal.taskQueue,
+      OTPILOT_KEYS_FILE: system.keysFile,
+      SANDBOX_URL: system.sandboxUrl,
+      SANDBOX_SECRET: system.sandboxSecret,
+      LOG_LEVEL: 'silent',
+    },
+  })
+  const ended = once(child, 'exit')
+  await Promise.race([
+    once(child, 'message'),
+    ended.then(([code]) => Promise.reject(new Error(`api/main.ts ended with ${code}.`))),
+  ])
+  return {
+    url: `http://127.0.0.1:${port}`,
+    stop: async () => {
+      child.kill('SIGTERM')
+      return (await ended)[0] as number | null
+    },
+  }
+}

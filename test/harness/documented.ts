@@ -1,0 +1,57 @@
+import { z } from 'zod'
+
+interface OpenApi {
+  paths: Record<string, Record<string, { responses: Record<string, { content?: Content }> }>>
+  components: { schemas: Record<string, object> }
+}
+type Content = Record<string, { schema?: object }>
+
+interface Seen {
+  method: string
+  /** As called, with ids and query. */
+  path: string
+  status: number
+  contentType: string | null
+  body: unknown
+}
+
+/** Reads the OpenAPI document that a running API serves. */
+export const readOpenApi = async (url: string): Promise<OpenApi> =>
+  (await (await fetch(`${url}/openapi.json`)).json()) as OpenApi
+
+/**
+ * Makes a check of answers against the document: path, method, status, media type and every member.
+ * @returns what is wrong, or undefined.
+ */
+export function documented({ paths, components }: OpenApi) {
+  const patterns = Object.entries(paths)
+    // A path without placeholders comes before one that would also fit.
+    .toSorted(([one], [other]) => one.split('{').length - other.split('{').length)
+    .map(([path, methods]) => ({
+      pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
+      methods,
+    }))
+  const compiled = new Map<object, z.ZodType>()
+
+  const compile = (schema: object): z.ZodType => {
+    const known = compiled.get(schema)
+    if (known) return known
+    const whole = { ...schema, $defs: components.schemas }
+    const local = JSON.stringify(whole).replaceAll('#/components/schemas/', '#/$defs/')
+    const made = z.fromJSONSchema(JSON.parse(local) as Parameters<typeof z.fromJSONSchema>[0])
+    compiled.set(schema, made)
+    return made
+  }
+
+  return ({ method, path, status, contentType, body }: Seen): string | undefined => {
+    const [bare = ''] = path.split('?')
+    const found = patterns.find(({ pattern }) => pattern.test(bare))
+    const response = found?.methods[method.toLowerCase()]?.responses[status]
+    if (!response) return `${method} ${bare} is not documented with ${status}`
+    const [media = ''] = (contentType ?? '').split(';')
+    const schema = response.content?.[media]?.schema
+    if (!schema) return `${method} ${bare} ${status} is not documented as ${media}`
+    const { error } = compile(schema).safeParse(body)
+    return error && `${method} ${bare} ${status}: ${z.prettifyError(error)}`
+  }
+}

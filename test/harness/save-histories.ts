@@ -1,0 +1,191 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Client, Connection } from '@temporalio/client'
+import { historyToJSON } from '@temporalio/common/lib/proto-utils'
+import { checkCode } from '../../db/checks'
+import { clientOf, freshPhone, type TestClient, until } from './client'
+import { startSharedServices } from './shared-services'
+import { startSystem, type System } from './system'
+
+/**
+ * Plays every outcome against the real service and keeps the histories of its runs, for the replay test.
+ * Run by hand when the workflow has changed on purpose: `npm run histories -- <folder>`. A released folder is never
+ * overwritten: runs of that release may be alive when the next one is deployed.
+ */
+const folder = join('test', 'histories', process.argv[2] ?? '')
+
+type Scenario = (client: TestClient, system: System) => Promise<string>
+
+const firstCode = async (client: TestClient, phone: string) =>
+  (await until(async () => (await client.inbox(phone))[0], { what: 'a message' })).code
+const wrongCode = (code: string) => (code === '000000' ? '000001' : '000000')
+
+/** A number scripted so, and a request sent to it. */
+async function sentTo(client: TestClient, scenario: unknown, given: Record<string, unknown> = {}) {
+  const phone = freshPhone()
+  if (scenario) await client.script(phone, scenario)
+  const id = await client.sent(phone, given)
+  return { phone, id }
+}
+
+const scenarios: Record<string, Scenario> = {
+  'delivered-verified': async (client) => {
+    const { phone, id } = await sentTo(client, undefined)
+    await until(async () => (await client.status(id)).delivered_at)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'verified-before-its-receipt': async (client) => {
+    const { phone, id } = await sentTo(client, { receipt: 'none' })
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'sms-silent-voice-answered-verified': async (client) => {
+    const { phone, id } = await sentTo(client, { on: { channel: 'sms' }, receipt: 'none' })
+    await until(async () => (await client.status(id)).delivered_at)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'delivered-expired': async (client) =>
+    (await sentTo(client, undefined, { expiry_seconds: 30 })).id,
+  'all-silent-exhausted': async (client) =>
+    (await sentTo(client, { receipt: 'none' }, { expiry_seconds: 35 })).id,
+  'steps-skipped-exhausted': async (client) =>
+    (
+      await sentTo(
+        client,
+        { receipt: 'none' },
+        { expiry_seconds: 30, channels: ['sms', 'voice', 'whatsapp', 'ussd'] },
+      )
+    ).id,
+  'all-refused-failed': async (client) =>
+    (await sentTo(client, { accept: { error_code: 'BLOCKED' } })).id,
+  locked: async (client) => {
+    const { phone, id } = await sentTo(client, undefined)
+    const wrong = wrongCode(await firstCode(client, phone))
+    for (let i = 0; i < 5; i++) await client.verify({ request_id: id, code: wrong })
+    return id
+  },
+  'cancelled-while-waiting': async (client) => {
+    const { phone, id } = await sentTo(client, { receipt: 'none' })
+    await firstCode(client, phone)
+    await client.call('POST', `/otp/${id}/cancel`)
+    return id
+  },
+  'cancelled-while-sending': async (client) => {
+    const { id } = await sentTo(client, { accept: { hang: true } })
+    await pause(300)
+    await client.call('POST', `/otp/${id}/cancel`)
+    return id
+  },
+  'next-while-waiting': async (client) => {
+    const { phone, id } = await sentTo(client, { receipt: 'none' })
+    await firstCode(client, phone)
+    await client.call('POST', `/otp/${id}/next`)
+    await until(async () => (await client.inbox(phone)).length === 2)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'next-while-sending': async (client) => {
+    const { phone, id } = await sentTo(client, { on: { channel: 'sms' }, accept: { hang: true } })
+    await pause(300)
+    await client.call('POST', `/otp/${id}/next`)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'resent-by-voice': async (client) => {
+    const { phone, id } = await sentTo(client, undefined)
+    await until(async () => (await client.status(id)).delivered_at)
+    await client.call('POST', `/otp/${id}/resend`, { channel: 'voice' })
+    await until(async () => (await client.inbox(phone)).length === 2)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'provider-failover': async (client) => {
+    const { phone, id } = await sentTo(client, {
+      on: { provider: 'sandbox-a' },
+      accept: { status: 503 },
+    })
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'both-providers-down-then-retried': async (client) => {
+    const { phone, id } = await sentTo(client, {
+      on: { channel: 'sms' },
+      accept: { status: 503, times: 2 },
+    })
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'in-doubt-confirmed-by-receipt': async (client) => {
+    const { phone, id } = await sentTo(client, { accept: { drop: true } }, { channels: ['sms'] })
+    await until(async () => (await client.status(id)).delivered_at)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'in-doubt-sent-again': async (client) => {
+    const { phone, id } = await sentTo(client, {
+      on: { provider: 'sandbox-a' },
+      accept: { drop: true },
+      receipt: 'none',
+    })
+    await until(async () => (await client.inbox(phone)).length === 2)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'failure-receipt-moves-on': async (client) => {
+    const { phone, id } = await sentTo(client, { on: { channel: 'sms' }, receipt: 'failed' })
+    await until(async () => (await client.inbox(phone)).length === 2)
+    await client.verify({ request_id: id, code: await firstCode(client, phone) })
+    return id
+  },
+  'signal-lost-found-by-the-sweeper': async (client, system) => {
+    const { phone, id } = await sentTo(client, { receipt: 'none' })
+    const code = await firstCode(client, phone)
+    // What a crashed API leaves behind: the commit without its signal.
+    await checkCode(system.db, system.keyring, {
+      appId: 'app',
+      by: { requestId: id },
+      code,
+      actor: 'script',
+    })
+    return id
+  },
+}
+
+async function main(): Promise<void> {
+  const stopServices = await startSharedServices()
+  const stepTimes = { timeoutMs: 4_000 }
+  const system = await startSystem({
+    steps: { sms: stepTimes, voice: stepTimes, whatsapp: stepTimes, ussd: stepTimes },
+  })
+  const connection = await Connection.connect(system.temporal.connection)
+  try {
+    const client = clientOf(system)
+    const temporal = new Client({ connection })
+    mkdirSync(folder, { recursive: true })
+    await Promise.all(
+      Object.entries(scenarios).map(async ([name, play]) => {
+        const id = await play(client, system)
+        const handle = temporal.workflow.getHandle(id)
+        await handle.result()
+        const history = await handle.fetchHistory()
+        writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(historyToJSON(history))}\n`)
+        console.error(`${name}: ${history.events?.length} events`)
+      }),
+    )
+  } finally {
+    await connection.close()
+    await system.stop()
+    await stopServices()
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error)
+    process.exit(1)
+  },
+)

@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type { z } from 'zod'
+import { ProblemBody } from '../api/contract/common'
+import { HealthAnswer, ReadinessAnswer } from '../api/contract/health'
+import { DeletedAnswer, PreferenceAnswer } from '../api/contract/preferences'
+import { CommandAnswer, SendAnswer } from '../api/contract/send'
+import { SearchAnswer, StatusAnswer } from '../api/contract/status'
+import { VerifyAnswer } from '../api/contract/verify'
+import { clientOf, freshPhone, type TestClient, until } from './harness/client'
+import { startSystem, type System } from './harness/system'
+
+interface Reply {
+  description: string
+  content?: Record<string, { schema?: unknown }>
+}
+interface Operation {
+  operationId: string
+  summary: string
+  security: unknown[]
+  requestBody?: { content: Record<string, { schema?: unknown; example?: unknown }> }
+  responses: Record<string, Reply>
+}
+interface Document {
+  openapi: string
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, unknown> }
+}
+
+let system: System
+let client: TestClient
+let document: Document
+
+beforeAll(async () => {
+  system = await startSystem()
+  client = clientOf(system)
+  document = (await (await fetch(`${system.url}/openapi.json`)).json()) as Document
+})
+afterAll(() => system.stop())
+
+const operations = () =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ method, path, operation })),
+  )
+
+describe('the document', () => {
+  test('names every call of the contract', () => {
+    expect(operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)).toEqual([
+      'POST /otp/send',
+      'POST /otp/verify',
+      'GET /otp/{request_id}',
+      'POST /otp/{request_id}/resend',
+      'POST /otp/{request_id}/next',
+      'POST /otp/{request_id}/cancel',
+      'POST /otp/search',
+      'PUT /preferences',
+      'POST /preferences/lookup',
+      'POST /preferences/delete',
+      'POST /webhooks/otp-status',
+      'POST /webhooks/{provider}/{token}',
+      'POST /ussd/{provider}/session',
+      'GET /healthz',
+      'GET /readyz',
+      'GET /openapi.json',
+      'GET /docs',
+    ])
+    expect(document.openapi).toBe('3.1.0')
+  })
+
+  test('every reference leads to a schema, and every schema is used', () => {
+    const references = [
+      ...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g),
+    ]
+    const used = new Set(references.map(([, name]) => name))
+    expect(used).toEqual(new Set(Object.keys(document.components.schemas)))
+  })
+
+  test('operation ids are unique, and every call says what it does', () => {
+    const ids = operations().map(({ operation }) => operation.operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+    for (const { operation } of operations()) expect(operation.summary).not.toBe('')
+  })
+
+  test('every refusal is a problem, and what needs Postgres can say that it is down', () => {
+    for (const { path, operation } of operations()) {
+      for (const [status, { content }] of Object.entries(operation.responses)) {
+        const isReadiness = path === '/readyz' && status === '503'
+        if (Number(status) >= 400 && !isReadiness) {
+          expect(Object.keys(content ?? {})).toEqual(['application/problem+json'])
+        }
+      }
+      expect(Object.keys(operation.responses)).toEqual(
+        expect.arrayContaining(['200', '405', '500', '503']),
+      )
+    }
+  })
+
+  test('calls with a key can be refused for the key', () => {
+    for (const { operation } of operations()) {
+      const statuses = Object.keys(operation.responses)
+      const needsKey = operation.security.length > 0
+      expect(statuses.includes('403')).toBe(needsKey)
+    }
+  })
+})
+
+describe('what the API answers is what the document says', () => {
+  test('every answer fits its schema, and its status is listed', async () => {
+    const phone = freshPhone()
+    const seen: [string, number, unknown, z.ZodType][] = []
+    const call = async (
+      method: string,
+      path: string,
+      schema: z.ZodType,
+      body?: unknown,
+      pattern = path,
+    ) => {
+      const { status, body: answer } = await client.call(method, path, body)
+      seen.push([`${method} ${pattern}`, status, answer, schema])
+      return answer
+    }
+    const sent = await call('POST', '/otp/send', SendAnswer, {
+      phone_number: phone,
+      channel: 'sms',
+    })
+    const id = String(sent.request_id)
+    const [message] = await until(async () => {
+      const inbox = await client.inbox(phone)
+      return inbox.length > 0 && inbox
+    })
+    await call('GET', `/otp/${id}`, StatusAnswer, undefined, '/otp/{request_id}')
+    await call('POST', '/otp/verify', VerifyAnswer, { phone_number: phone, code: '00000' })
+    await call('POST', '/otp/verify', VerifyAnswer, { phone_number: phone, code: message?.code })
+    await call('POST', '/otp/verify', VerifyAnswer, { phone_number: freshPhone(), code: '123456' })
+    await call('GET', `/otp/${id}`, StatusAnswer, undefined, '/otp/{request_id}')
+    await call('POST', `/otp/${id}/cancel`, ProblemBody, undefined, '/otp/{request_id}/cancel')
+    const other = await client.sent(freshPhone())
+    await call('POST', `/otp/${other}/resend`, CommandAnswer, undefined, '/otp/{request_id}/resend')
+    await call('POST', `/otp/${other}/next`, CommandAnswer, undefined, '/otp/{request_id}/next')
+    await call('POST', `/otp/${other}/cancel`, CommandAnswer, undefined, '/otp/{request_id}/cancel')
+    await call('POST', '/otp/search', SearchAnswer, { limit: 1 })
+    await call('PUT', '/preferences', PreferenceAnswer, { phone_number: phone, channel: 'voice' })
+    await call('POST', '/preferences/lookup', PreferenceAnswer, { phone_number: phone })
+    await call('POST', '/preferences/delete', DeletedAnswer, { phone_number: phone })
+    await call('POST', '/otp/send', ProblemBody, { phone_number: 'x' })
+    await call('GET', '/healthz', HealthAnswer)
+    await call('GET', '/readyz', ReadinessAnswer)
+
+    for (const [name, status, answer, schema] of seen) {
+      const [method = '', path = ''] = name.split(' ')
+      const listed = Object.keys(document.paths[path]?.[method.toLowerCase()]?.responses ?? {})
+      expect([name, listed]).toEqual([name, expect.arrayContaining([String(status)])])
+      expect([name, schema.safeParse(answer).error?.issues ?? []]).toEqual([name, []])
+    }
+  })
+
+  test('every example of the document works', async () => {
+    for (const { method, path, operation } of operations()) {
+      const example = operation.requestBody?.content['application/json']?.example
+      if (!example || path.startsWith('/webhooks') || path.includes('{')) continue
+      const { status } = await client.call(method.toUpperCase(), path, example)
+      expect([path, status]).toEqual([path, 200])
+    }
+  })
+
+  test('the page for people names every call and runs nothing', async () => {
+    const response = await fetch(`${system.url}/docs`)
+    const page = await response.text()
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8')
+    expect(response.headers.get('content-security-policy')).toContain("default-src 'none'")
+    for (const { path, operation } of operations()) {
+      expect(page).toContain(`<code>${path}</code>`)
+      expect(page).toContain(`id="${operation.operationId}"`)
+    }
+    expect(page).not.toMatch(/<script|<link|<img/)
+  })
+})
