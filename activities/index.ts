@@ -3,7 +3,13 @@ import type { Keyring } from '../codes/keyring'
 import type { Database } from '../db'
 import type { ProviderAccount } from '../providers/provider'
 import { conclude } from './conclude'
-import { failNothingAccepted, readProgress, recordPlanEnded, recordSkipped } from './record'
+import {
+  cancelByOperator,
+  failNothingAccepted,
+  readProgress,
+  recordPlanEnded,
+  recordSkipped,
+} from './record'
 import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
 
@@ -24,6 +30,7 @@ export const createActivities = (deps: ActivityDeps) => ({
   recordSkipped: recordSkipped(deps),
   recordPlanEnded: recordPlanEnded(deps),
   failNothingAccepted: failNothingAccepted(deps),
+  cancelByOperator: cancelByOperator(deps),
   conclude: conclude(deps),
 })
 export type Activities = ReturnType<typeof createActivities>

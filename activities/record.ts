@@ -18,6 +18,11 @@ export const recordPlanEnded =
   (requestId: string): Promise<void> =>
     progress.recordPlanEnded(db, requestId, currentRunId())
 
+export const cancelByOperator =
+  ({ db }: ActivityDeps) =>
+  (requestId: string): Promise<void> =>
+    progress.cancelByOperator(db, requestId, currentRunId())
+
 export const failNothingAccepted =
   ({ db }: ActivityDeps) =>
   (requestId: string): Promise<void> =>

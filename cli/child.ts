@@ -73,12 +73,23 @@ export const startChild = (
   })
 }
 
+interface LogLine {
+  msg?: string
+  err?: { message?: string }
+  method?: string
+  route?: string
+  status?: number
+}
+
 const copyLine = (line: string, log: Writable, say: Child['say']): void => {
   if (log.writable) log.write(`${line}\n`)
   const level = Number(/^\{"level":(\d+)/.exec(line)?.[1] ?? 0)
   if (level < warning) return
-  const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } }
-  say(`${level > warning ? 'error' : 'warning'}: ${[msg, err?.message].filter(Boolean).join(': ')}`)
+  const { msg, err, method, route, status } = JSON.parse(line) as LogLine
+  // Not ready is what everything is at first, and whoever asks is told.
+  if (route === '/readyz') return
+  const words = [msg, err?.message, method && `${method} ${route} ${status}`].filter(Boolean)
+  say(`${level > warning ? 'error' : 'warning'}: ${words.join(': ')}`)
 }
 
 /** True when a process with this command line is one of ours, started from this copy of the project. */

@@ -46,7 +46,7 @@ const cacheFolder = (env: NodeJS.ProcessEnv): string =>
   )
 
 /** What is already on this machine, without fetching or building anything. */
-export const findInstalledTemporal = (env: NodeJS.ProcessEnv): TemporalChoice | undefined => {
+const findInstalledTemporal = (env: NodeJS.ProcessEnv): TemporalChoice | undefined => {
   if (env.TEMPORAL_ADDRESS) {
     const address = env.TEMPORAL_ADDRESS
     return { kind: 'address', address, reason: `the server at TEMPORAL_ADDRESS, ${address}` }

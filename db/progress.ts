@@ -74,6 +74,25 @@ export async function expire(
   return row
 }
 
+/** An operator cancelled the run in Temporal UI: that stops the request, as its own cancel does. */
+export async function cancelByOperator(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  await db.many(sql`
+    with ended as (
+      update otp_requests set ${setState('cancelled', 'requested')}
+      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
+    )
+    ${auditFrom(sql`ended`, {
+      type: 'cancelled',
+      actor: 'operator',
+      runId,
+      detail: { reason: 'requested' },
+    })}`)
+}
+
 /** The last step's time is over without success: callers learn it at once, the codes stay valid. */
 export async function recordPlanEnded(
   db: Queries,

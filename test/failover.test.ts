@@ -1,9 +1,11 @@
+import { Client, Connection } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { startSystem, type System } from './harness/system'
 
 let system: System
 let client: TestClient
+let temporal: Client
 
 beforeAll(async () => {
   system = await startSystem({
@@ -15,8 +17,12 @@ beforeAll(async () => {
     },
   })
   client = clientOf(system)
+  temporal = new Client({ connection: await Connection.connect(system.temporal.connection) })
 })
-afterAll(() => system.stop())
+afterAll(async () => {
+  await temporal.connection.close()
+  await system.stop()
+})
 
 const channelsOf = async (phone: string) =>
   (await client.inbox(phone)).map(({ channel }) => channel).reverse()
@@ -180,6 +186,48 @@ describe('stopping', () => {
       expect(events.slice(events.indexOf(how as 'verified'))).not.toContain('attempt_claimed')
     },
   )
+})
+
+describe('an operator', () => {
+  test('who cancels the run in Temporal UI stops the request', async () => {
+    const phone = freshPhone()
+    await client.script(phone, { receipt: 'none' })
+    const id = await client.sent(phone)
+    await until(async () => (await client.inbox(phone)).length === 1)
+    await temporal.workflow.getHandle(id).cancel()
+    const status = await untilState(client, id, 'cancelled')
+    expect(status.events.at(-1)).toMatchObject({ type: 'cancelled', actor: 'operator' })
+    expect(await temporal.workflow.getHandle(id).result()).toBe('cancelled')
+  })
+
+  test('reads in plain words where a request stands, and finds it by its search attributes', async () => {
+    const phone = freshPhone()
+    await client.script(phone, { receipt: 'none' })
+    const id = await client.sent(phone)
+    const details = () =>
+      temporal.workflow
+        .getHandle(id)
+        .query<{ currentDetails?: string }>('__temporal_workflow_metadata')
+    await until(
+      async () =>
+        (await details()).currentDetails === 'sms via sandbox-a: accepted, waiting for delivery',
+    )
+    await until(async () =>
+      (await details()).currentDetails?.startsWith('voice via sandbox-a: ringing'),
+    )
+    expect((await details()).currentDetails).toBe(
+      'voice via sandbox-a: ringing; sms gave no receipt in 3 s',
+    )
+    const query =
+      'OtpChannel = "voice" and OtpState = "pending" and OtpCountry = "GH" and OtpApp = "app" and OtpProvider = "sandbox-a"'
+    await until(async () => {
+      for await (const { workflowId } of temporal.workflow.list({ query }))
+        if (workflowId === id) return true
+      return false
+    })
+    await client.call('POST', `/otp/${id}/cancel`)
+    await untilState(client, id, 'cancelled')
+  })
 })
 
 describe('next and resend', () => {

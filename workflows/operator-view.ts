@@ -32,12 +32,24 @@ function show(run: Run, now: string): void {
   setCurrentDetails([now, ...view.past.toReversed()].join('; '))
 }
 
-const waitingFor: Record<SuccessRule, string> = {
+const saidOfAccepted: Record<SuccessRule, string> = {
   accepted: 'accepted',
   delivered: 'accepted, waiting for delivery',
   answered: 'ringing',
   verified: 'accepted, waiting for the code',
 }
+
+const awaited: Record<SuccessRule, string> = {
+  accepted: 'acceptance',
+  delivered: 'delivery',
+  answered: 'an answer',
+  verified: 'the right code',
+}
+
+/** Names of timers. */
+export const waitingFor = ({ channel, success }: Step): string =>
+  `${channel}: waiting for ${awaited[success]}`
+export const lifetimeOfCode = 'lifetime of the code'
 
 /** A new channel begins; the one before ended without success. */
 export function showStep(run: Run, step: Step): void {
@@ -70,7 +82,7 @@ export function showSending(run: Run, step: Step, provider: string): void {
 export function showSent(run: Run, step: Step, provider: string, result: SendResult): void {
   const said =
     result.outcome === 'accepted'
-      ? waitingFor[step.success]
+      ? saidOfAccepted[step.success]
       : result.outcome === 'in_doubt'
         ? 'no answer from the provider, in doubt'
         : result.outcome === 'refused'

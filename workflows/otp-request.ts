@@ -1,8 +1,8 @@
-import { condition, sleep } from '@temporalio/workflow'
+import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow'
 import { minLifeForStepMs } from '../core/plan'
 import type { OtpRequestInput } from '../core/otp-request'
 import type { State } from '../core/state'
-import { showEnd, showPlanEnded, showStep } from './operator-view'
+import { lifetimeOfCode, showEnd, showPlanEnded, showStep, waitingFor } from './operator-view'
 import { listen, type Run } from './run'
 import { sendByStep } from './sending'
 import { activities } from './activities'
@@ -13,35 +13,35 @@ import { activities } from './activities'
  */
 export async function otpRequest(input: OtpRequestInput): Promise<State> {
   const run = listen(input)
+  try {
+    await walkPlan(run)
+  } catch (error) {
+    if (!isCancellation(error)) throw error
+    await CancellationScope.nonCancellable(() => activities.cancelByOperator(input.requestId))
+  }
+  return CancellationScope.nonCancellable(() => conclude(run))
+}
 
-  for (const [index, step] of input.steps.entries()) {
-    if (run.isOver()) break
+async function walkPlan(run: Run): Promise<void> {
+  const { requestId, steps, expiresAt } = run.input
+  for (const [index, step] of steps.entries()) {
+    if (run.isOver()) return
     if (run.lifeLeftMs() < minLifeForStepMs) {
-      await activities.recordSkipped({
-        requestId: input.requestId,
-        step: index,
-        channel: step.channel,
-      })
+      await activities.recordSkipped({ requestId, step: index, channel: step.channel })
       continue
     }
     showStep(run, step)
     const leaves = () => run.leaveStep >= index
     const startedAt = await sendByStep(run, { index, step, abandon: leaves })
     if (run.wasAccepted(index)) {
-      await waitServing(
-        run,
-        (startedAt ?? Date.now()) + step.timeoutMs,
-        () => run.hasSucceeded() || run.hasFailed(index) || leaves(),
-        `${step.channel}: time for ${step.success}`,
-      )
+      const stepEndsAt = (startedAt ?? Date.now()) + step.timeoutMs
+      const done = () => run.hasSucceeded() || run.hasFailed(index) || leaves()
+      await waitServing(run, stepEndsAt, done, waitingFor(step))
     }
-    if (run.hasSucceeded() && !leaves())
-      await waitServing(run, input.expiresAt, leaves, 'lifetime of the code')
+    if (run.hasSucceeded() && !leaves()) await waitServing(run, expiresAt, leaves, lifetimeOfCode)
     run.leave(index)
   }
-
   if (!run.isOver()) await endOfPlan(run)
-  return conclude(run)
 }
 
 /** No step is left: either nobody accepted anything, or the codes that are out stay valid until the end. */
@@ -53,7 +53,7 @@ async function endOfPlan(run: Run): Promise<void> {
   }
   await activities.recordPlanEnded(requestId)
   showPlanEnded(run)
-  await waitServing(run, expiresAt, () => false, 'lifetime of the code')
+  await waitServing(run, expiresAt, () => false, lifetimeOfCode)
 }
 
 /**

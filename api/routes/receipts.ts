@@ -91,7 +91,8 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
     async handle(call) {
       const body = readFields(ReceiptBody, parseJson(call.raw, contentTypeOf(call), false), 'body')
       const attempt = await attemptOf(deps, call, body)
-      const requestId = attempt.requestId
+      if (!attempt) return { body: { received: true } }
+      const { requestId } = attempt
       const { number } = readPhoneNumber(body.phone_number, null)
       if ((await openRecipient(deps.db, deps.keyring, attempt.recipientId)) !== number) {
         throw new Problem('RECIPIENT_MISMATCH', { requestId })
@@ -102,24 +103,25 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
   })
 
 /**
- * The one attempt that a generic receipt is about, once its sender has proven to own it. An unknown request
- * looks like a wrong signature, so nobody can ask which ids exist.
+ * The one attempt that a generic receipt is about, once its sender has proven to own it; undefined when a
+ * genuine receipt has nothing left to change. Who holds no secret cannot tell a known request from an unknown one.
  */
-async function attemptOf(deps: ApiDeps, call: Call, body: ReceiptBody): Promise<ReportedAttempt> {
-  const { request_id: requestId, attempt_id: attemptId } = body
-  const found = await findAttemptsForReceipt(deps.db, { requestId, attemptId })
-  const url = `${deps.publicUrl}/webhooks/otp-status`
-  const owned = found.filter(({ provider }) =>
-    isSignedBy(deps.routing.accounts.get(provider)?.receiptSecret, {
-      headers: call.headers,
-      body: call.raw,
-      url,
-    }),
-  )
-  const [attempt, another] = owned
-  if (!attempt) throw new Problem('INVALID_SIGNATURE')
-  if (another) throw new Problem('AMBIGUOUS_ATTEMPT', { requestId })
-  return attempt
+async function attemptOf(
+  { db, publicUrl, routing: { accounts } }: ApiDeps,
+  { headers, raw }: Call,
+  { request_id: requestId, attempt_id: attemptId }: ReceiptBody,
+): Promise<ReportedAttempt | undefined> {
+  const callback = { headers, body: raw, url: `${publicUrl}/webhooks/otp-status` }
+  const senders = [...accounts.values()]
+    .filter(({ receiptSecret }) => isSignedBy(receiptSecret, callback))
+    .map(({ name }) => name)
+  const found = await findAttemptsForReceipt(db, { requestId, attemptId })
+  const owned = found.filter(({ provider }) => senders.includes(provider))
+  if (senders.length === 0 || (found.length > 0 && owned.length === 0)) {
+    throw new Problem('INVALID_SIGNATURE')
+  }
+  if (owned.length > 1) throw new Problem('AMBIGUOUS_ATTEMPT', { requestId })
+  return owned[0]
 }
 
 function isSignedBy(secret: string | undefined, callback: InboundCallback): boolean {

@@ -7,7 +7,7 @@ const filters = {
   whatsapp: 'WhatsApp',
   voice: 'Calls',
   ussd: 'USSD',
-  email: 'E-mail',
+  email: 'Mail',
 }
 const bad = new Set(['failed', 'declined', 'expired'])
 const ticks = { accepted: '✓', queued: '✓', sent: '✓', delivered: '✓✓', read: '✓✓' }
@@ -49,7 +49,12 @@ function pretty(address) {
 }
 
 const timeOf = (at) =>
-  new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+  new Date(at).toLocaleTimeString([], {
+    hour12: false,
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+  })
 
 /* The list of phones */
 
@@ -164,7 +169,6 @@ function drawEntry(entry) {
 }
 
 function titleOf({ channel, status }) {
-  if (channel === 'email') return [element('header', {}, 'Your code')]
   if (channel !== 'voice') return []
   const titles = { answered: 'Answered call', declined: 'Declined call' }
   return [element('header', {}, `☎ ${titles[status] ?? 'Missed call'}`)]
@@ -266,7 +270,11 @@ $('screen-close').addEventListener('click', () => {
 $('hint').textContent = 'Enter a number, or pick one of the list, to hold its phone in your hand.'
 
 const tick = () => {
-  $('clock').textContent = new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  $('clock').textContent = new Date().toLocaleTimeString([], {
+    hour12: false,
+    hour: '2-digit',
+    minute: '2-digit',
+  })
 }
 tick()
 setInterval(tick, 10_000)

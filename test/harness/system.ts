@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener } from 'node:http'
 import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker'
 import pino, { type Logger } from 'pino'
+import { request } from 'undici'
 import { createApi } from '../../api/app'
 import { createEngine, type Engine } from '../../api/engine'
 import { openKeyFile } from '../../codes/key-file'
@@ -54,6 +55,8 @@ export async function startSystem(options: SystemOptions = {}) {
   const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log })
   const sandboxServer = createServer(sandbox.app as RequestListener)
   const sandboxUrl = await listen(sandboxServer)
+  // undici loads a part of itself at its first call, which jest forbids while only concurrent tests run.
+  await (await request(`${sandboxUrl}/healthz`)).body.dump()
 
   const policy = policyWith(options)
   const accounts = createProviders(policy.accounts, {
