@@ -1,6 +1,3 @@
-import dc from 'node:diagnostics_channel'
-dc.subscribe('undici:client:connectError', (m) => require('fs').appendFileSync('/tmp/e-log.txt', String((m as {error: Error}).error.stack) + JSON.stringify((m as {connectParams: unknown}).connectParams) + '\n'))
-dc.subscribe('undici:request:error', (m) => require('fs').appendFileSync('/tmp/e-log.txt', String((m as {error: Error}).error.stack) + '\n'))
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { runForJson } from './harness/run'

@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
+import { reservedNumbers } from '../sandbox/numbers'
 import { createInbox } from '../sandbox/inbox'
 import { readAddress } from '../sandbox/words'
 import { ordinary, sandboxRig, settled } from './harness/sandbox-rig'
@@ -197,4 +200,13 @@ describe('bad input', () => {
       good: 201,
     })
   })
+})
+
+test('docs/sandbox.md has the table of numbers, word for word', () => {
+  const docs = readFileSync(join(__dirname, '../docs/sandbox.md'), 'utf8').replaceAll('`', '')
+  const rows = [...docs.matchAll(/^\| (\+\d+) \| (.*) \|$/gm)].map(([, ...row]) => row)
+  const normal = (text = '') => text.charAt(0).toUpperCase() + text.slice(1)
+  expect(rows.map(([number, behaviour]) => [number, normal(behaviour)])).toEqual(
+    reservedNumbers.map(({ number, behaviour }) => [number, normal(behaviour)]),
+  )
 })

@@ -55,8 +55,7 @@ export async function startSystem(options: SystemOptions = {}) {
   const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log })
   const sandboxServer = createServer(sandbox.app as RequestListener)
   const sandboxUrl = await listen(sandboxServer)
-  // undici loads a part of itself at its first call, which jest forbids while only concurrent tests run.
-  await (await request(`${sandboxUrl}/healthz`)).body.dump()
+  await loadLazyParts(sandboxUrl)
 
   const policy = policyWith(options)
   const accounts = createProviders(policy.accounts, {
