@@ -23,6 +23,8 @@ const signalDeadlineMs = 1_000
 const pollerSilenceMs = 75_000
 
 const grpc = {
+  // The server's name for a deadline that it saw pass before we did.
+  cancelled: 1,
   deadlineExceeded: 4,
   notFound: 5,
   alreadyExists: 6,
@@ -105,6 +107,8 @@ export function createEngine({
           args: [request.input],
           workflowIdReusePolicy: 'REJECT_DUPLICATE',
           workflowIdConflictPolicy: 'USE_EXISTING',
+          // A run that a killed worker was busy with stands still for this long, by default for 10 s.
+          workflowTaskTimeout: '5s',
           typedSearchAttributes: attributesOf(request),
           staticSummary: request.input.steps.map(({ channel }) => channel).join(' → '),
         }),
@@ -130,7 +134,8 @@ export function createEngine({
           await pause(100)
           continue
         }
-        if (code !== grpc.unavailable && code !== grpc.deadlineExceeded) {
+        const tookTooLong = code === grpc.deadlineExceeded || code === grpc.cancelled
+        if (code !== grpc.unavailable && !tookTooLong) {
           log.error(
             { requestId: request.input.requestId, err: error },
             'Temporal refused to start a run',

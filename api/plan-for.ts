@@ -1,6 +1,6 @@
 import { addressOf, type Channel, type RecipientKind } from '../core/channel'
 import { type ChannelWish, orderChannels, type Plan, type Step, stepDefaults } from '../core/plan'
-import type { KeyEnvironment } from '../codes/api-key'
+import type { Environment } from '../core/state'
 import type { Policy } from '../config/policy'
 import type { ProviderAccount } from '../providers/provider'
 import { Problem } from './problem'
@@ -12,7 +12,7 @@ export interface Routing {
 
 /** Whose accounts count, and which of them failed often of late. */
 export interface Reach {
-  environment: KeyEnvironment
+  environment: Environment
   unhealthy: readonly string[]
 }
 

@@ -1,5 +1,6 @@
 import { lifetime } from '../core/limits'
-import type { App } from '../db/apps'
+import type { ApiKey, App } from '../db/apps'
+import type { Owner } from '../db/owner'
 import type { SendBody } from './contract/send'
 import { isPlainText } from './contract/common'
 import { Problem } from './problem'
@@ -59,3 +60,9 @@ export function readWait(header: string | string[] | undefined, most: number): n
 
 /** Whom a wish counts for: the actor of audit rows. */
 export const actorOf = (key: { id: string }): string => `key:${key.id}`
+
+/** Whose requests a key may see and touch. */
+export const ownerOf = ({ app, environment }: Pick<ApiKey, 'app' | 'environment'>): Owner => ({
+  appId: app.id,
+  environment,
+})

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { existsSync } from 'node:fs'
-import { keyEnvironments } from '../codes/api-key'
-import type { KeyEnvironment } from '../codes/api-key'
+import { environments } from '../core/state'
+import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
 import { createApiKey, createApp } from '../db/apps'
 import { createDatabase } from '../db'
@@ -13,9 +13,9 @@ const databaseUrl = (): string => {
   return url
 }
 
-const environmentOf = (text: string): KeyEnvironment => {
-  const environment = keyEnvironments.find((known) => known === text)
-  if (!environment) throw new Error(`A key is for one of: ${keyEnvironments.join(', ')}.`)
+const environmentOf = (text: string): Environment => {
+  const environment = environments.find((known) => known === text)
+  if (!environment) throw new Error(`A key is for one of: ${environments.join(', ')}.`)
   return environment
 }
 
@@ -38,7 +38,7 @@ program
   .command('create-key')
   .description('makes an app where there is none of that id, and an API key for it, printed once')
   .argument('<app>', 'id of the app, such as "shop"')
-  .argument('<environment>', keyEnvironments.join(' or '))
+  .argument('<environment>', environments.join(' or '))
   .option('--name <name>', 'what the app is called')
   .option('--scopes <scopes>', 'comma-separated', 'send,verify,read')
   .action(async (app: string, environment: string, options: { name?: string; scopes: string }) => {

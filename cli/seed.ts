@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { idOfKey, keyMatches } from '../codes/api-key'
-import type { KeyEnvironment } from '../codes/api-key'
+import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
 import { createApiKey, createApp, findApiKey } from '../db/apps'
 import { createDatabase } from '../db'
@@ -10,7 +10,7 @@ import type { Variables } from './dotenv'
 const app = { id: 'demo', name: 'Demo', brand: 'otpilot' }
 
 interface WantedKey {
-  environment: KeyEnvironment
+  environment: Environment
   scopes: string[]
   publishable?: boolean
 }

@@ -204,11 +204,13 @@ const build = async ({ env, say }: Search, work: string): Promise<string> => {
   const goCache = goCacheFolder(go, env)
   const child = spawn(go, ['install', goPackage], {
     env: { ...env, ...goCache, GOBIN: work, GOFLAGS: '-mod=mod' },
+    // A group of its own, so that Go and the compilers it starts can be ended together with us.
+    detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => (said = (said + String(chunk)).slice(-4000)))
-  const stop = () => child.kill('SIGTERM')
+  const stop = () => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL')
   process.once('exit', stop)
   try {
     const code = await new Promise<number | null>((resolve, reject) => {

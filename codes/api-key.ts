@@ -1,8 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-
-export const keyEnvironments = ['live', 'test'] as const
-export type KeyEnvironment = (typeof keyEnvironments)[number]
+import type { Environment } from '../core/state'
 
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const shape = /^otpk_(live|test)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})$/
@@ -15,7 +13,7 @@ export interface NewApiKey {
 }
 
 /** Makes `otpk_<environment>_<id>_<secret><checksum>`; the secret holds about 190 random bits. */
-export function makeApiKey(environment: KeyEnvironment): NewApiKey {
+export function makeApiKey(environment: Environment): NewApiKey {
   const id = randomBase62(12)
   const body = `otpk_${environment}_${id}_${randomBase62(32)}`
   const key = body + checksum(body)

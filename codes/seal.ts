@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import type { Environment } from '../core/state'
 import type { Key, Keyring } from './keyring'
 
 const nonceBytes = 12
@@ -58,12 +59,12 @@ export const globalIndex = (keyring: Keyring, value: string): Buffer =>
 /** Keyed digest of an Idempotency-Key or of a raw body, per app. */
 export const idempotencyMac = (
   keyring: Keyring,
-  appId: string,
+  { appId, environment }: { appId: string; environment: Environment },
   part: 'key' | 'body',
   bytes: Buffer,
 ): Buffer =>
   createHmac('sha256', keyring.active('app_index').key)
-    .update(`idempotency/v1|${appId}|${part}|`)
+    .update(`idempotency/v1|${appId}|${environment}|${part}|`)
     .update(bytes)
     .digest()
 

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { type KeyEnvironment, makeApiKey } from '../codes/api-key'
+import { makeApiKey } from '../codes/api-key'
+import type { Environment } from '../core/state'
 import type { Queries } from './index'
 
 /** A tenant, as far as a call needs it. */
@@ -16,7 +17,7 @@ export interface App {
 export interface ApiKey {
   id: string
   digest: Buffer
-  environment: KeyEnvironment
+  environment: Environment
   scopes: string[]
   publishable: boolean
   /** Neither expired nor revoked, by the database's clock. */
@@ -37,7 +38,7 @@ export async function createApp(
 /** Makes and stores a key; the clear key is returned here and nowhere else. */
 export async function createApiKey(
   db: Queries,
-  options: { appId: string; environment: KeyEnvironment; scopes: string[]; publishable?: boolean },
+  options: { appId: string; environment: Environment; scopes: string[]; publishable?: boolean },
 ): Promise<{ key: string }> {
   const { key, id, digest } = makeApiKey(options.environment)
   await db.many(sql`insert into api_keys (id, app_id, digest, environment, scopes, publishable)

@@ -9,10 +9,10 @@ import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
 import { closeOverdue, endColumns } from './ending'
 import type { Queries } from './index'
+import { type Owner, ownedBy } from './owner'
 import { findRecipient } from './recipients'
 
-export interface CheckInput {
-  appId: string
+export interface CheckInput extends Owner {
   by: { requestId: string } | { kind: RecipientKind; value: string; purpose: string }
   /** As typed, blanks removed. */
   code: string
@@ -58,17 +58,17 @@ export async function checkCode(
   return refuse(db, row.id, input.actor)
 }
 
-async function findCode(db: Queries, keyring: Keyring, { appId, by }: CheckInput) {
+async function findCode(db: Queries, keyring: Keyring, { by, ...owner }: CheckInput) {
   const columns = sql`id, state, code_mac as "codeMac", code_kid as "codeKid", code_generation as "codeGeneration"`
   if ('requestId' in by) {
     return db.one<CodeRow>(
-      sql`select ${columns} from otp_requests where id = ${by.requestId} and app_id = ${appId}`,
+      sql`select ${columns} from otp_requests where id = ${by.requestId} and ${ownedBy(owner)}`,
     )
   }
-  const recipient = await findRecipient(db, keyring, { appId, kind: by.kind, value: by.value })
+  const recipient = await findRecipient(db, keyring, { ...owner, kind: by.kind, value: by.value })
   if (!recipient) return undefined
   return db.one<CodeRow>(sql`select ${columns} from otp_requests
-    where recipient_id = ${recipient.id} and purpose = ${by.purpose}
+    where ${ownedBy(owner)} and recipient_id = ${recipient.id} and purpose = ${by.purpose}
       and (state = 'pending' or ended_at > now() - make_interval(secs => ${answerAfterEndSeconds}))
     order by (state = 'pending') desc, created_at desc limit 1`)
 }
@@ -84,7 +84,7 @@ async function decide(
   db: Queries,
   keyring: Keyring,
   row: CodeRow,
-  { appId, code, actor }: CheckInput,
+  { code, actor, ...owner }: CheckInput,
 ): Promise<CheckOutcome | undefined> {
   const typed = macOfCode(
     keyring,
@@ -95,7 +95,7 @@ async function decide(
   const decided = await db.one<Decided>(sql`
     with decided as (
       update otp_requests set checks = checks + 1, ${right ? verifiedColumns : countedColumns}
-      where id = ${row.id} and app_id = ${appId} and state = 'pending' and checks < max_checks
+      where id = ${row.id} and ${ownedBy(owner)} and state = 'pending' and checks < max_checks
         and expires_at > now() and code_generation = ${row.codeGeneration}
       returning id, app_id, audit_seq, state, max_checks - checks as remaining, signal_due_at
     ), logged as (${auditFrom(sql`decided`, {

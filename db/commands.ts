@@ -8,9 +8,9 @@ import { auditFrom } from './audit'
 import { closeOverdue, setState } from './ending'
 import type { Database, Queries } from './index'
 import { takeSend } from './limits'
+import { type Owner, ownedBy } from './owner'
 
-interface Command {
-  appId: string
+interface Command extends Owner {
   requestId: string
   actor: string
 }
@@ -26,16 +26,16 @@ export type CommandOutcome =
 /** Stops a request: its code is gone, nothing more is claimed. */
 export async function cancelRequest(
   db: Queries,
-  { appId, requestId, actor }: Command,
+  { requestId, actor, ...owner }: Command,
 ): Promise<CommandOutcome> {
   const row = await db.one<{ dueAt: Date | null }>(sql`
     with ended as (
       update otp_requests set ${setState('cancelled', 'requested')}
-      where id = ${requestId} and app_id = ${appId} and state = 'pending' and expires_at > now()
+      where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
       returning id, app_id, audit_seq, signal_due_at
     ), logged as (${auditFrom(sql`ended`, { type: 'cancelled', actor, detail: { reason: 'requested' } })})
     select signal_due_at as "dueAt" from ended`)
-  if (!row) return whyNot(db, { appId, requestId })
+  if (!row) return whyNot(db, owner, requestId)
   return row.dueAt
     ? { outcome: 'done', wake: { requestId, dueAt: row.dueAt, signal: 'cancelled' } }
     : { outcome: 'done' }
@@ -44,13 +44,13 @@ export async function cancelRequest(
 /** Leaves the channel in progress for the plan's next one; a second wish before the move is the same wish. */
 export async function askNext(
   db: Queries,
-  { appId, requestId, actor }: Command,
+  { requestId, actor, ...owner }: Command,
 ): Promise<CommandOutcome> {
   const row = await db.one<{ step: number; dueAt: Date; channel: Channel }>(sql`
     with asked as (
       update otp_requests set leave_step = greatest(leave_step, current_step), audit_seq = audit_seq + 1,
         signal_due_at = now()
-      where id = ${requestId} and app_id = ${appId} and state = 'pending' and expires_at > now()
+      where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
         and current_step < jsonb_array_length(plan) - 1
       returning id, app_id, audit_seq, leave_step, signal_due_at, plan
     ), logged as (${auditFrom(sql`asked`, {
@@ -59,7 +59,7 @@ export async function askNext(
       detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
     })})
     select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel from asked`)
-  if (!row) return whyNot(db, { appId, requestId })
+  if (!row) return whyNot(db, owner, requestId)
   return {
     outcome: 'done',
     channel: row.channel,
@@ -80,10 +80,10 @@ class Refused extends Error {
  */
 export async function askResend(
   db: Database,
-  { appId, requestId, actor, step }: Command & { step?: Step | undefined },
+  { requestId, actor, step, ...owner }: Command & { step?: Step | undefined },
 ): Promise<CommandOutcome> {
   try {
-    return await db.transaction((tx) => resend(tx, { appId, requestId, actor, step }))
+    return await db.transaction((tx) => resend(tx, { ...owner, requestId, actor, step }))
   } catch (error) {
     if (error instanceof Refused) return error.outcome
     throw error
@@ -100,15 +100,15 @@ interface Resendable {
 
 async function resend(
   tx: Queries,
-  { appId, requestId, actor, step }: Command & { step?: Step | undefined },
+  { requestId, actor, step, ...owner }: Command & { step?: Step | undefined },
 ): Promise<CommandOutcome> {
   // The recipient's window first, as in a send: the two never wait for each other crosswise.
-  const owner = await tx.one<{
+  const found = await tx.one<{
     recipientId: string
   }>(sql`select recipient_id as "recipientId" from otp_requests
-    where id = ${requestId} and app_id = ${appId} and state = 'pending' and expires_at > now()`)
-  if (!owner) return whyNot(tx, { appId, requestId })
-  const slot = await takeSend(tx, owner.recipientId)
+    where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
+  if (!found) return whyNot(tx, owner, requestId)
+  const slot = await takeSend(tx, found.recipientId)
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
   const live = await tx.one<Resendable>(sql`
     select recipient_id as "recipientId", plan, sends,
@@ -116,7 +116,7 @@ async function resend(
         plan -> current_step::int ->> 'channel') as channel,
       exists (select from attempts a where a.request_id = r.id) as "everClaimed"
     from otp_requests r where id = ${requestId} and state = 'pending' and expires_at > now() for update`)
-  if (!live) throw new Refused(await whyNot(tx, { appId, requestId }))
+  if (!live) throw new Refused(await whyNot(tx, owner, requestId))
   const target = step?.channel ?? live.channel
   const chosen = live.plan.find(({ channel }) => channel === target) ?? step
   const busy =
@@ -141,11 +141,8 @@ async function resend(
   }
 }
 
-async function whyNot(
-  db: Queries,
-  { appId, requestId }: Pick<Command, 'appId' | 'requestId'>,
-): Promise<CommandOutcome> {
-  const which = sql`id = ${requestId} and app_id = ${appId}`
+async function whyNot(db: Queries, owner: Owner, requestId: string): Promise<CommandOutcome> {
+  const which = sql`id = ${requestId} and ${ownedBy(owner)}`
   await closeOverdue(db, which, 'api')
   const row = await db.one<{ state: State }>(sql`select state from otp_requests where ${which}`)
   if (!row) return { outcome: 'not_found' }

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { Keyring } from '../codes/keyring'
 import { idempotencyMac } from '../codes/seal'
 import type { Queries } from './index'
+import type { Owner } from './owner'
 
 export interface IdempotencyKey {
   key: string
@@ -18,13 +19,13 @@ const keptFor = sql`interval '24 hours'`
 export async function claimIdempotencyKey(
   db: Queries,
   keyring: Keyring,
-  { appId, requestId, key, body }: IdempotencyKey & { appId: string; requestId: string },
+  { requestId, key, body, ...owner }: IdempotencyKey & Owner & { requestId: string },
 ): Promise<{ requestId: string; outcome: string; sameBody: boolean } | undefined> {
-  const keyMac = idempotencyMac(keyring, appId, 'key', Buffer.from(key))
-  const bodyMac = idempotencyMac(keyring, appId, 'body', body)
+  const keyMac = idempotencyMac(keyring, owner, 'key', Buffer.from(key))
+  const bodyMac = idempotencyMac(keyring, owner, 'body', body)
   const claimed = await db.one(sql`
     insert into idempotency_keys as k (app_id, key_mac, body_mac, request_id, outcome)
-    values (${appId}, ${keyMac}, ${bodyMac}, ${requestId}, 'sent')
+    values (${owner.appId}, ${keyMac}, ${bodyMac}, ${requestId}, 'sent')
     on conflict (app_id, key_mac) do update
       set body_mac = excluded.body_mac, request_id = excluded.request_id, outcome = excluded.outcome, created_at = now()
       where k.created_at < now() - ${keptFor}
@@ -32,7 +33,7 @@ export async function claimIdempotencyKey(
   if (claimed) return undefined
   return db.one<{ requestId: string; outcome: string; sameBody: boolean }>(sql`
     select request_id as "requestId", outcome, body_mac = ${bodyMac} as "sameBody"
-    from idempotency_keys where app_id = ${appId} and key_mac = ${keyMac}`)
+    from idempotency_keys where app_id = ${owner.appId} and key_mac = ${keyMac}`)
 }
 
 /** Points a claimed key at the live request that the send turned out to repeat. */

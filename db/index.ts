@@ -28,6 +28,10 @@ const timeouts = {
   query_timeout: 5_000,
 }
 
+/** Whether a statement gave up waiting for another transaction's row. */
+export const isLockTimeout = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === '55P03'
+
 /** Connects lazily; the pool survives a restart of Postgres. */
 export function createDatabase(
   url: string,

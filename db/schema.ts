@@ -24,7 +24,7 @@ import { channels, recipientKinds } from '../core/channel'
 import { faults } from '../core/fault'
 import type { Plan, Step } from '../core/plan'
 import { receiptStatuses, successRules } from '../core/receipt'
-import { reasons, reasonsOf, states } from '../core/state'
+import { environments, reasons, reasonsOf, states } from '../core/state'
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6 })
@@ -37,7 +37,7 @@ export const faultType = pgEnum('fault', faults)
 export const receiptStatusType = pgEnum('receipt_status', receiptStatuses)
 export const successRuleType = pgEnum('success_rule', successRules)
 export const auditType = pgEnum('audit_type', auditTypes)
-export const environmentType = pgEnum('key_environment', ['live', 'test'])
+export const environmentType = pgEnum('key_environment', environments)
 export const attemptStateType = pgEnum('attempt_state', ['open', 'accepted', 'refused', 'in_doubt'])
 
 /** Tenants: the internal services that start verifications. */
@@ -167,7 +167,7 @@ export const otpRequests = pgTable(
   },
   (table) => [
     uniqueIndex('otp_requests_live')
-      .on(table.appId, table.recipientId, table.purpose)
+      .on(table.appId, table.recipientId, table.environment, table.purpose)
       .where(sql`state = 'pending'`),
     index('otp_requests_recipient').on(table.recipientId, table.purpose, table.createdAt),
     index('otp_requests_app').on(table.appId, table.createdAt, table.id),

@@ -4,11 +4,11 @@ import type { Channel, RecipientKind } from '../core/channel'
 import type { State } from '../core/state'
 import { closeOverdue } from './ending'
 import type { Queries } from './index'
+import { type Owner, ownedBy } from './owner'
 import { findRecipient } from './recipients'
 import type { RequestSummary } from './status'
 
-export interface SearchFilter {
-  appId: string
+export interface SearchFilter extends Owner {
   recipient?: { kind: RecipientKind; value: string } | undefined
   state?: State | undefined
   channel?: Channel | undefined
@@ -36,7 +36,7 @@ export async function searchRequests(
   const recipient =
     filter.recipient && (await findRecipient(db, keyring, { appId, ...filter.recipient }))
   if (filter.recipient && !recipient) return { rows: [], next: undefined }
-  await closeOverdue(db, sql`app_id = ${appId}`, 'api')
+  await closeOverdue(db, ownedBy(filter), 'api')
   const rows = await db.many<RequestSummary & { cursor: string }>(sql`
     select * from (
       select r.id as "requestId", r.state, r.reason, r.purpose, r.created_at as "createdAt",
@@ -61,7 +61,7 @@ export async function searchRequests(
 function conditions(filter: SearchFilter, recipientId: string | undefined) {
   return sql.join(
     [
-      sql`r.app_id = ${filter.appId}`,
+      ownedBy(filter),
       recipientId && sql`r.recipient_id = ${recipientId}`,
       filter.state && sql`r.state = ${filter.state}`,
       filter.purpose && sql`r.purpose = ${filter.purpose}`,

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { deriveCode, macOfCode, makeSalt } from '../codes/code'
-import type { KeyEnvironment } from '../codes/api-key'
+import type { Environment } from '../core/state'
 import type { Keyring } from '../codes/keyring'
 import { randomId } from '../codes/random-id'
 import { seal } from '../codes/seal'
@@ -12,15 +12,14 @@ import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
 import { closeOverdue, setState } from './ending'
 import { claimIdempotencyKey, type IdempotencyKey, moveIdempotencyKey } from './idempotency'
-import type { Database, Queries } from './index'
+import { type Database, isLockTimeout, type Queries } from './index'
 import { takeSend } from './limits'
+import { type Owner, ownedBy } from './owner'
 import { findOrAddRecipient } from './recipients'
 
-export interface SendInput {
-  appId: string
+export interface SendInput extends Owner {
   /** The API key's public id, for the audit row. */
   keyId: string
-  environment: KeyEnvironment
   recipient: { kind: RecipientKind; value: string }
   country: string | null
   purpose: string
@@ -67,6 +66,9 @@ export type SendDecision =
   | { outcome: 'rate_limited'; retryAfterSeconds: number }
   | { outcome: 'idempotency_mismatch' }
 
+/** Sends to one recipient, and equal ones of one key, queue behind a row; each wait for it is a second at most. */
+const lockPatience = 2
+
 /** Ends the transaction without keeping anything of it. */
 class Refused extends Error {
   constructor(readonly decision: SendDecision) {
@@ -83,11 +85,13 @@ export async function openRequest(
   keyring: Keyring,
   input: SendInput,
 ): Promise<SendDecision> {
-  try {
-    return await db.transaction((tx) => decide(tx, keyring, input))
-  } catch (error) {
-    if (error instanceof Refused) return error.decision
-    throw error
+  for (let patience = lockPatience; ; patience--) {
+    try {
+      return await db.transaction((tx) => decide(tx, keyring, input))
+    } catch (error) {
+      if (error instanceof Refused) return error.decision
+      if (patience === 0 || !isLockTimeout(error)) throw error
+    }
   }
 }
 
@@ -100,6 +104,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (input.idempotency) {
     const prior = await claimIdempotencyKey(tx, keyring, {
       appId: input.appId,
+      environment: input.environment,
       requestId,
       ...input.idempotency,
     })
@@ -109,7 +114,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const slot = await takeSend(tx, recipientId)
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
 
-  const same = sql`app_id = ${input.appId} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
+  const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
   await closeOverdue(tx, same, 'api')
   const live = await tx.one<LiveRow>(sql`select ${liveColumns(input.explicitStep?.channel)}
     from otp_requests r where ${same} and state = 'pending' for update`)

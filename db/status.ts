@@ -10,6 +10,7 @@ import type { Reason, State } from '../core/state'
 import { type StepStatus, stepStatus } from '../core/step-status'
 import { closeOverdue } from './ending'
 import type { Queries } from './index'
+import { type Owner, ownedBy } from './owner'
 
 /** What every view of a request shows. */
 export interface RequestSummary {
@@ -99,13 +100,13 @@ const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInPr
 export async function readStatus(
   db: Queries,
   keyring: Keyring,
-  { appId, requestId }: { appId: string; requestId: string },
+  { requestId, ...owner }: Owner & { requestId: string },
 ): Promise<RequestStatus | undefined> {
-  const row = await readRow(db, { appId, requestId })
+  const row = await readRow(db, { ...owner, requestId })
   if (!row) return undefined
   if (row.overdue) {
     await closeOverdue(db, sql`id = ${requestId}`, 'api')
-    return readStatus(db, keyring, { appId, requestId })
+    return readStatus(db, keyring, { ...owner, requestId })
   }
   const [attempts, events] = await Promise.all([
     readAttempts(db, requestId),
@@ -138,7 +139,7 @@ export async function readStatus(
   }
 }
 
-const readRow = (db: Queries, { appId, requestId }: { appId: string; requestId: string }) =>
+const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: string }) =>
   db.one<StatusRow>(sql`
     select ${summaryColumns}, r.state = 'pending' and r.expires_at <= now() as overdue,
       r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
@@ -146,7 +147,7 @@ const readRow = (db: Queries, { appId, requestId }: { appId: string; requestId: 
       r.plan_ended_at is not null or (r.state = 'failed' and r.reason = 'no_channel_accepted') as "planEnded",
       r.succeeded_at is not null as succeeded,
       r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
-    from otp_requests r where r.id = ${requestId} and r.app_id = ${appId}`)
+    from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 
 const readAttempts = (db: Queries, requestId: string) =>
   db.many<AttemptView>(sql`

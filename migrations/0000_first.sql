@@ -193,7 +193,7 @@ CREATE UNIQUE INDEX "attempts_callback" ON "attempts" USING btree ("callback_dig
 CREATE INDEX "attempts_message" ON "attempts" USING btree ("provider","provider_message_id");--> statement-breakpoint
 CREATE INDEX "attempts_faults" ON "attempts" USING btree ("finished_at","provider") WHERE fault is not null;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_request" ON "idempotency_keys" USING btree ("request_id");--> statement-breakpoint
-CREATE UNIQUE INDEX "otp_requests_live" ON "otp_requests" USING btree ("app_id","recipient_id","purpose") WHERE state = 'pending';--> statement-breakpoint
+CREATE UNIQUE INDEX "otp_requests_live" ON "otp_requests" USING btree ("app_id","recipient_id","environment","purpose") WHERE state = 'pending';--> statement-breakpoint
 CREATE INDEX "otp_requests_recipient" ON "otp_requests" USING btree ("recipient_id","purpose","created_at");--> statement-breakpoint
 CREATE INDEX "otp_requests_app" ON "otp_requests" USING btree ("app_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "otp_requests_open" ON "otp_requests" USING btree ("expires_at") WHERE state = 'pending';--> statement-breakpoint

@@ -13,7 +13,10 @@ const Env = z.object({
 
 function main() {
   const { success, data: env, error } = Env.safeParse(process.env)
-  if (!success) throw new Error(`The sandbox cannot start:\n${z.prettifyError(error)}`)
+  if (!success) {
+    console.error(`The sandbox cannot start; set these variables:\n${z.prettifyError(error)}`)
+    process.exit(1)
+  }
 
   const logger = pino({ name: 'sandbox', level: env.LOG_LEVEL })
   const otpilotUrl = env.OTPILOT_URL ?? `http://127.0.0.1:${env.PORT}`
@@ -21,7 +24,8 @@ function main() {
 
   const server = sandbox.app.listen(env.SANDBOX_PORT, env.SANDBOX_HOST, (failure) => {
     if (failure) {
-      logger.fatal({ err: failure }, `cannot listen on port ${env.SANDBOX_PORT}; set SANDBOX_PORT`)
+      const why = `The sandbox cannot listen on port ${env.SANDBOX_PORT}: ${failure.message}.`
+      console.error(`${why} Set SANDBOX_PORT to a free one.`)
       process.exit(1)
     }
     logger.info({ port: env.SANDBOX_PORT }, 'the sandbox serves')

@@ -6,6 +6,7 @@ import {
 } from 'node:net'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
+import { Agent } from 'undici'
 import {
   accountsLeftOut,
   createProviders,
@@ -182,6 +183,16 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of no answer', (name) => 
     await expect(sending).rejects.toMatchObject({ fault: 'unavailable' })
     await new Promise((resolve) => setTimeout(resolve, 100))
     expect(paths).toEqual([])
+  })
+
+  test('given up while still connecting: nothing was sent', async () => {
+    const env = { sandboxUrl: 'http://127.0.0.1:9', sandboxSecret: secret }
+    const gateway = { gatewayUrl: 'http://127.0.0.1:9', gatewaySecret: secret }
+    const agent = new Agent({ connect: () => undefined })
+    const stuck = createProviders(accounts, { ...env, ...gateway }, agent).get(name)
+    const sending = stuck?.sender.send(message, AbortSignal.timeout(100))
+    await expect(sending).rejects.toMatchObject({ fault: 'unavailable' })
+    await agent.destroy()
   })
 
   test('no answer in time: in doubt', async () => {

@@ -19,7 +19,7 @@ let keys: Record<'readOnly' | 'publishable' | 'revoked', string>
 
 beforeAll(async () => {
   const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) })
-  system = await startSystem({ withWorker: false, log })
+  system = await startSystem({ log })
   const make = (scopes: string[], publishable = false) =>
     createApiKey(system.db, { appId: 'app', environment: 'test', scopes, publishable })
   const [{ key: readOnly }, { key: publishable }, { key: revoked }] = await Promise.all([

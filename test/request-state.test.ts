@@ -31,6 +31,7 @@ afterAll(async () => {
   await drop()
 })
 
+const owner = { appId: 'app', environment: 'test' as const }
 let lastNumber = 10_000_000
 const freshNumber = () => ({ kind: 'phone' as const, value: `+23324${++lastNumber}` })
 
@@ -67,7 +68,7 @@ const stateOf = (requestId: string) =>
     sql`select state, reason from otp_requests where id = ${requestId}`,
   )
 const check = (requestId: string, code: string) =>
-  checkCode(db, keyring, { appId: 'app', by: { requestId }, code, actor: 'test' })
+  checkCode(db, keyring, { ...owner, by: { requestId }, code, actor: 'test' })
 const shiftTime = (requestId: string, seconds: number) =>
   db.many(sql`update otp_requests set created_at = created_at - make_interval(secs => ${seconds}),
     expires_at = expires_at - make_interval(secs => ${seconds}) where id = ${requestId}`)
@@ -112,7 +113,7 @@ describe('checking a code', () => {
 
   test('wipes salt and digest at the end', async () => {
     const { requestId } = await open()
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     expect(
       await db.one(sql`select code_salt, code_mac from otp_requests where id = ${requestId}`),
     ).toEqual({ code_salt: null, code_mac: null })
@@ -181,6 +182,26 @@ describe('one live request per recipient and purpose', () => {
   })
 })
 
+describe('the two environments of an app', () => {
+  test('do not see, repeat or check each other’s requests', async () => {
+    const recipient = freshNumber()
+    const live = await open({ recipient, environment: 'live' })
+    const asTest = await open({ recipient, environment: 'test' })
+    expect(asTest.outcome).toBe('created')
+    expect(asTest.requestId).not.toBe(live.requestId)
+    const code = await codeOf(live.requestId)
+    expect(await check(live.requestId, code)).toMatchObject({ errorCode: 'NO_ACTIVE_REQUEST' })
+    for (const command of [askNext, cancelRequest]) {
+      expect(await command(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
+        outcome: 'not_found',
+      })
+    }
+    expect(await askResend(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
+      outcome: 'not_found',
+    })
+  })
+})
+
 describe('idempotency', () => {
   test('100 equal sends make one request', async () => {
     const recipient = freshNumber()
@@ -217,7 +238,7 @@ describe('claims', () => {
   test('none commits after the end', async () => {
     const { requestId } = await open()
     expect(await claim(requestId)).toMatchObject({ number: 1 })
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     expect(await claim(requestId, { sendNo: 2 })).toBeUndefined()
   })
 
@@ -225,7 +246,7 @@ describe('claims', () => {
     const { requestId } = await open()
     const made = await claim(requestId)
     if (!made) throw new Error('no claim')
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     await recordAnswer(
       db,
       { requestId, attemptId: made.attemptId, runId: 'run' },
@@ -282,7 +303,7 @@ describe('receipts', () => {
 
   test('after the end are recorded and reopen nothing', async () => {
     const { requestId, report } = await accepted()
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     expect(await report('delivered', 'late')).toEqual({ duplicate: false })
     expect(await stateOf(requestId)).toEqual({ state: 'cancelled', reason: 'requested' })
     expect(
@@ -296,7 +317,7 @@ describe('receipts', () => {
 describe('commands', () => {
   test('next leaves a step once, and the last one not at all', async () => {
     const { requestId } = await open()
-    const next = () => askNext(db, { appId: 'app', requestId, actor: 'test' })
+    const next = () => askNext(db, { ...owner, requestId, actor: 'test' })
     expect(await next()).toMatchObject({
       outcome: 'done',
       channel: 'voice',
@@ -309,10 +330,10 @@ describe('commands', () => {
 
   test('resend and cancel of an ended request say that it has ended', async () => {
     const { requestId } = await open()
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     const gone = { outcome: 'ended', state: 'cancelled' }
-    expect(await askResend(db, { appId: 'app', requestId, actor: 'test' })).toEqual(gone)
-    expect(await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })).toEqual(gone)
+    expect(await askResend(db, { ...owner, requestId, actor: 'test' })).toEqual(gone)
+    expect(await cancelRequest(db, { ...owner, requestId, actor: 'test' })).toEqual(gone)
   })
 })
 
@@ -351,7 +372,7 @@ describe('states', () => {
   test('audit rows cannot be changed, removed or truncated, and have no gap in their sequence', async () => {
     const { requestId } = await open()
     await check(requestId, '000000')
-    await cancelRequest(db, { appId: 'app', requestId, actor: 'test' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     for (const attack of [
       sql`update audit_events set actor = 'x' where request_id = ${requestId}`,
       sql`delete from audit_events where request_id = ${requestId}`,

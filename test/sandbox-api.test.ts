@@ -205,7 +205,7 @@ describe('bad input', () => {
 test('docs/sandbox.md has the table of numbers, word for word', () => {
   const docs = readFileSync(join(__dirname, '../docs/sandbox.md'), 'utf8').replaceAll('`', '')
   const rows = [...docs.matchAll(/^\| (\+\d+) \| (.*) \|$/gm)].map(([, ...row]) => row)
-  const normal = (text = '') => text.charAt(0).toUpperCase() + text.slice(1)
+  const normal = (text = '') => text.charAt(0).toUpperCase() + text.slice(1).trimEnd()
   expect(rows.map(([number, behaviour]) => [number, normal(behaviour)])).toEqual(
     reservedNumbers.map(({ number, behaviour }) => [number, normal(behaviour)]),
   )

@@ -8,10 +8,10 @@ import type { HealthView } from '../health-view'
 import { namedStep } from '../plan-for'
 import { Problem } from '../problem'
 import { type KeyCall, route } from '../route'
-import { actorOf } from '../send-wish'
+import { actorOf, ownerOf } from '../send-wish'
 
 const commandOf = ({ key, params }: Pick<KeyCall, 'key' | 'params'>) => ({
-  appId: key.app.id,
+  ...ownerOf(key),
   requestId: params.request_id ?? '',
   actor: actorOf(key),
 })
@@ -79,8 +79,9 @@ export const cancelRoute = (deps: ApiDeps) =>
 
 /** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
 async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel: Channel) {
-  const { appId, requestId } = commandOf(call)
-  const [planned] = (await readStatus(deps.db, deps.keyring, { appId, requestId }))?.steps ?? []
+  const { requestId, ...owner } = commandOf(call)
+  const status = await readStatus(deps.db, deps.keyring, { ...owner, requestId })
+  const [planned] = status?.steps ?? []
   if (!planned) throw new Problem('NOT_FOUND')
   if (addressOf(planned.channel) !== addressOf(channel)) {
     throw new Problem('INVALID_REQUEST', {

@@ -5,6 +5,7 @@ import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { route } from '../route'
+import { ownerOf } from '../send-wish'
 import { summaryOf } from './status'
 
 const pageSize = 20
@@ -34,7 +35,7 @@ export const searchRoute = ({ db, keyring }: ApiDeps) =>
       const hasAddress = phone_number !== undefined || email !== undefined
       const { rows, next } = await searchRequests(db, keyring, {
         ...same,
-        appId: key.app.id,
+        ...ownerOf(key),
         recipient: hasAddress
           ? readAddress({ phone_number, email }, key.app.defaultCountry)
           : undefined,

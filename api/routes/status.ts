@@ -11,6 +11,7 @@ import { StatusAnswer, StatusQuery } from '../contract/status'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { route } from '../route'
+import { ownerOf } from '../send-wish'
 import { watch } from '../watch'
 
 export const statusRoute = (deps: ApiDeps) =>
@@ -26,7 +27,7 @@ export const statusRoute = (deps: ApiDeps) =>
     query: StatusQuery,
     replies: { 200: { description: 'The request as it is now.', content: StatusAnswer } },
     async handle({ key, params: { request_id: requestId = '' }, query, signal }) {
-      const read = () => readStatus(deps.db, deps.keyring, { appId: key.app.id, requestId })
+      const read = () => readStatus(deps.db, deps.keyring, { ...ownerOf(key), requestId })
       const first = await read()
       if (!first) throw new Problem('NOT_FOUND')
       if (query.wait === undefined || first.state !== 'pending')

@@ -5,7 +5,7 @@ import { type ApiDeps, wakeRuns } from '../deps'
 import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
-import { actorOf } from '../send-wish'
+import { actorOf, ownerOf } from '../send-wish'
 
 const sentenceOf: Record<Rejection, string> = {
   INVALID_CODE: 'This code is not right.',
@@ -31,7 +31,7 @@ export const verifyRoute = (deps: ApiDeps) =>
     errors: ['INVALID_NUMBER', 'INVALID_EMAIL', 'LOCKED'],
     async handle(call) {
       const { key, body } = call
-      const check = { appId: key.app.id, by: whichCode(call), code: body.code, actor: actorOf(key) }
+      const check = { ...ownerOf(key), by: whichCode(call), code: body.code, actor: actorOf(key) }
       const checked = await checkCode(deps.db, deps.keyring, check)
       if (checked.outcome === 'locked') {
         throw new Problem('LOCKED', { requestId: checked.requestId, action: 'send_again' })

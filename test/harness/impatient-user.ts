@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { clientOf, type InboxEntry, until } from './client'
 
 const callPatienceMs = 4_000
+const messagePatienceMs = 40_000
 
 /**
  * A service that integrates otpilot and knows that servers die: every call is made again until it is answered,
@@ -44,11 +45,11 @@ export function createImpatientUser(
       )
       return body.request_id
     },
-    /** The first message that this phone got. */
-    message: (within = 25_000): Promise<InboxEntry> =>
-      until(async () => (await client.inbox(phone)).at(-1), {
-        within,
-        what: `a message for a request`,
+    /** The first message that comes by this channel. */
+    message: (channel: string): Promise<InboxEntry> =>
+      until(async () => (await client.inbox(phone)).findLast((entry) => entry.channel === channel), {
+        within: messagePatienceMs,
+        what: `a message by ${channel}`,
       }),
     async verify(code: string): Promise<string> {
       const { body } = await insist(

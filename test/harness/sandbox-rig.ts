@@ -147,7 +147,7 @@ const addressOf = (address: AddressInfo | string | null) =>
   `http://127.0.0.1:${(address as AddressInfo).port}`
 
 /** The whole body as text. */
-export async function read(stream: IncomingMessage) {
+async function read(stream: IncomingMessage) {
   const chunks: Buffer[] = []
   for await (const chunk of stream) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks).toString('utf8')

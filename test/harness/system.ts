@@ -168,3 +168,10 @@ function policyWith({ steps, channels }: SystemOptions): Policy {
     steps: { ...policy.steps, ...steps } as Policy['steps'],
   }
 }
+
+/** undici and body-parser load parts of themselves at their first call, which jest forbids to concurrent tests. */
+async function loadLazyParts(sandboxUrl: string): Promise<void> {
+  const headers = { 'content-type': 'application/json' }
+  const refused = await request(`${sandboxUrl}/providers`, { method: 'POST', headers, body: '{}' })
+  await refused.body.dump()
+}
