@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Keyring } from '../codes/keyring'
 import type { Wake } from '../core/wake'
 import type { Database } from '../db/index'
-import type { Engine } from './engine'
+import type { Engine } from '../engine'
 import type { Routing } from './plan-for'
 
 /** All that the API works with; made once per process. */

@@ -3,6 +3,7 @@ import { Problem } from './problem'
 
 /** Postgres: shutting down, starting up, too many connections, out of disk, out of memory, read only. */
 const outages = /^(57P0[0-5]|53[0-4]00|08\d\d\d|25006)$/
+const lockTimeout = '55P03'
 const socketFaults = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -26,8 +27,15 @@ export function problemOf(error: unknown, poolIsFull: () => boolean): Problem | 
   if (error instanceof UnknownKey) return unavailable(error)
   if (!(error instanceof Error)) return undefined
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  if (
+    code === lockTimeout &&
+    'where' in error &&
+    String(error.where).includes('idempotency_keys')
+  ) {
+    return new Problem('IDEMPOTENCY_CONFLICT', { retryAfterSeconds: 1, cause: error })
+  }
   const isBusy =
-    code === '55P03' ||
+    code === lockTimeout ||
     code === '40001' ||
     code === '40P01' ||
     code === '57014' ||

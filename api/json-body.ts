@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Problem } from './problem'
 
 /** The largest body taken, in bytes. */
-export const bodyLimit = 16 * 1024
+const bodyLimit = 16 * 1024
 /** Deeper nesting than any body of the contract needs. */
 const depthLimit = 16
 const jsonType = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i

@@ -6,7 +6,7 @@ import { type Config, readConfig } from '../config/index'
 import { createDatabase } from '../db/index'
 import { accountsLeftOut, createProviders } from '../providers/index'
 import { createApi } from './app'
-import { createEngine, type Engine } from './engine'
+import { createEngine, type Engine } from '../engine'
 import { createHttpServer } from './server'
 
 /** In production a balancer needs this long to see that the process is not ready any more; milliseconds. */

@@ -59,5 +59,5 @@ export class Problem extends Error {
 }
 
 /** The stable `type` of a problem. */
-export const problemType = (code: ErrorCode): string =>
+const problemType = (code: ErrorCode): string =>
   `urn:otpilot:problem:${code.toLowerCase().replaceAll('_', '-')}`

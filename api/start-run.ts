@@ -4,7 +4,7 @@ import { failNotStarted, markQueued, markStarted } from '../db/starts'
 import type { SendDecision } from '../db/sends'
 import { versionOf } from '../db/status'
 import type { ApiDeps } from './deps'
-import { EngineDown, EngineOverloaded } from './engine'
+import { EngineDown, EngineOverloaded } from '../engine'
 import { Problem } from './problem'
 
 type Opened = Extract<SendDecision, { requestId: string }>

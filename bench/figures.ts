@@ -18,7 +18,10 @@ export function table(heading: readonly string[], rows: readonly (readonly unkno
   return [line(heading), line(heading.map(() => '---')), ...rows.map(line)].join('\n')
 }
 
-export const count = <T>(values: readonly T[], nameOf: (value: T) => string): [string, number][] => {
+export const count = <T>(
+  values: readonly T[],
+  nameOf: (value: T) => string,
+): [string, number][] => {
   const found = new Map<string, number>()
   for (const value of values) found.set(nameOf(value), (found.get(nameOf(value)) ?? 0) + 1)
   return [...found].sort(([one], [other]) => one.localeCompare(other))

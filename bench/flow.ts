@@ -39,9 +39,13 @@ export interface Caller {
   close: () => Promise<void>
 }
 
-const lookEveryMs = 25
-/** More than can be on their way at any time. */
-const newest = 300
+/** Rarely and little, or the sandbox would be busy with answering us. */
+const lookEveryMs = 50
+/** More than usually become delivered between two looks. */
+const newest = 150
+/** All that the sandbox keeps. */
+const everything = 10_000
+const looksPerFull = 100
 const patienceMs = 60_000
 /** What the API says in Retry-After. */
 const comeBackMs = 1_000
@@ -118,16 +122,17 @@ export function stopwatch(): () => number {
 function readInbox(sandboxUrl: string, agent: Agent) {
   const waiting = new Map<string, (message: Message) => void>()
   const stopping = new AbortController()
-  const look = async () => {
-    const answer = await request(`${sandboxUrl}/inbox?limit=${newest}`, { dispatcher: agent })
+  const look = async (limit: number) => {
+    const answer = await request(`${sandboxUrl}/inbox?limit=${limit}`, { dispatcher: agent })
     for (const message of (await answer.body.json()) as Message[]) {
       if (message.status === 'accepted') continue
       waiting.get(message.request_id ?? '')?.(message)
     }
   }
   const reading = (async () => {
-    while (!stopping.signal.aborted) {
-      if (waiting.size > 0) await look()
+    for (let looks = 1; !stopping.signal.aborted; looks++) {
+      // Now and then at everything: what came late has sunk below the newest.
+      if (waiting.size > 0) await look(looks % looksPerFull === 0 ? everything : newest)
       await sleep(lookEveryMs, undefined, { signal: stopping.signal }).catch(() => undefined)
     }
   })()

@@ -13,13 +13,15 @@ import { delivered, textbook, textbookQueue } from './textbook'
 // machine does meets both.
 
 const callers = 50
-const pairs = 6
+const pairs = 5
 const warmMs = 2_000
 const windowMs = 7_000
 
 interface Round<T> {
   rate: number
   cpuMsEach: number
+  /** CPU milliseconds per piece of work, by process. */
+  parts: Record<string, number>
   othersShare: number
   done: T[]
   all: T[]
@@ -38,9 +40,16 @@ async function round<T>(system: System, work: () => Promise<T>): Promise<Round<T
   })
   const [before, after] = readings
   if (!before || !after) throw new Error('The round was not read.')
-  const { ours, othersShare } = cpuBetween(before, after)
-  const cpuMsEach = (ours * 1000) / done.length
-  return { rate: done.length / seconds, cpuMsEach, othersShare, done, all }
+  const { parts, ours, othersShare } = cpuBetween(before, after)
+  const each = (cpuSeconds: number) => (cpuSeconds * 1000) / done.length
+  return {
+    rate: done.length / seconds,
+    cpuMsEach: each(ours),
+    parts: Object.fromEntries(Object.entries(parts).map(([name, value]) => [name, each(value)])),
+    othersShare,
+    done,
+    all,
+  }
 }
 
 /** Start, one activity, one signal, complete; its caller waits for the end as an OTP flow's does. */
@@ -97,6 +106,14 @@ function report(otp: Round<FlowTimes>[], plain: Round<string>[]): string {
     ]
   })
   const times = otp.flatMap(({ done }) => done)
+  const names = Object.keys(otp[0]?.parts ?? {})
+  const middleParts = (rounds: readonly Round<unknown>[]) =>
+    names.map((name) =>
+      quantile(
+        rounds.map(({ parts }) => parts[name] ?? 0),
+        0.5,
+      ).toFixed(1),
+    )
   return [
     table(
       [
@@ -114,10 +131,30 @@ function report(otp: Round<FlowTimes>[], plain: Round<string>[]): string {
     table(
       ['min / median / max', 'value'],
       [
-        ['OTP flows/s', spread(otp.map(({ rate }) => rate), 1)],
-        ['textbook workflows/s', spread(plain.map(({ rate }) => rate), 1)],
+        [
+          'OTP flows/s',
+          spread(
+            otp.map(({ rate }) => rate),
+            1,
+          ),
+        ],
+        [
+          'textbook workflows/s',
+          spread(
+            plain.map(({ rate }) => rate),
+            1,
+          ),
+        ],
         ['ratio of the rates, flow to textbook', spread(ratios)],
         ['CPU per flow to CPU per textbook workflow', spread(cpuRatios)],
+      ],
+    ),
+    '',
+    table(
+      ['CPU ms each, median of the rounds', ...names],
+      [
+        ['OTP flow', ...middleParts(otp)],
+        ['textbook workflow', ...middleParts(plain)],
       ],
     ),
     '',
@@ -148,7 +185,9 @@ async function main(): Promise<void> {
       plain.push(await round(system, textbookRun(system)))
     }
     console.log(report(otp, plain))
-    console.log(`\nOne caller alone: send ${latency(warm.map(({ send }) => send))}; verify ${latency(warm.map(({ verify }) => verify))}.`)
+    console.log(
+      `\nOne caller alone: send ${latency(warm.map(({ send }) => send))}; verify ${latency(warm.map(({ verify }) => verify))}.`,
+    )
     console.log(`History events | state transitions (min / median / max of 20):`)
     const ids = otp.at(-1)?.done.map(({ requestId }) => requestId) ?? []
     console.log(`  OTP flow ${await historyOf(system, ids)}`)

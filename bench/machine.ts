@@ -17,8 +17,7 @@ export interface CpuReading {
 export function readCpu(pids: Readonly<Record<string, number>>): CpuReading {
   const children = childrenByParent()
   const secondsOf = (pid: number): number =>
-    ownSeconds(pid) +
-    (children.get(pid) ?? []).reduce((sum, child) => sum + secondsOf(child), 0)
+    ownSeconds(pid) + (children.get(pid) ?? []).reduce((sum, child) => sum + secondsOf(child), 0)
   const { user, system } = process.cpuUsage()
   const parts = Object.entries(pids).map(([name, pid]) => [name, secondsOf(pid)] as const)
   const [busy, all] = machineSeconds()
@@ -38,7 +37,9 @@ export function cpuBetween(before: CpuReading, after: CpuReading) {
 /** The fields of /proc/<pid>/stat after the command's name, which may hold blanks. */
 const statOf = (pid: number): string[] => {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')
+    return readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')
   } catch {
     return []
   }
@@ -72,7 +73,7 @@ function machineSeconds(): [busy: number, all: number] {
 export function machineFacts(): string {
   const [cpu] = cpus()
   const commit = git('rev-parse', '--short', 'HEAD')
-  const edited = git('status', '--porcelain', '--', '*.ts', '*.sql', '*.json')
+  const edited = git('status', '--porcelain', '--', '*.ts', '*.sql', '*.json', ':!/bench', ':!/test')
   return [
     `${new Date().toISOString()}, commit ${commit}${edited ? ' with uncommitted edits' : ''}`,
     `${cpus().length} cores (${cpu?.model.trim()}), Node ${process.versions.node}, load average at the start ${loadavg()[0]?.toFixed(1)}`,

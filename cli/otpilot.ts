@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { environments } from '../core/state'
 import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
-import { createApiKey, createApp } from '../db/apps'
+import { createApiKey, createApp, setQueueWhenDown } from '../db/apps'
 import { createDatabase } from '../db'
 import { migrate } from '../db/migrate'
 
@@ -48,6 +48,22 @@ program
       const scopes = options.scopes.split(',')
       const made = { appId: app, environment: environmentOf(environment), scopes }
       console.log((await createApiKey(db, made)).key)
+    } finally {
+      await db.close()
+    }
+  })
+
+program
+  .command('queue-when-down')
+  .description('decides whether sends of an app are accepted as "queued" while Temporal is down')
+  .argument('<app>', 'id of the app, such as "shop"')
+  .argument('<on|off>', 'on: queued, with 202; off: refused, with 503')
+  .action(async (app: string, choice: string) => {
+    if (choice !== 'on' && choice !== 'off') throw new Error('Say "on" or "off".')
+    const db = createDatabase(databaseUrl(), { max: 1, applicationName: 'otpilot cli' })
+    try {
+      if (!(await setQueueWhenDown(db, app, choice === 'on')))
+        throw new Error(`There is no app "${app}".`)
     } finally {
       await db.close()
     }

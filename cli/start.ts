@@ -17,6 +17,7 @@ import type { Supervisor } from './supervisor'
 import { startTemporal, temporalAnswers } from './temporal'
 import { findTemporal } from './temporal-binary'
 import { welcome } from './welcome'
+import { bundleWorkflows } from './workflow-bundle'
 
 const root = resolve(__dirname, '..')
 const programs = ['sandbox', 'api', 'worker'] as const
@@ -165,6 +166,9 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
   const { folder } = settings
   await stopLeftovers(settings)
   await assertFree(neededPorts(settings))
+  const workflowBundle = bundleWorkflows(folder)
+  // Its failure is told where it is awaited, after what starts beside it.
+  workflowBundle.catch(() => undefined)
   const databaseUrl = await openPostgres(settings, supervisor)
   say('Postgres: bringing the tables up to date.')
   await migrate(databaseUrl)
@@ -179,7 +183,11 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
     folder,
     Object.keys(shown).filter((name) => settings.env[name] !== undefined),
   )
-  await startPrograms(settings, supervisor, { ...shown, ...hidden })
+  await startPrograms(settings, supervisor, {
+    ...shown,
+    ...hidden,
+    OTPILOT_WORKFLOW_BUNDLE: await workflowBundle,
+  })
   await waitUntilReady(settings.ports.PORT)
   say(welcome(settings, temporal.uiUrl))
 }

@@ -28,7 +28,7 @@ export function idOfKey(key: string): string | undefined {
 }
 
 /** SHA-256 is enough here: the secret has far more than 112 random bits. */
-export const digestOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
+const digestOfKey = (key: string): Buffer => createHash('sha256').update(key).digest()
 
 export const keyMatches = (key: string, digest: Buffer): boolean =>
   timingSafeEqual(digestOfKey(key), digest)

@@ -31,6 +31,7 @@ const Environment = z.object({
   TEMPORAL_NAMESPACE: withDefault(z.string(), 'default'),
   TEMPORAL_UI_URL: optional(httpUrl),
   OTPILOT_TASK_QUEUE: withDefault(z.string(), 'otpilot'),
+  OTPILOT_WORKFLOW_BUNDLE: optional(z.string()),
   OTPILOT_DATA_DIR: withDefault(z.string(), '.otpilot'),
   OTPILOT_KEYS_FILE: optional(z.string()),
   OTPILOT_POLICY_FILE: optional(z.string()),
@@ -79,6 +80,8 @@ export interface Config {
   temporal: Temporal
   dataDir: string
   keysFile: string
+  /** A bundle of the workflow code made before, so that a worker starts in a second. */
+  workflowBundle: string | undefined
   policy: Policy
   providers: {
     sandboxUrl?: string
@@ -126,6 +129,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     temporal: readTemporal(env, raw),
     dataDir: env.OTPILOT_DATA_DIR,
     keysFile: env.OTPILOT_KEYS_FILE ?? join(env.OTPILOT_DATA_DIR, 'keys.json'),
+    workflowBundle: env.OTPILOT_WORKFLOW_BUNDLE,
     policy,
     providers: {
       ...(env.SANDBOX_URL && { sandboxUrl: env.SANDBOX_URL }),

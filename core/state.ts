@@ -34,8 +34,6 @@ export const reasonsOf = {
   failed: ['no_channel_accepted', 'not_started'],
 } as const satisfies Record<State, readonly Reason[]>
 
-export const isFinal = (state: State): boolean => state !== 'pending'
-
 /** A key's environment. The requests of one are invisible to the other: a test key never reaches a real provider. */
 export const environments = ['live', 'test'] as const
 export type Environment = (typeof environments)[number]

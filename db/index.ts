@@ -32,6 +32,9 @@ const timeouts = {
 export const isLockTimeout = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && error.code === '55P03'
 
+/** A server that does not take this at once rolls back by itself when the connection is thrown away. */
+const rollback = { text: 'rollback', query_timeout: 500 }
+
 /** Connects lazily; the pool survives a restart of Postgres. */
 export function createDatabase(
   url: string,
@@ -68,7 +71,7 @@ const transactionOn =
       await client.query('commit')
       return result
     } catch (error) {
-      await client.query('rollback').catch((cause: Error) => (broken = cause))
+      await client.query(rollback).catch((cause: Error) => (broken = cause))
       throw error
     } finally {
       client.release(broken)

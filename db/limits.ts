@@ -5,6 +5,7 @@ import type { Queries } from './index'
 const [short, long] = sendLimits
 const within = (seconds: number) =>
   sql`(select count(*) from unnest(w.sends) t where t > now() - make_interval(secs => ${seconds}))`
+const hasRoom = sql`${within(short.windowSeconds)} < ${short.max} and ${within(long.windowSeconds)} < ${long.max}`
 
 /**
  * Takes one send of the recipient's sliding windows, in one statement, so that parallel sends cannot share one.
@@ -16,11 +17,14 @@ export async function takeSend(
   recipientId: string,
 ): Promise<{ at: Date } | { retryAfterSeconds: number }> {
   const taken = await db.one<{ at: Date }>(sql`
-    insert into send_windows as w (recipient_id, sends) values (${recipientId}, array[clock_timestamp()])
+    insert into send_windows as w (recipient_id, sends)
+    select ${recipientId}, array[clock_timestamp()]
+    -- A flood for one recipient must not queue for its row, with a connection each: most of it sees this first.
+    where not exists (select from send_windows w where w.recipient_id = ${recipientId} and not (${hasRoom}))
     on conflict (recipient_id) do update set sends =
       array(select t from unnest(w.sends) t where t > now() - make_interval(secs => ${long.windowSeconds}))
       || excluded.sends
-    where ${within(short.windowSeconds)} < ${short.max} and ${within(long.windowSeconds)} < ${long.max}
+    where ${hasRoom}
     returning sends[array_upper(sends, 1)] as at`)
   if (taken) return taken
   const wait = await db.one<{ seconds: number }>(sql`

@@ -17,7 +17,7 @@ interface ProgressRow {
 }
 
 /** A run whose request is not in the database has nothing to decide: it fails, and is not tried again. */
-export class UnknownRequest extends Error {
+class UnknownRequest extends Error {
   override name = 'UnknownRequest'
   constructor() {
     super('This request is not in the database.')

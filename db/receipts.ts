@@ -18,6 +18,8 @@ export interface ReportedAttempt {
   channel: Channel
   provider: string
   success: SuccessRule
+  /** More news can come: it was not refused, and has not come to its end. */
+  open: boolean
 }
 
 export interface NewReceipt {
@@ -30,7 +32,10 @@ export interface NewReceipt {
 }
 
 const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
-  a.number, a.step, a.channel, a.provider, a.success`
+  a.number, a.step, a.channel, a.provider, a.success,
+  a.state <> 'refused' and (a.status_rank < ${rankOf['failed.retryable']}
+    -- A call that was put through still rings until it is answered.
+    or (a.success = 'answered' and a.status_rank = ${rankOf.delivered})) as open`
 
 /** The attempt whose callback URL holds this token. */
 export function findAttemptByToken(
@@ -42,20 +47,14 @@ export function findAttemptByToken(
     where a.callback_digest = ${callbackDigest(keyring, token)} and a.provider = ${provider}`)
 }
 
-/**
- * The attempts a generic receipt may mean: the one it names, or all of its request that are still open to news.
- * One that was refused, or has come to its end, is not.
- */
+/** The attempts a generic receipt may mean: the one it names, or all of its request. */
 export function findAttemptsForReceipt(
   db: Queries,
   { requestId, attemptId }: { requestId: string; attemptId?: string | undefined },
 ): Promise<ReportedAttempt[]> {
+  const named = attemptId === undefined ? sql`` : sql`and a.id = ${attemptId}`
   return db.many(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.request_id = ${requestId} and ${
-      attemptId === undefined
-        ? sql`a.state <> 'refused' and a.status_rank < ${rankOf['failed.retryable']}`
-        : sql`a.id = ${attemptId}`
-    } order by a.number`)
+    where a.request_id = ${requestId} ${named} order by a.number`)
 }
 
 export interface RecordedReceipt {

@@ -1,6 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { deriveCode, macOfCode, makeSalt } from '../codes/code'
-import type { Environment } from '../core/state'
 import type { Keyring } from '../codes/keyring'
 import { randomId } from '../codes/random-id'
 import { seal } from '../codes/seal'

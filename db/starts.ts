@@ -12,16 +12,20 @@ import type { Startable } from './sends'
  * @returns false when the request was closed as not started meanwhile: the run will find nothing to do.
  */
 export async function markStarted(db: Queries, requestId: string, runId: string): Promise<boolean> {
-  const row = await db.one<{ started: boolean }>(sql`
+  const first = await db.one(sql`
     with started as (
       update otp_requests set workflow_started_at = clock_timestamp(), run_id = ${runId}, audit_seq = audit_seq + 1,
         queued = false
       where id = ${requestId} and reason is distinct from 'not_started' and workflow_started_at is null
       returning id, app_id, audit_seq
     ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId })})
-    select exists (select from started) or exists (
-      select from otp_requests where id = ${requestId} and workflow_started_at is not null) as started`)
-  return row?.started ?? false
+    select id from started`)
+  if (first) return true
+  // In a statement of its own: the one above may have waited for the call that was faster, and does not see its work.
+  const before = await db.one(
+    sql`select from otp_requests where id = ${requestId} and workflow_started_at is not null`,
+  )
+  return before !== undefined
 }
 
 /** Keeps a request whose run could not start, for the sweeper to start as long as it lives. */

@@ -33,7 +33,7 @@ export async function findDialledCode(
 ): Promise<{ attempt: ReportedAttempt; code: string } | undefined> {
   const row = await db.one<WaitingCode>(sql`
     select a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
-      a.number, a.step, a.channel, a.provider, a.success,
+      a.number, a.step, a.channel, a.provider, a.success, true as open,
       r.code_salt as salt, r.code_kid as "codeKid", r.code_generation as "codeGeneration", r.code_length as "codeLength"
     from ussd_windows w join attempts a on a.id = w.attempt_id join otp_requests r on r.id = w.request_id
     where w.global_index = ${globalIndex(keyring, phoneNumber)} and w.provider = ${provider}

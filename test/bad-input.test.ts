@@ -1,85 +1,24 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
-import { createAdmission } from '../api/admission'
-import { createHttpServer } from '../api/server'
-import { errorCodes, type ErrorCode } from '../core/error-code'
-import { createApiKey } from '../db/apps'
+import type { ErrorCode } from '../core/error-code'
+import { canary, rawCall, refusalOf, type Sent } from './harness/refusal'
 import { startSystem, type System } from './harness/system'
 
 const lines: string[] = []
 const phone = '+233241234567'
-/** Sent in every odd place; must never be logged, nor come back. */
-const canary = 'canary4711'
-
 let system: System
-let keys: Record<'readOnly' | 'publishable' | 'revoked', string>
 
 beforeAll(async () => {
   const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) })
   system = await startSystem({ log })
-  const make = (scopes: string[], publishable = false) =>
-    createApiKey(system.db, { appId: 'app', environment: 'test', scopes, publishable })
-  const [{ key: readOnly }, { key: publishable }, { key: revoked }] = await Promise.all([
-    make(['read']),
-    make(['send'], true),
-    make(['send', 'verify', 'read']),
-  ])
-  keys = { readOnly, publishable, revoked }
-  await system.db.many(
-    sql`update api_keys set revoked_at = now() where id = ${revoked.split('_')[2]}`,
-  )
 })
 afterAll(() => system.stop())
 
-interface Sent {
-  method?: string
-  path?: string
-  body?: string | Buffer | undefined
-  headers?: Record<string, string>
-}
-
-async function call({ method = 'POST', path = '/otp/send', body, headers = {} }: Sent) {
-  const response = await fetch(system.url + path, {
-    method,
-    headers: {
-      authorization: `Bearer ${system.key}`,
-      'content-type': 'application/json',
-      ...headers,
-    },
-    ...(body !== undefined && { body }),
-  })
-  const text = await response.text()
-  return { status: response.status, headers: response.headers, text }
-}
-
-/** What every refusal has to look like, and what it must not hold. */
-async function refusal(sent: Sent): Promise<ErrorCode> {
-  const { status, headers, text } = await call(sent)
-  expect(headers.get('content-type')).toBe('application/problem+json; charset=utf-8')
-  expect(headers.get('cache-control')).toBe('no-store')
-  expect(headers.get('x-powered-by')).toBeNull()
-  const problem = JSON.parse(text) as Record<string, unknown>
-  const code = problem.error_code as ErrorCode
-  expect(problem).toMatchObject({
-    type: expect.stringMatching(/^urn:otpilot:problem:[a-z-]+$/),
-    title: errorCodes[code][1],
-    status,
-    message: expect.stringMatching(/\.$/),
-    trace_id: headers.get('x-trace-id'),
-  })
-  expect(problem).toHaveProperty('request_id')
-  expect(problem.detail).toBe(problem.message)
-  expect(errorCodes[code][0]).toBe(status)
-  expect(text).not.toContain(canary)
-  expect(text).not.toMatch(/\n\s+at |node_modules/)
-  return code
-}
-
 const json = (value: unknown) => JSON.stringify(value)
 const send = (more: Record<string, unknown>) => json({ phone_number: phone, ...more })
+const call = (sent: Sent) => rawCall(system, sent)
+const refusal = (sent: Sent) => refusalOf(system, sent)
 const deep = (depth: number) => `{"metadata":${'['.repeat(depth)}${']'.repeat(depth)}}`
 
 describe('bodies', () => {
@@ -194,174 +133,6 @@ describe('fields of a send', () => {
     const { errors } = JSON.parse(text) as { errors: { field: string }[] }
     expect(errors.map(({ field }) => field).sort()).toEqual(['channel', 'expiry_seconds', 'phone'])
   })
-})
-
-describe('other calls', () => {
-  const unknown = 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa'
-  const cases: [string, Sent, ErrorCode][] = [
-    ['verify without a code', { path: '/otp/verify', body: send({}) }, 'INVALID_REQUEST'],
-    [
-      'verify with a code as a number',
-      { path: '/otp/verify', body: send({ code: 123456 }) },
-      'INVALID_REQUEST',
-    ],
-    [
-      'verify with what is no code',
-      { path: '/otp/verify', body: send({ code: '١٢٣٤٥٦' }) },
-      'INVALID_REQUEST',
-    ],
-    [
-      'verify with two recipients',
-      { path: '/otp/verify', body: send({ code: '123456', request_id: unknown }) },
-      'INVALID_REQUEST',
-    ],
-    [
-      'verify with a NUL in the id',
-      { path: '/otp/verify', body: json({ request_id: 'a\0b', code: '123456' }) },
-      'INVALID_REQUEST',
-    ],
-    ['status of an unknown id', { method: 'GET', path: `/otp/${unknown}` }, 'NOT_FOUND'],
-    ['status of what is no id', { method: 'GET', path: '/otp/1' }, 'NOT_FOUND'],
-    ['a path that cannot be decoded', { method: 'GET', path: '/otp/%E0%A4%A' }, 'NOT_FOUND'],
-    [
-      'a wait that is no number',
-      { method: 'GET', path: `/otp/${unknown}?wait=soon` },
-      'INVALID_REQUEST',
-    ],
-    [
-      'an unknown query field',
-      { method: 'GET', path: `/otp/${unknown}?${canary}=1` },
-      'INVALID_REQUEST',
-    ],
-    [
-      'a query field twice',
-      { method: 'GET', path: `/otp/${unknown}?wait=1&wait=2` },
-      'INVALID_REQUEST',
-    ],
-    ['resend of an unknown id', { path: `/otp/${unknown}/resend` }, 'NOT_FOUND'],
-    [
-      'resend by an unknown channel',
-      { path: `/otp/${unknown}/resend`, body: json({ channel: 'fax' }) },
-      'INVALID_REQUEST',
-    ],
-    ['next of an unknown id', { path: `/otp/${unknown}/next` }, 'NOT_FOUND'],
-    ['cancel of an unknown id', { path: `/otp/${unknown}/cancel` }, 'NOT_FOUND'],
-    [
-      'search with a cursor of one’s own',
-      { path: '/otp/search', body: json({ cursor: 'WyJhIiwiYiJd' }) },
-      'INVALID_REQUEST',
-    ],
-    [
-      'search with a bad time',
-      { path: '/otp/search', body: json({ created_from: 'now' }) },
-      'INVALID_REQUEST',
-    ],
-    ['search for too many', { path: '/otp/search', body: json({ limit: 101 }) }, 'INVALID_REQUEST'],
-    [
-      'a preference that cannot be',
-      { method: 'PUT', path: '/preferences', body: send({ channel: 'email' }) },
-      'INVALID_REQUEST',
-    ],
-    ['a path that is not there', { method: 'GET', path: '/nothing' }, 'NOT_FOUND'],
-    ['another case of a path', { path: '/OTP/SEND', body: send({}) }, 'NOT_FOUND'],
-    ['another method', { method: 'DELETE', path: '/otp/send' }, 'METHOD_NOT_ALLOWED'],
-    ['a callback of an unknown provider', { path: '/webhooks/nobody/x', body: '{}' }, 'NOT_FOUND'],
-    [
-      'a callback with an unknown token',
-      { path: `/webhooks/sandbox-a/${canary}`, body: '{}' },
-      'NOT_FOUND',
-    ],
-    [
-      'an unsigned USSD session',
-      { path: '/ussd/sandbox-a/session', body: '{}' },
-      'INVALID_SIGNATURE',
-    ],
-    [
-      'an unsigned receipt',
-      {
-        path: '/webhooks/otp-status',
-        body: json({
-          request_id: unknown,
-          status: 'delivered',
-          phone_number: phone,
-          timestamp: '2026-11-23T05:00:00Z',
-        }),
-      },
-      'INVALID_SIGNATURE',
-    ],
-    ['a receipt that is none', { path: '/webhooks/otp-status', body: '{}' }, 'INVALID_REQUEST'],
-  ]
-  test.each(cases)('%s', async (_name, sent, code) => {
-    expect(await refusal(sent)).toBe(code)
-  })
-
-  test('what a path answers to is said', async () => {
-    expect((await call({ method: 'DELETE', path: '/otp/send' })).headers.get('allow')).toBe(
-      'POST, OPTIONS',
-    )
-    const options = await fetch(`${system.url}/otp/send`, { method: 'OPTIONS' })
-    expect([options.status, options.headers.get('allow')]).toEqual([204, 'POST, OPTIONS'])
-    const head = await fetch(`${system.url}/healthz`, { method: 'HEAD' })
-    expect(head.status).toBe(200)
-  })
-})
-
-describe('keys', () => {
-  const authorizations: [string, string | undefined, ErrorCode][] = [
-    ['none', undefined, 'UNAUTHENTICATED'],
-    ['another scheme', `Basic ${canary}`, 'UNAUTHENTICATED'],
-    ['no key of ours', `Bearer ${canary}`, 'UNAUTHENTICATED'],
-    ['a wrong checksum', 'changed', 'UNAUTHENTICATED'],
-    ['a revoked key', 'revoked', 'UNAUTHENTICATED'],
-    ['a key without the scope', 'readOnly', 'FORBIDDEN'],
-    ['a publishable key', 'publishable', 'FORBIDDEN'],
-  ]
-  test.each(authorizations)('%s', async (_name, given, code) => {
-    const known: Record<string, string> = { ...keys, changed: `${system.key.slice(0, -1)}!` }
-    const authorization =
-      given === undefined ? '' : (known[given] && `Bearer ${known[given]}`) || given
-    expect(await refusal({ body: send({}), headers: { authorization } })).toBe(code)
-  })
-
-  test('another app’s request is not there', async () => {
-    const { text } = await call({
-      path: '/otp/search',
-      body: json({}),
-      headers: { authorization: `Bearer ${system.otherKey}` },
-    })
-    expect(JSON.parse(text)).toEqual({ requests: [], next_cursor: null })
-  })
-})
-
-test('a flood of calls is refused at the limit, before any work', () => {
-  const admission = createAdmission({ send: 2, verify: 1 })
-  const leave = [admission.enter('send'), admission.enter('send')]
-  expect(() => admission.enter('send')).toThrow(
-    expect.objectContaining({ code: 'OVERLOADED', status: 429 }),
-  )
-  expect(() => admission.enter('verify')).not.toThrow()
-  leave[0]?.()
-  expect(() => admission.enter('send')).not.toThrow()
-})
-
-test('what is no HTTP gets a problem too', async () => {
-  const server = createHttpServer(() => undefined).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const answers = ['GARBAGE\r\n\r\n', `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`].map(
-    (bytes) =>
-      new Promise<string>((resolve) => {
-        let text = ''
-        const socket = connect(port, '127.0.0.1', () => socket.write(bytes))
-        socket.on('data', (chunk) => (text += String(chunk))).on('close', () => resolve(text))
-      }),
-  )
-  const [garbage, large] = await Promise.all(answers)
-  expect(garbage).toMatch(
-    /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json[\s\S]*"INVALID_REQUEST"/,
-  )
-  expect(large).toMatch(/^HTTP\/1\.1 431 [\s\S]*"HEADERS_TOO_LARGE"/)
-  server.close()
 })
 
 // Runs last: it looks back on everything above.

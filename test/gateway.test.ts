@@ -70,14 +70,19 @@ interface Given {
   id?: string
   by?: string
   signature?: string
+  at?: Date
 }
 
 /** Posts a receipt as the gateway would. */
 async function report(
   receipt: Record<string, unknown>,
-  { id = `msg_${randomBytes(8).toString('hex')}`, by = receiptSecret, signature }: Given = {},
+  {
+    id = `evt_${randomBytes(8).toString('hex')}`,
+    by = receiptSecret,
+    at = new Date(),
+    signature,
+  }: Given = {},
 ) {
-  const at = new Date()
   const body = JSON.stringify({ timestamp: at.toISOString(), ...receipt })
   const response = await fetch(`${system.url}/webhooks/otp-status`, {
     method: 'POST',
@@ -148,9 +153,13 @@ describe('a receipt is refused', () => {
       expect(await report(receipt, { by: secret() })).toMatchObject(refusal)
       expect(await report(receipt, { by: gatewaySecret })).toMatchObject(refusal)
       expect(await report(receipt, { signature: 'v1,' })).toMatchObject(refusal)
+      const old = new Date(Date.now() - 6 * 60_000)
+      expect(await report(receipt, { at: old })).toMatchObject(refusal)
       const unknown = { ...receipt, request_id: 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa' }
-      expect(await report(unknown)).toMatchObject(refusal)
-      expect(await report({ ...receipt, attempt_id: 'att_unknown' })).toMatchObject(refusal)
+      expect(await report(unknown, { by: secret() })).toMatchObject(refusal)
+      const notFound = { status: 404, body: { error_code: 'NOT_FOUND' } }
+      expect(await report(unknown)).toMatchObject(notFound)
+      expect(await report({ ...receipt, attempt_id: 'att_unknown' })).toMatchObject(notFound)
       expect(await eventsOf(receipt.request_id)).not.toContain('receipt')
     },
   )
@@ -174,7 +183,7 @@ describe('a receipt is refused', () => {
       body: { error_code: 'RECIPIENT_MISMATCH' },
     })
     expect(await eventsOf(receipt.request_id)).not.toContain('receipt')
-    expect(await report(receipt)).toEqual(received)
+    expect(await report({ ...receipt, phone_number: phone.slice(1) })).toEqual(received)
   })
 
   test.concurrent('without attempt_id while two attempts are open', async () => {
@@ -192,7 +201,8 @@ describe('a receipt is refused', () => {
       'succeeded',
       'sent',
     ])
-    // One is left, so it needs no name any more.
+    // One is left, so it needs no name any more; that it rang does not end it.
+    expect(await report(receiptFor(call))).toEqual(received)
     expect(await report({ ...receiptFor(call), status: 'answered' })).toEqual(received)
     expect((await client.status(id)).steps[1]?.status).toBe('succeeded')
   })

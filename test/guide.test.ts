@@ -1,5 +1,7 @@
+import { createServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
+import { closeServer, listen } from './harness/listening'
 import { runForJson } from './harness/run'
 import { startSystem, type System } from './harness/system'
 
@@ -49,6 +51,19 @@ const codeFor = async (address: string, messages = 1): Promise<string> => {
 }
 const wrongFor = (code: string) => String((Number(code) + 1) % 1_000_000).padStart(6, '0')
 
+// First, because it waits longest.
+test.concurrent('verify refuses an expired code', async () => {
+  const phone = freshPhone()
+  const id = await client.sent(phone, { expiry_seconds: 30 })
+  const code = await codeFor(phone)
+  await until(async () => (await client.status(id)).state === 'expired', { within: 40_000 })
+  expect(await client.verify({ phone_number: phone, code })).toMatchObject({
+    status: 200,
+    body: { status: 'rejected', error_code: 'EXPIRED' },
+  })
+  expect((await client.verify({ request_id: id, code })).body.error_code).toBe('EXPIRED')
+})
+
 describe.each(names)('the client in %s', (name) => {
   const { send, verify } = programs[name]
   const shell = name === 'cURL'
@@ -88,19 +103,50 @@ describe.each(names)('the client in %s', (name) => {
   })
 })
 
-describe('verify refuses', () => {
-  test.concurrent('an expired code', async () => {
-    const phone = freshPhone()
-    const id = await client.sent(phone, { expiry_seconds: 30 })
-    const code = await codeFor(phone)
-    await until(async () => (await client.status(id)).state === 'expired', { within: 40_000 })
-    expect(await client.verify({ phone_number: phone, code })).toMatchObject({
-      status: 200,
-      body: { status: 'rejected', error_code: 'EXPIRED' },
+describe('the function that retries', () => {
+  /** Runs it against a server that answers in this order; returns when each try came, and its key. */
+  async function retried(answers: [status: number, body: Record<string, unknown>][]) {
+    const tries: { at: number; key: string | string[] | undefined }[] = []
+    const server = createServer((request, response) => {
+      const [status, body] = answers[tries.length] ?? [500, {}]
+      tries.push({ at: Date.now(), key: request.headers['idempotency-key'] })
+      request.resume()
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     })
-    expect((await client.verify({ request_id: id, code })).body.error_code).toBe('EXPIRED')
+    const env = { OTPILOT_URL: await listen(server), OTP_API_KEY: system.key }
+    const { answer } = await runForJson(
+      [...programs['Python with retries'].send, '+233241234567'],
+      env,
+    )
+    await closeServer(server)
+    return { answer, tries }
+  }
+
+  test.concurrent('tries again after 1 s and 2.1 s, with one key', async () => {
+    const { answer, tries } = await retried([
+      [503, { error_code: 'SERVICE_UNAVAILABLE' }],
+      [429, { error_code: 'OVERLOADED' }],
+      [200, { status: 'sent', request_id: 'otp_1' }],
+    ])
+    expect(answer).toEqual({ success: true, request_id: 'otp_1' })
+    const [first, second, third] = tries.map(({ at }) => at)
+    expect(Number(second) - Number(first)).toBeGreaterThanOrEqual(1_000)
+    expect(Number(third) - Number(second)).toBeGreaterThanOrEqual(2_100)
+    expect(tries[0]?.key).toMatch(/^[0-9a-f-]{36}$/)
+    expect(new Set(tries.map(({ key }) => key)).size).toBe(1)
   })
 
+  test.concurrent.each(['INVALID_NUMBER', 'BLOCKED'])(
+    'gives up at once on %s',
+    async (error_code) => {
+      const { answer, tries } = await retried([[403, { error_code, message: 'No.' }]])
+      expect(answer).toEqual({ success: false, error_code, error: 'No.' })
+      expect(tries).toHaveLength(1)
+    },
+  )
+})
+
+describe('verify refuses', () => {
   test.concurrent('a fifth wrong code, and locks', async () => {
     const phone = freshPhone()
     await client.sent(phone)

@@ -3,8 +3,13 @@ import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { DeterminismViolationError } from '@temporalio/workflow'
 import { historyFromJSON } from '@temporalio/common/lib/proto-utils'
-import { Worker } from '@temporalio/worker'
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
 import { bundlePath } from './harness/workflow-bundle'
+
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+})
 
 const folder = join(__dirname, 'histories')
 const saved = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
@@ -28,14 +33,12 @@ describe('histories of runs that may be alive when this version is deployed', ()
   })
 
   test('a history that this workflow cannot have made is refused', async () => {
-    const file = saved.find((name) => name.includes('delivered-verified'))
-    const history = historyOf(file ?? '') as { events: { eventType: string }[] }
-    const timer = history.events.findIndex(
-      ({ eventType }) => eventType === 'EVENT_TYPE_TIMER_STARTED',
+    const file = saved.find((name) => name.includes('delivered-verified')) ?? ''
+    const text = readFileSync(join(folder, file), 'utf8')
+    expect(text).toContain('"name": "sendCode"')
+    const forged: unknown = JSON.parse(
+      text.replaceAll('"name": "sendCode"', '"name": "sendPostcard"'),
     )
-    expect(timer).toBeGreaterThan(0)
-    const [event] = history.events.splice(timer, 1)
-    expect(event?.eventType).toBe('EVENT_TYPE_TIMER_STARTED')
-    await expect(replay(history)).rejects.toThrow(DeterminismViolationError)
+    await expect(replay(forged)).rejects.toThrow(DeterminismViolationError)
   })
 })

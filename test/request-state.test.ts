@@ -277,6 +277,7 @@ describe('receipts', () => {
       channel: 'sms' as const,
       provider: 'sandbox-a',
       success: 'delivered' as const,
+      open: true,
     }
     const report = (status: 'sent' | 'delivered' | 'failed.permanent', eventKey: string) =>
       recordReceipt(db, {

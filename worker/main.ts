@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { DefaultLogger, Runtime } from '@temporalio/worker'
 import pino from 'pino'
-import { createEngine } from '../api/engine'
+import { createEngine } from '../engine'
 import { openKeyFile } from '../codes/key-file'
 import { readConfig } from '../config'
 import { createDatabase } from '../db'
@@ -30,9 +30,7 @@ async function main(): Promise<void> {
   await engine.registerSearchAttributes()
   const { worker, connection } = await createWorker({
     ...config.temporal,
-    workflows: existsSync(bundlePath)
-      ? { workflowBundle: { codePath: bundlePath } }
-      : { workflowsPath: require.resolve('../workflows') },
+    workflows: workflowsOf(config.workflowBundle ?? bundlePath),
     db,
     keyring,
     providers: createProviders(config.policy.accounts, config.providers),
@@ -53,6 +51,12 @@ async function main(): Promise<void> {
     keyring.close()
   }
 }
+
+/** The bundle, or the sources where nobody has made one. */
+const workflowsOf = (codePath: string) =>
+  existsSync(codePath)
+    ? { workflowBundle: { codePath } }
+    : { workflowsPath: require.resolve('../workflows') }
 
 main().then(
   () => process.exit(0),

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import type { Logger } from 'pino'
-import type { Engine } from '../api/engine'
+import type { Engine } from '../engine'
 import type { Queries } from '../db'
 import { closeOverdue } from '../db/ending'
 import { takeUnsignalled } from '../db/signals'

@@ -3,7 +3,7 @@ import { minLifeForStepMs } from '../core/plan'
 import type { OtpRequestInput } from '../core/otp-request'
 import type { State } from '../core/state'
 import { lifetimeOfCode, showEnd, showPlanEnded, showStep, waitingFor } from './operator-view'
-import { listen, type Run } from './run'
+import { Run } from './run'
 import { sendByStep } from './sending'
 import { activities } from './activities'
 
@@ -12,7 +12,8 @@ import { activities } from './activities'
  * Postgres is the truth about the request; this run decides only what happens next.
  */
 export async function otpRequest(input: OtpRequestInput): Promise<State> {
-  const run = listen(input)
+  const run = new Run(input)
+  run.listen()
   try {
     await walkPlan(run)
   } catch (error) {

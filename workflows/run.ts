@@ -7,118 +7,144 @@ import * as messages from './messages'
 import { newView, type View } from './operator-view'
 
 /** What a run has heard so far. Everything in it may be told twice, late or out of order. */
-export interface Run {
-  readonly input: OtpRequestInput
+export class Run {
   /** What operators are shown. */
   readonly view: View
-  readonly unhealthy: ReadonlySet<string>
+  readonly unhealthy = new Set<string>()
   /** Something was said that this run should look up. */
-  readonly mustLook: boolean
+  mustLook = false
   /** The highest step that the user asked to leave. */
-  readonly leaveStep: number
-  isOver(): boolean
-  lifeLeftMs(): number
-  lastSendNo(): number
-  nextSendNo(): number
-  /** A provider took the message of this attempt, or perhaps did. */
-  noteAccepted(attempt: number, step: number, rule: SuccessRule): void
-  wasAccepted(step: number): boolean
-  anyAccepted(): boolean
-  /** The provider's receipt for this attempt shows that it has the message. */
-  isConfirmed(attempt: number): boolean
+  leaveStep = -1
+
+  /** The attempts that a provider accepted, or perhaps did. */
+  private readonly accepted = new Map<number, { step: number; rule: SuccessRule }>()
+  private readonly statuses = new Map<number, ReceiptStatus>()
+  private readonly leftBehind = new Set<number>()
+  private ended: State | undefined
+  private resend: Progress['resend'] = { seq: 0 }
+  private servedSeq = 0
+  private sendNo = 0
+
+  constructor(readonly input: OtpRequestInput) {
+    this.view = newView(input.steps[0])
+  }
+
+  /** Registers every handler; before the first await, so that a receipt that overtakes its own send is kept. */
+  listen(): void {
+    setHandler(messages.receiptArrived, ({ attempt, status }) => this.noteStatus(attempt, status))
+    setHandler(messages.verified, () => this.noteState('verified'))
+    setHandler(messages.cancelled, () => this.noteState('cancelled'))
+    setHandler(messages.locked, () => this.noteState('locked'))
+    setHandler(messages.nextRequested, ({ step }) => this.noteLeave(step))
+    setHandler(messages.resendRequested, (wish) => this.noteResend(wish))
+    setHandler(messages.lookAgain, () => void (this.mustLook = true))
+  }
+
+  /** Takes over what Postgres says. */
+  absorb(progress: Progress): void {
+    this.mustLook = false
+    this.noteState(progress.state)
+    this.noteLeave(progress.leaveStep)
+    this.noteResend(progress.resend)
+    this.unhealthy.clear()
+    for (const name of progress.unhealthy) this.unhealthy.add(name)
+    for (const { attempt, status } of progress.attempts) {
+      if (status) this.noteStatus(attempt, status)
+    }
+  }
+
+  isOver(): boolean {
+    return this.ended !== undefined || this.lifeLeftMs() <= 0
+  }
+
+  lifeLeftMs(): number {
+    return this.input.expiresAt - Date.now()
+  }
+
+  /** How many sends there were; the next one's number is one higher. */
+  sends(): number {
+    return this.sendNo
+  }
+
+  nextSendNo(): number {
+    return ++this.sendNo
+  }
+
+  noteAccepted(attempt: number, step: number, rule: SuccessRule): void {
+    this.accepted.set(attempt, { step, rule })
+  }
+
+  wasAccepted(step: number): boolean {
+    return this.attemptsOf(step).length > 0
+  }
+
+  anyAccepted(): boolean {
+    return this.accepted.size > 0
+  }
+
+  /** A receipt shows that the provider has this message, whatever became of its answer. */
+  isConfirmed(attempt: number): boolean {
+    const status = this.statuses.get(attempt) ?? 'unknown'
+    return !isFailure(status) && rankOf[status] >= rankOf.accepted
+  }
+
   /** Some message fulfilled its rule, one of an earlier channel included, unless the user asked to go on since. */
-  hasSucceeded(): boolean
+  hasSucceeded(): boolean {
+    return [...this.accepted].some(
+      ([attempt, { rule }]) =>
+        !this.leftBehind.has(attempt) && satisfies(rule, this.statuses.get(attempt) ?? 'accepted'),
+    )
+  }
+
   /** Every message of the step has a failure receipt. */
-  hasFailed(step: number): boolean
-  /** The step is over: what it achieved counts no more if the user asked to go on. */
-  leave(step: number): void
-  hasErrand(): boolean
-  takeResend(): Step | undefined
-  indexOf(step: Step): number
-  absorb(progress: Progress): void
-}
-
-/** Registers every handler before the first await, so that a receipt that overtakes its own send is kept. */
-export function listen(input: OtpRequestInput): Run {
-  const accepted = new Map<number, { step: number; rule: SuccessRule }>()
-  const statuses = new Map<number, ReceiptStatus>()
-  const leftBehind = new Set<number>()
-  const unhealthy = new Set<string>()
-  const currentIndex = () => Math.max(0, ...[...accepted.values()].map(({ step }) => step))
-  let ended: State | undefined
-  let sendNo = 0
-  let leaveStep = -1
-  let mustLook = false
-  let resend: Progress['resend'] = { seq: 0 }
-  let servedSeq = 0
-
-  const noteStatus = (attempt: number, status: ReceiptStatus) => {
-    const known = statuses.get(attempt)
-    if (known === undefined || rankOf[known] < rankOf[status]) statuses.set(attempt, status)
+  hasFailed(step: number): boolean {
+    return this.attemptsOf(step).every((attempt) =>
+      isFailure(this.statuses.get(attempt) ?? 'unknown'),
+    )
   }
-  const noteResend = (wish: Progress['resend']) => {
-    if (wish.seq > resend.seq) resend = wish
+
+  /** The step is over; what was achieved so far counts no more if the user asked to go on. */
+  leave(step: number): void {
+    if (this.leaveStep < step) return
+    for (const attempt of this.accepted.keys()) this.leftBehind.add(attempt)
   }
-  setHandler(messages.receiptArrived, ({ attempt, status }) => noteStatus(attempt, status))
-  setHandler(messages.verified, () => void (ended = 'verified'))
-  setHandler(messages.cancelled, () => void (ended = 'cancelled'))
-  setHandler(messages.locked, () => void (ended = 'locked'))
-  setHandler(messages.nextRequested, ({ step }) => void (leaveStep = Math.max(leaveStep, step)))
-  setHandler(messages.resendRequested, noteResend)
-  setHandler(messages.lookAgain, () => void (mustLook = true))
 
-  const attemptsOf = (step: number) =>
-    [...accepted].filter(([, sent]) => sent.step === step).map(([attempt]) => attempt)
-  const failed = (attempt: number) => isFailure(statuses.get(attempt) ?? 'unknown')
+  /** There is something to look up, or a resend to serve. */
+  hasErrand(): boolean {
+    return this.mustLook || this.resend.seq > this.servedSeq
+  }
 
-  return {
-    input,
-    view: newView(input.steps[0]),
-    unhealthy,
-    get mustLook() {
-      return mustLook
-    },
-    get leaveStep() {
-      return leaveStep
-    },
-    isOver: () => ended !== undefined || Date.now() >= input.expiresAt,
-    lifeLeftMs: () => input.expiresAt - Date.now(),
-    lastSendNo: () => sendNo,
-    nextSendNo: () => ++sendNo,
-    noteAccepted: (attempt, step, rule) => void accepted.set(attempt, { step, rule }),
-    wasAccepted: (step) => attemptsOf(step).length > 0,
-    anyAccepted: () => accepted.size > 0,
-    isConfirmed: (attempt) => {
-      const status = statuses.get(attempt)
-      return status !== undefined && !isFailure(status) && rankOf[status] >= rankOf.accepted
-    },
-    hasSucceeded: () =>
-      [...accepted].some(
-        ([attempt, { rule }]) =>
-          !leftBehind.has(attempt) && satisfies(rule, statuses.get(attempt) ?? 'accepted'),
-      ),
-    hasFailed: (step) => attemptsOf(step).every(failed),
-    leave: (step) => {
-      if (leaveStep >= step) for (const attempt of accepted.keys()) leftBehind.add(attempt)
-    },
-    hasErrand: () => mustLook || resend.seq > servedSeq,
-    takeResend: () => {
-      if (resend.seq <= servedSeq) return undefined
-      servedSeq = resend.seq
-      return resend.step
-    },
-    indexOf: ({ channel }) => {
-      const index = input.steps.findIndex((step) => step.channel === channel)
-      return index === -1 ? currentIndex() : index
-    },
-    absorb: (progress) => {
-      mustLook = false
-      if (progress.state !== 'pending') ended = progress.state
-      leaveStep = Math.max(leaveStep, progress.leaveStep)
-      noteResend(progress.resend)
-      unhealthy.clear()
-      for (const name of progress.unhealthy) unhealthy.add(name)
-      for (const { attempt, status } of progress.attempts) if (status) noteStatus(attempt, status)
-    },
+  takeResend(): Step | undefined {
+    if (this.resend.seq <= this.servedSeq) return undefined
+    this.servedSeq = this.resend.seq
+    return this.resend.step
+  }
+
+  /** The plan's step of a channel; a channel outside the plan counts with the step in progress. */
+  indexOf({ channel }: Step): number {
+    const index = this.input.steps.findIndex((step) => step.channel === channel)
+    if (index !== -1) return index
+    return Math.max(0, ...[...this.accepted.values()].map(({ step }) => step))
+  }
+
+  private attemptsOf(step: number): number[] {
+    return [...this.accepted].filter(([, sent]) => sent.step === step).map(([attempt]) => attempt)
+  }
+
+  private noteStatus(attempt: number, status: ReceiptStatus): void {
+    const known = this.statuses.get(attempt)
+    if (known === undefined || rankOf[known] < rankOf[status]) this.statuses.set(attempt, status)
+  }
+
+  private noteState(state: State): void {
+    if (state !== 'pending') this.ended = state
+  }
+
+  private noteLeave(step: number): void {
+    this.leaveStep = Math.max(this.leaveStep, step)
+  }
+
+  private noteResend(wish: Progress['resend']): void {
+    if (wish.seq > this.resend.seq) this.resend = wish
   }
 }

@@ -29,7 +29,7 @@ export async function sendByStep(
   let startedAt: number | undefined
   const budgetLeft = () => (startedAt ?? Date.now()) + sendBudgetMs(step) - Date.now()
   const stop = () => abandon() || run.isOver() || budgetLeft() < minBudgetMs
-  const firstSendNo = run.lastSendNo() + 1
+  const firstSendNo = run.sends() + 1
   const sendVia = async (provider: string, lastResort: boolean) => {
     const result = await send(run, { index, step, abandon, provider, lastResort, firstSendNo })
     if (result.ageMs !== null) startedAt ??= Date.now() - result.ageMs

@@ -7,9 +7,9 @@ import { stepStatuses } from '../../core/step-status'
 import { Channel, email, phoneNumber, purpose, Reason, requestId, State, time } from './common'
 import { named } from './registry'
 
-export const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
+const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
 
-export const AttemptAnswer = named(
+const AttemptAnswer = named(
   'Attempt',
   z.object({
     attempt_id: z.string(),
@@ -30,7 +30,7 @@ export const AttemptAnswer = named(
   }),
 )
 
-export const StepAnswer = named(
+const StepAnswer = named(
   'Step',
   z.object({
     channel: Channel,
@@ -41,7 +41,7 @@ export const StepAnswer = named(
   }),
 )
 
-export const EventAnswer = named(
+const EventAnswer = named(
   'Event',
   z.object({
     sequence: z.int(),

@@ -8,6 +8,7 @@ import {
   recordReceipt,
   type ReportedAttempt,
 } from '../../db/receipts'
+import { versionOf } from '../../db/status'
 import { checkSignature } from '../../providers/standard-webhook'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
 import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'
@@ -85,6 +86,7 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
       'UNSUPPORTED_MEDIA_TYPE',
       'INVALID_NUMBER',
       'INVALID_SIGNATURE',
+      'NOT_FOUND',
       'AMBIGUOUS_ATTEMPT',
       'RECIPIENT_MISMATCH',
     ],
@@ -104,7 +106,7 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
 
 /**
  * The one attempt that a generic receipt is about, once its sender has proven to own it; undefined when a
- * genuine receipt has nothing left to change. Who holds no secret cannot tell a known request from an unknown one.
+ * genuine receipt has nothing left to change. Only who holds a secret is told that a request is not known.
  */
 async function attemptOf(
   { db, publicUrl, routing: { accounts } }: ApiDeps,
@@ -120,8 +122,13 @@ async function attemptOf(
   if (senders.length === 0 || (found.length > 0 && owned.length === 0)) {
     throw new Problem('INVALID_SIGNATURE')
   }
-  if (owned.length > 1) throw new Problem('AMBIGUOUS_ATTEMPT', { requestId })
-  return owned[0]
+  const isKnown = found.length > 0 || (attemptId === undefined && (await versionOf(db, requestId)))
+  if (!isKnown) throw new Problem('NOT_FOUND')
+  const open = owned.filter((attempt) => attempt.open)
+  // A late receipt for the only message there was needs no name either.
+  const meant = attemptId !== undefined || open.length === 0 ? owned : open
+  if (meant.length > 1) throw new Problem('AMBIGUOUS_ATTEMPT', { requestId })
+  return meant[0]
 }
 
 function isSignedBy(secret: string | undefined, callback: InboundCallback): boolean {

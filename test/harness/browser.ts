@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   renameSync,
   rmSync,
 } from 'node:fs'
@@ -45,7 +46,7 @@ function packagedChromium(): string {
   mkdirSync(dirname(folder), { recursive: true })
   const work = mkdtempSync(`${folder}-`)
   try {
-    const unpack = 'require("@sparticuz/chromium").default.executablePath().catch(console.error)'
+    const unpack = 'import("@sparticuz/chromium").then((it) => it.default.executablePath())'
     const { stderr } = spawnSync(process.execPath, ['-e', unpack], {
       cwd: join(__dirname, '../..'),
       env: { ...process.env, TMPDIR: work },
@@ -65,9 +66,11 @@ function packagedChromium(): string {
   return program
 }
 
-const packageOf = (name: string) =>
-  // The package exports no package.json, so it is found beside its entry.
-  require(join(dirname(require.resolve(name)), '../../package.json')) as { version: string }
+/** The package exports no package.json, so it is found beside its entry. */
+function packageOf(name: string): { version: string } {
+  const file = join(dirname(require.resolve(name)), '../../package.json')
+  return JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+}
 
 /** A real, headless Chromium. */
 export async function openBrowser(): Promise<Browser> {

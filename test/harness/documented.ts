@@ -1,4 +1,6 @@
+import { expect } from '@jest/globals'
 import { z } from 'zod'
+import type { Answer, TestClient } from './client'
 
 interface OpenApi {
   paths: Record<string, Record<string, { responses: Record<string, { content?: Content }> }>>
@@ -16,14 +18,12 @@ interface Seen {
 }
 
 /** Reads the OpenAPI document that a running API serves. */
-export const readOpenApi = async (url: string): Promise<OpenApi> =>
+const readOpenApi = async (url: string): Promise<OpenApi> =>
   (await (await fetch(`${url}/openapi.json`)).json()) as OpenApi
 
-/**
- * Makes a check of answers against the document: path, method, status, media type and every member.
- * @returns what is wrong, or undefined.
- */
-export function documented({ paths, components }: OpenApi) {
+/** Makes a check of answers against the document: path, method, status, media type and every member. */
+export async function openApiCheck(url: string): Promise<(seen: Seen) => string | undefined> {
+  const { paths, components } = await readOpenApi(url)
   const patterns = Object.entries(paths)
     // A path without placeholders comes before one that would also fit.
     .toSorted(([one], [other]) => one.split('{').length - other.split('{').length)
@@ -53,5 +53,26 @@ export function documented({ paths, components }: OpenApi) {
     if (!schema) return `${method} ${bare} ${status} is not documented as ${media}`
     const { error } = compile(schema).safeParse(body)
     return error && `${method} ${bare} ${status}: ${z.prettifyError(error)}`
+  }
+}
+
+interface Options {
+  by?: TestClient
+  headers?: Record<string, string>
+}
+
+/** Makes calls whose every answer must be as the API's own OpenAPI document says. */
+export async function documentedCalls(url: string, client: TestClient) {
+  const check = await openApiCheck(url)
+  return async <Body = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    { by = client, headers = {} }: Options = {},
+  ): Promise<Answer<Body>> => {
+    const answer = await by.call<Body>(method, path, body, headers)
+    const contentType = answer.headers.get('content-type')
+    expect(check({ method, path, contentType, ...answer })).toBeUndefined()
+    return answer
   }
 }

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { clientOf, type InboxEntry, until } from './client'
 
-const callPatienceMs = 4_000
-const messagePatienceMs = 40_000
+const callPatienceMs = 5_000
+const messagePatienceMs = 60_000
 
 /**
  * A service that integrates otpilot and knows that servers die: every call is made again until it is answered,
@@ -19,17 +19,21 @@ export function createImpatientUser(
   async function insist<T>(
     call: () => Promise<{ status: number; body: T }>,
     settled: (status: number) => boolean,
-    within = 25_000,
+    within = 60_000,
   ): Promise<{ status: number; body: T }> {
     const end = Date.now() + within
+    const seen: unknown[] = []
     for (;;) {
       const answer = await Promise.race([
-        call().catch(() => undefined),
+        call().catch((e: Error) => void seen.push(String(e.cause ?? e))),
         pause(callPatienceMs, undefined, { ref: false }),
       ])
       if (answer && settled(answer.status)) return answer
+      seen.push(answer?.status, (answer?.body as any)?.error_code, Date.now() - end)
       if (Date.now() > end)
-        throw new Error(`no answer within ${within} ms, the last one: ${answer?.status ?? 'none'}`)
+        throw new Error(
+          `no answer within ${within} ms, the last one: ${answer?.status ?? 'none'} ${JSON.stringify(seen)}`,
+        )
       await pause(200)
     }
   }
@@ -47,14 +51,17 @@ export function createImpatientUser(
     },
     /** The first message that comes by this channel. */
     message: (channel: string): Promise<InboxEntry> =>
-      until(async () => (await client.inbox(phone)).findLast((entry) => entry.channel === channel), {
-        within: messagePatienceMs,
-        what: `a message by ${channel}`,
-      }),
+      until(
+        async () => (await client.inbox(phone)).findLast((entry) => entry.channel === channel),
+        {
+          within: messagePatienceMs,
+          what: `a message by ${channel}`,
+        },
+      ),
     async verify(code: string): Promise<string> {
       const { body } = await insist(
         () => client.verify({ phone_number: phone, code }),
-        (status) => status < 500,
+        (status) => status === 200,
       )
       return body.status === 'verified' ? 'verified' : (body.error_code ?? 'none')
     },

@@ -65,6 +65,8 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
+    // A killed process is back sooner.
+    NODE_COMPILE_CACHE: join(folder, 'compile-cache'),
     OTPILOT_ENV: 'development',
     PORT: new URL(url).port,
     OTPILOT_URL: url,
@@ -122,7 +124,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
       await closeServer(sandboxServer)
       await db.close()
       await drop()
-      rmSync(folder, { recursive: true })
+      if (!process.env.KEEP_RIG) rmSync(folder, { recursive: true })
     },
   }
 }

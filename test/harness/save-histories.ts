@@ -50,7 +50,7 @@ const scenarios: Record<string, Scenario> = {
   'delivered-expired': async (client) =>
     (await sentTo(client, undefined, { expiry_seconds: 30 })).id,
   'all-silent-exhausted': async (client) =>
-    (await sentTo(client, { receipt: 'none' }, { expiry_seconds: 35 })).id,
+    (await sentTo(client, { receipt: 'none' }, { expiry_seconds: 45 })).id,
   'steps-skipped-exhausted': async (client) =>
     (
       await sentTo(
@@ -157,7 +157,7 @@ const scenarios: Record<string, Scenario> = {
 
 async function main(): Promise<void> {
   const stopServices = await startSharedServices()
-  const stepTimes = { timeoutMs: 4_000 }
+  const stepTimes = { timeoutMs: 6_000 }
   const system = await startSystem({
     steps: { sms: stepTimes, voice: stepTimes, whatsapp: stepTimes, ussd: stepTimes },
   })
@@ -172,7 +172,7 @@ async function main(): Promise<void> {
         const handle = temporal.workflow.getHandle(id)
         await handle.result()
         const history = await handle.fetchHistory()
-        writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(historyToJSON(history))}\n`)
+        writeFileSync(join(folder, `${name}.json`), `${historyToJSON(history)}\n`)
         console.error(`${name}: ${history.events?.length} events`)
       }),
     )

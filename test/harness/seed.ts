@@ -13,14 +13,14 @@ export function tempKeyFile(): string {
   return path
 }
 
-export const stepOf = (channel: Step['channel'], given: Partial<Step> = {}): Step => ({
+const stepOf = (channel: Step['channel'], given: Partial<Step> = {}): Step => ({
   channel,
   providers: ['sandbox-a', 'sandbox-b'],
   ...stepDefaults[channel],
   ...given,
 })
 
-export const smsThenVoice: Plan = [stepOf('sms'), stepOf('voice')]
+const smsThenVoice: Plan = [stepOf('sms'), stepOf('voice')]
 
 export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   appId: 'app',

@@ -4,7 +4,7 @@ import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker'
 import pino, { type Logger } from 'pino'
 import { request } from 'undici'
 import { createApi } from '../../api/app'
-import { createEngine, type Engine } from '../../api/engine'
+import { createEngine, type Engine } from '../../engine'
 import { openKeyFile } from '../../codes/key-file'
 import { loadPolicy, type Policy } from '../../config/policy'
 import { createDatabase, type Database } from '../../db'
@@ -111,14 +111,6 @@ export async function startSystem(options: SystemOptions = {}) {
   let worker: { worker: Worker; stop(): Promise<void> } | undefined =
     options.withWorker === false ? undefined : await startWorker()
 
-  /** A second API process's worth of API: its own pool, the same database. */
-  const secondApi = async () => {
-    const itsDb = createDatabase(databaseUrl)
-    const server = createServer(makeApi(engine, itsDb))
-    const url = await listen(server)
-    return { url, close: () => closeServer(server).then(() => itsDb.close()) }
-  }
-
   return {
     url: publicUrl,
     sandboxUrl,
@@ -134,7 +126,6 @@ export async function startSystem(options: SystemOptions = {}) {
     key,
     liveKey,
     otherKey,
-    secondApi,
     makeApi,
     stopWorker: async () => {
       await worker?.stop()

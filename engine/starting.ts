@@ -1,0 +1,95 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import {
+  type Client,
+  type Connection,
+  WorkflowExecutionAlreadyStartedError,
+} from '@temporalio/client'
+import type { Logger } from 'pino'
+import { searchAttributes } from '../core/search-attributes'
+import type { Startable } from '../db/sends'
+import type { otpRequest } from '../workflows'
+import { EngineDown, EngineOverloaded, grpc, grpcCodeOf } from './temporal-error'
+
+/** A start is waited for this long, never failed fast: a short outage of Temporal costs a second, not a send. */
+const startDeadlineMs = 1_500
+const retryPauseMs = 100
+
+interface Starting {
+  client: Client
+  connection: Connection
+  taskQueue: string
+  healthy: () => Promise<boolean>
+  log: Logger
+}
+
+/**
+ * Starts the run of a request; harmless when it has started before.
+ * @throws {EngineDown} or {EngineOverloaded} after the deadline
+ */
+export async function startRun(deps: Starting, request: Startable): Promise<{ runId: string }> {
+  const deadline = Date.now() + startDeadlineMs
+  for (;;) {
+    try {
+      return await startOnce(deps, request, deadline)
+    } catch (error) {
+      const isUnavailable = grpcCodeOf(error) === grpc.unavailable
+      if (!isUnavailable || Date.now() + retryPauseMs >= deadline)
+        throw await explain(deps, request, error)
+      await pause(retryPauseMs)
+    }
+  }
+}
+
+async function startOnce(
+  { client, connection, taskQueue }: Starting,
+  request: Startable,
+  deadline: number,
+): Promise<{ runId: string }> {
+  try {
+    const handle = await connection.withDeadline(deadline, () =>
+      client.workflow.start<typeof otpRequest>('otpRequest', {
+        workflowId: request.input.requestId,
+        taskQueue,
+        args: [request.input],
+        workflowIdReusePolicy: 'REJECT_DUPLICATE',
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        typedSearchAttributes: attributesOf(request),
+        staticSummary: request.input.steps.map(({ channel }) => channel).join(' → '),
+      }),
+    )
+    return { runId: handle.firstExecutionRunId }
+  } catch (error) {
+    // It ran and ended already: a start that was repeated after all.
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return { runId: 'ended' }
+    throw error
+  }
+}
+
+/** Tells an outage from an overload: an engine that still answers a health call is merely busy. */
+async function explain(
+  { healthy, log }: Starting,
+  { input }: Startable,
+  cause: unknown,
+): Promise<Error> {
+  const code = grpcCodeOf(cause)
+  if (code === grpc.resourceExhausted)
+    return new EngineOverloaded('Temporal sheds load.', { cause })
+  if (code !== grpc.unavailable && code !== grpc.deadlineExceeded) {
+    log.error({ requestId: input.requestId, err: cause }, 'Temporal refused to start a run')
+    return new EngineDown('Temporal refused the start.', { cause })
+  }
+  return (await healthy())
+    ? new EngineOverloaded('Temporal did not start the run in time.', { cause })
+    : new EngineDown('Temporal does not answer.', { cause })
+}
+
+function attributesOf({ input, appId, country }: Startable) {
+  const first = input.steps[0]
+  return [
+    { key: searchAttributes.state, value: 'pending' },
+    { key: searchAttributes.app, value: appId },
+    ...(first ? [{ key: searchAttributes.channel, value: first.channel }] : []),
+    ...(first?.providers[0] ? [{ key: searchAttributes.provider, value: first.providers[0] }] : []),
+    ...(country ? [{ key: searchAttributes.country, value: country }] : []),
+  ]
+}
