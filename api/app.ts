@@ -3,6 +3,7 @@ import helmet from 'helmet'
 import { accessLog } from './access-log'
 import { createAdmission } from './admission'
 import { createAuthenticate } from './authenticate'
+import type { Database } from '../db/index'
 import type { ApiDeps } from './deps'
 import { answerProblem, mountRoutes } from './mount'
 import { Problem } from './problem'
@@ -11,8 +12,7 @@ import { createRoutes } from './routes/index'
 /** The whole HTTP API; it listens to nothing. */
 export function createApi(deps: ApiDeps): Express {
   const { db, logger, draining } = deps
-  const { pool } = db
-  const poolIsFull = () => pool.totalCount >= pool.options.max && pool.idleCount === 0
+  const poolIsFull = () => [deps.db, deps.checksDb].some(isFull)
   const app = express()
   app
     .disable('x-powered-by')
@@ -48,3 +48,6 @@ export function createApi(deps: ApiDeps): Express {
   app.use(answerProblem({ logger, poolIsFull }))
   return app
 }
+
+const isFull = ({ pool }: Database): boolean =>
+  pool.totalCount >= pool.options.max && pool.idleCount === 0

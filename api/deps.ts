@@ -8,6 +8,8 @@ import type { Routing } from './plan-for'
 /** All that the API works with; made once per process. */
 export interface ApiDeps {
   db: Database
+  /** A pool of its own for checks: sends that wait for Postgres must not keep a user from typing the code. */
+  checksDb: Database
   keyring: Keyring
   engine: Engine
   routing: Routing

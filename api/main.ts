@@ -20,11 +20,16 @@ async function main(): Promise<void> {
   for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers))
     logger.info(reason)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
+  const checksDb = createDatabase(config.databaseUrl, {
+    applicationName: 'otpilot api checks',
+    max: 10,
+  })
   const keyring = openKeyFile(config.keysFile, { strict: config.isProduction })
   const engine = createEngine({ ...config.temporal, db, log: logger })
   const draining = new AbortController()
   const app = createApi({
     db,
+    checksDb,
     keyring,
     engine,
     routing: {
@@ -58,6 +63,7 @@ async function main(): Promise<void> {
   clearTimeout(cutOff)
   await engine.close()
   await db.close()
+  await checksDb.close()
   keyring.close()
 }
 

@@ -114,9 +114,10 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  await closeOverdue(tx, same, 'api')
-  const live = await tx.one<LiveRow>(sql`select ${liveColumns(input.explicitStep?.channel)}
+  const found = await tx.one<LiveRow>(sql`select ${liveColumns(input.explicitStep?.channel)}
     from otp_requests r where ${same} and state = 'pending' for update`)
+  if (found?.overdue) await closeOverdue(tx, same, 'api')
+  const live = found?.overdue ? undefined : found
   if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
     return repeat(tx, input, live)
@@ -141,6 +142,8 @@ interface LiveRow {
   /** The channel that this send is for, in the last seconds. */
   targetClaimed: boolean
   halfLifeGone: boolean
+  /** Its time is over, and nobody has closed it yet. */
+  overdue: boolean
 }
 
 const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
@@ -158,7 +161,8 @@ const liveColumns = (target: Channel | undefined): SQL => sql`
   exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
   exists (select from attempts a where a.request_id = r.id and ${recently}
     and a.channel::text = coalesce(${target ?? null}, ${channelInProgress})) as "targetClaimed",
-  r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone"`
+  r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
+  r.expires_at <= now() as overdue`
 
 async function repeat(tx: Queries, input: SendInput, live: LiveRow): Promise<SendDecision> {
   const target = input.explicitStep?.channel ?? live.channel

@@ -15,7 +15,7 @@ import { startRun } from './starting'
 export { EngineDown, EngineOverloaded } from './temporal-error'
 
 /** Time-outs of calls that are made beside the start, in milliseconds. */
-const healthDeadlineMs = 300
+const healthDeadlineMs = 800
 const signalDeadlineMs = 1_000
 const registrationDeadlineMs = 5_000
 /** A poller that was not heard of for longer than a long poll is gone. */
@@ -24,7 +24,7 @@ const pollerSilenceMs = 75_000
 /** The API's and the sweeper's side of Temporal. */
 export interface Engine {
   /**
-   * Starts the run of a request; harmless when it has started before. Takes 1.8 s at most.
+   * Starts the run of a request; harmless when it has started before. Takes 1.7 s at most.
    * @throws {EngineDown} or {EngineOverloaded}
    */
   start(request: Startable): Promise<{ runId: string }>

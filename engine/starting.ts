@@ -12,6 +12,8 @@ import { EngineDown, EngineOverloaded, grpc, grpcCodeOf } from './temporal-error
 
 /** A start is waited for this long, never failed fast: a short outage of Temporal costs a second, not a send. */
 const startDeadlineMs = 1_500
+/** A start that takes longer than this has Temporal's health asked beside it, so that the answer is there in time. */
+const suspiciousMs = 900
 const retryPauseMs = 100
 
 interface Starting {
@@ -28,15 +30,21 @@ interface Starting {
  */
 export async function startRun(deps: Starting, request: Startable): Promise<{ runId: string }> {
   const deadline = Date.now() + startDeadlineMs
-  for (;;) {
-    try {
-      return await startOnce(deps, request, deadline)
-    } catch (error) {
-      const isUnavailable = grpcCodeOf(error) === grpc.unavailable
-      if (!isUnavailable || Date.now() + retryPauseMs >= deadline)
-        throw await explain(deps, request, error)
-      await pause(retryPauseMs)
+  let health: Promise<boolean> | undefined
+  const suspicion = setTimeout(() => (health = deps.healthy()), suspiciousMs)
+  try {
+    for (;;) {
+      try {
+        return await startOnce(deps, request, deadline)
+      } catch (error) {
+        const isUnavailable = grpcCodeOf(error) === grpc.unavailable
+        if (!isUnavailable || Date.now() + retryPauseMs >= deadline)
+          throw await explain(deps, request, error, health)
+        await pause(retryPauseMs)
+      }
     }
+  } finally {
+    clearTimeout(suspicion)
   }
 }
 
@@ -53,6 +61,8 @@ async function startOnce(
         args: [request.input],
         workflowIdReusePolicy: 'REJECT_DUPLICATE',
         workflowIdConflictPolicy: 'USE_EXISTING',
+        // A run that a killed worker was busy with stands still for this long; by default it would be 10 s.
+        workflowTaskTimeout: '5s',
         typedSearchAttributes: attributesOf(request),
         staticSummary: request.input.steps.map(({ channel }) => channel).join(' → '),
       }),
@@ -70,6 +80,7 @@ async function explain(
   { healthy, log }: Starting,
   { input }: Startable,
   cause: unknown,
+  health: Promise<boolean> | undefined,
 ): Promise<Error> {
   const code = grpcCodeOf(cause)
   if (code === grpc.resourceExhausted)
@@ -78,7 +89,7 @@ async function explain(
     log.error({ requestId: input.requestId, err: cause }, 'Temporal refused to start a run')
     return new EngineDown('Temporal refused the start.', { cause })
   }
-  return (await healthy())
+  return (await (health ?? healthy()))
     ? new EngineOverloaded('Temporal did not start the run in time.', { cause })
     : new EngineDown('Temporal does not answer.', { cause })
 }

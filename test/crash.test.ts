@@ -193,6 +193,7 @@ async function wave(point: Point): Promise<void> {
   await Promise.all([rig.api.ready(), rig.worker.ready(), rig.temporal.ready()])
   const t2 = Date.now()
   await users
+  if (process.env.CRASH_TIMES) require('node:fs').appendFileSync(process.env.CRASH_TIMES, rig.crashes.join() )
   if (process.env.CRASH_TIMES)
     require('node:fs').appendFileSync(
       process.env.CRASH_TIMES,
@@ -231,7 +232,7 @@ test('every request ended once and legally, with one code and at most one messag
   )
   expect(found).toEqual([])
   expect(strayMessages(evidence, messages)).toEqual([])
-  expect(rig.faults.length).toBeGreaterThanOrEqual(waves)
+  expect(rig.crashes).toEqual([])
 }, 120_000)
 
 async function runs(): Promise<{ requestId: string; closed: boolean }[]> {

@@ -32,7 +32,7 @@ export const verifyRoute = (deps: ApiDeps) =>
     async handle(call) {
       const { key, body } = call
       const check = { ...ownerOf(key), by: whichCode(call), code: body.code, actor: actorOf(key) }
-      const checked = await checkCode(deps.db, deps.keyring, check)
+      const checked = await checkCode(deps.checksDb, deps.keyring, check)
       if (checked.outcome === 'locked') {
         throw new Problem('LOCKED', { requestId: checked.requestId, action: 'send_again' })
       }

@@ -38,9 +38,8 @@ function findChromium(): string {
  * unpacked in a folder of its own, once, which is then renamed.
  */
 function packagedChromium(): string {
-  const { version } = packageOf('@sparticuz/chromium')
   const caches = process.env.XDG_CACHE_HOME || join(process.env.HOME || homedir(), '.cache')
-  const folder = join(caches, 'otpilot', `chromium-${version}`)
+  const folder = join(caches, 'otpilot', `chromium-${packagedVersion()}`)
   const program = join(folder, 'chromium')
   if (isExecutable(program)) return program
   mkdirSync(dirname(folder), { recursive: true })
@@ -67,9 +66,9 @@ function packagedChromium(): string {
 }
 
 /** The package exports no package.json, so it is found beside its entry. */
-function packageOf(name: string): { version: string } {
-  const file = join(dirname(require.resolve(name)), '../../package.json')
-  return JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+function packagedVersion(): string {
+  const file = join(dirname(require.resolve('@sparticuz/chromium')), '../../package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
 /** A real, headless Chromium. */

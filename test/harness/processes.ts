@@ -26,11 +26,16 @@ export interface MemberOptions {
   logFile: string
   /** Told the time of every kill. */
   onKill: (at: number) => void
+  /** Told when it ended without having been told to; it is started again all the same. */
+  onCrash: (sentence: string) => void
 }
 
 /** The child ends by itself with this process: its channel breaks. */
-export function createMember({ name, entry, env, logFile, onKill }: MemberOptions): Member {
+export function createMember(options: MemberOptions): Member {
+  const { name, entry, env, logFile, onKill, onCrash } = options
   let child: ChildProcess | undefined
+  /** The one that was told to end. */
+  let condemned: ChildProcess | undefined
   let serving: Promise<void> = Promise.resolve()
 
   async function launch(): Promise<void> {
@@ -38,6 +43,11 @@ export function createMember({ name, entry, env, logFile, onKill }: MemberOption
     const own = fork(entry, { env, execArgv: [], stdio: ['ignore', log, log, 'ipc'] })
     closeSync(log)
     child = own
+    own.once('exit', (code, signal) => {
+      if (own === condemned) return
+      onCrash(`${name} ended by itself (${signal ?? code})`)
+      if (member.keepAlive) void start()
+    })
     const ended = once(own, 'exit').then(() => {
       throw new Error(`${name} ended:\n${lastLines(logFile)}`)
     })
@@ -61,6 +71,7 @@ export function createMember({ name, entry, env, logFile, onKill }: MemberOption
     kill() {
       if (child?.exitCode !== null || child.signalCode !== null) return
       const gone = once(child, 'exit')
+      condemned = child
       child.kill('SIGKILL')
       onKill(Date.now())
       serving = gone.then(() => (member.keepAlive ? start() : undefined))
@@ -76,6 +87,7 @@ export function createMember({ name, entry, env, logFile, onKill }: MemberOption
     async stop() {
       member.keepAlive = false
       await serving.catch(() => undefined)
+      condemned = child
       if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null)
         await stopProcess(child.pid)
     },

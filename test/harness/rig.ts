@@ -32,6 +32,7 @@ export interface RigOptions {
 export async function startRig({ steps = {} }: RigOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'otpilot-rig-'))
   const faults: number[] = []
+  const crashes: string[] = []
   const onKill = (at: number) => void faults.push(at)
   const programs = buildPrograms(join(folder, 'build'))
   const { url: databaseUrl, drop } = await freshDatabase()
@@ -84,6 +85,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
       env: { ...env, ...own },
       logFile: join(folder, `${name}.log`),
       onKill,
+      onCrash: (sentence) => void crashes.push(sentence),
     })
   const api = member('api', { DATABASE_URL: apiDatabase.url, SANDBOX_URL: sandboxUrl })
   const worker = member('worker', { DATABASE_URL: workerDatabase.url, SANDBOX_URL: provider.url })
@@ -114,6 +116,8 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
     provider,
     /** When something was killed, in epoch milliseconds. */
     faults,
+    /** Ends that no test has asked for; there should be none. */
+    crashes,
     runs: new Client({ connection }).workflow,
     stop: async () => {
       await Promise.all([api.stop(), worker.stop()])

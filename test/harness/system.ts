@@ -67,6 +67,7 @@ export async function startSystem(options: SystemOptions = {}) {
   const makeApi = (itsEngine: Engine = engine, itsDb: Database = db) =>
     createApi({
       db: itsDb,
+      checksDb: itsDb,
       keyring,
       engine: itsEngine,
       routing: { policy, accounts },
@@ -156,7 +157,7 @@ function policyWith({ steps, channels }: SystemOptions): Policy {
   return {
     ...policy,
     channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
-    steps: { ...policy.steps, ...steps } as Policy['steps'],
+    steps: { ...policy.steps, ...steps },
   }
 }
 
