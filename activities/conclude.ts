@@ -1,7 +1,7 @@
 import type { State } from '../core/state'
 import { findAcceptedMessages, settleOpenAttempts } from '../db/attempts'
 import { clearSignals, expire } from '../db/progress'
-import type { ActivityDeps } from './index'
+import type { ActivityDeps } from './deps'
 
 /** A provider that is slow to take our word must not hold a run open, in milliseconds. */
 const reportTimeoutMs = 1_000

@@ -1,8 +1,5 @@
-import type { Logger } from 'pino'
-import type { Keyring } from '../codes/keyring'
-import type { Database } from '../db'
-import type { ProviderAccount } from '../providers/provider'
 import { conclude } from './conclude'
+import type { ActivityDeps } from './deps'
 import {
   cancelByOperator,
   failNothingAccepted,
@@ -12,15 +9,6 @@ import {
 } from './record'
 import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
-
-export interface ActivityDeps {
-  db: Database
-  keyring: Keyring
-  providers: ReadonlyMap<string, ProviderAccount>
-  /** Our public address, for callback URLs. */
-  publicUrl: string
-  log: Logger
-}
 
 /** Everything a run may ask of the outside world. */
 export const createActivities = (deps: ActivityDeps) => ({

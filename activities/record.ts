@@ -1,7 +1,7 @@
 import type { Progress } from '../core/otp-request'
 import * as progress from '../db/progress'
 import { currentRunId } from './execution'
-import type { ActivityDeps } from './index'
+import type { ActivityDeps } from './deps'
 
 export const readProgress =
   ({ db }: ActivityDeps) =>

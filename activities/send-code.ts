@@ -18,7 +18,7 @@ import { openAddress } from '../db/recipients'
 import { openUssdWindow } from '../db/ussd'
 import { type Message, ProviderFault, type Sent } from '../providers/provider'
 import { currentRunId } from './execution'
-import type { ActivityDeps } from './index'
+import type { ActivityDeps } from './deps'
 import { messageText } from './message-text'
 import { isRetryable, settleOwn } from './settle-send'
 

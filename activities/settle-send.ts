@@ -2,7 +2,7 @@ import type { SendResult } from '../core/otp-request'
 import { consequenceOf } from '../core/fault'
 import { type ClaimKey, findOwnAttempt, type KnownAttempt, recordAnswer } from '../db/attempts'
 import { currentRunId } from './execution'
-import type { ActivityDeps } from './index'
+import type { ActivityDeps } from './deps'
 
 /**
  * Says what became of a send whose activity gave no result. A claim that was left open is in doubt: the provider

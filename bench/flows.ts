@@ -90,83 +90,71 @@ async function receiptsInTime(system: System): Promise<string> {
   }
 }
 
+const heading = [
+  'round',
+  'OTP flows/s',
+  'textbook/s',
+  'ratio',
+  'CPU ms per flow',
+  'CPU ms per textbook',
+  'CPU of others (flow / textbook round)',
+]
+
 function report(otp: Round<FlowTimes>[], plain: Round<string>[]): string {
-  const ratios = otp.map(({ rate }, index) => rate / (plain[index]?.rate ?? Number.NaN))
-  const cpuRatios = otp.map((one, index) => one.cpuMsEach / (plain[index]?.cpuMsEach ?? Number.NaN))
-  const rows = otp.map(({ rate, cpuMsEach, othersShare }, index) => {
+  const both = otp.flatMap((flow, index) => {
     const beside = plain[index]
-    return [
-      index + 1,
-      rate.toFixed(1),
-      beside?.rate.toFixed(1),
-      ratios[index]?.toFixed(2),
-      cpuMsEach.toFixed(1),
-      beside?.cpuMsEach.toFixed(1),
-      `${(othersShare * 100).toFixed(0)} % / ${((beside?.othersShare ?? 0) * 100).toFixed(0)} %`,
-    ]
+    return beside ? [{ flow, beside }] : []
   })
-  const times = otp.flatMap(({ done }) => done)
-  const names = Object.keys(otp[0]?.parts ?? {})
-  const middleParts = (rounds: readonly Round<unknown>[]) =>
-    names.map((name) =>
-      quantile(
-        rounds.map(({ parts }) => parts[name] ?? 0),
-        0.5,
-      ).toFixed(1),
-    )
+  const percent = (share: number) => `${(share * 100).toFixed(0)} %`
+  const rows = both.map(({ flow, beside }, index) => [
+    index + 1,
+    flow.rate.toFixed(1),
+    beside.rate.toFixed(1),
+    (flow.rate / beside.rate).toFixed(2),
+    flow.cpuMsEach.toFixed(1),
+    beside.cpuMsEach.toFixed(1),
+    `${percent(flow.othersShare)} / ${percent(beside.othersShare)}`,
+  ])
+  const over = (value: (pair: (typeof both)[number]) => number, digits?: number) =>
+    spread(both.map(value), digits)
+  const summary = [
+    ['OTP flows/s', over(({ flow }) => flow.rate, 1)],
+    ['textbook workflows/s', over(({ beside }) => beside.rate, 1)],
+    ['ratio of the rates', over(({ flow, beside }) => flow.rate / beside.rate)],
+    ['ratio of the CPU times', over(({ flow, beside }) => flow.cpuMsEach / beside.cpuMsEach)],
+  ]
   return [
-    table(
-      [
-        'round',
-        'OTP flows/s',
-        'textbook/s',
-        'ratio',
-        'CPU ms per flow',
-        'CPU ms per textbook',
-        'CPU of others (flow / textbook round)',
-      ],
-      rows,
-    ),
-    '',
-    table(
-      ['min / median / max', 'value'],
-      [
-        [
-          'OTP flows/s',
-          spread(
-            otp.map(({ rate }) => rate),
-            1,
-          ),
-        ],
-        [
-          'textbook workflows/s',
-          spread(
-            plain.map(({ rate }) => rate),
-            1,
-          ),
-        ],
-        ['ratio of the rates, flow to textbook', spread(ratios)],
-        ['CPU per flow to CPU per textbook workflow', spread(cpuRatios)],
-      ],
-    ),
-    '',
-    table(
-      ['CPU ms each, median of the rounds', ...names],
-      [
-        ['OTP flow', ...middleParts(otp)],
-        ['textbook workflow', ...middleParts(plain)],
-      ],
-    ),
-    '',
-    table(
-      [`at ${callers} callers`, 'p50', 'p99'],
-      (['send', 'delivery', 'verify', 'close'] as const).map((part) => {
-        const values = times.map((time) => time[part])
-        return [part, ...[0.5, 0.99].map((share) => `${quantile(values, share).toFixed(0)} ms`)]
-      }),
-    ),
-  ].join('\n')
+    table(heading, rows),
+    table(['flow to textbook', 'min / median / max'], summary),
+    cpuTable(otp, plain),
+    latencyTable(otp.flatMap(({ done }) => done)),
+  ].join('\n\n')
 }
+
+function cpuTable(otp: Round<unknown>[], plain: Round<unknown>[]): string {
+  const names = Object.keys(otp[0]?.parts ?? {})
+  const middles = (rounds: Round<unknown>[]) =>
+    names.map((name) => {
+      const values = rounds.map(({ parts }) => parts[name] ?? 0)
+      return quantile(values, 0.5).toFixed(1)
+    })
+  return table(
+    ['CPU ms each, median of the rounds', ...names],
+    [
+      ['OTP flow', ...middles(otp)],
+      ['textbook workflow', ...middles(plain)],
+    ],
+  )
+}
+
+const latencyTable = (times: readonly FlowTimes[]): string =>
+  table(
+    [`at ${callers} callers`, 'p50', 'p99'],
+    (['send', 'delivery', 'verify', 'close'] as const).map((part) => {
+      const values = times.map((time) => time[part])
+      return [part, ...[0.5, 0.99].map((share) => `${quantile(values, share).toFixed(0)} ms`)]
+    }),
+  )
 
 async function main(): Promise<void> {
   console.log(`${machineFacts()}\n`)

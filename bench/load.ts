@@ -26,9 +26,9 @@ export async function runLoad<T>(load: Load<T>): Promise<Window<T>> {
   const { callers, warmMs, windowMs, work } = load
   const all: T[] = []
   const failures: unknown[] = []
-  let stopping = false
+  const stopping = new AbortController()
   const running = Array.from({ length: callers }, async () => {
-    while (!stopping && failures.length === 0)
+    while (!stopping.signal.aborted && failures.length === 0)
       await work().then(
         (piece) => all.push(piece),
         (error: unknown) => failures.push(error),
@@ -40,7 +40,7 @@ export async function runLoad<T>(load: Load<T>): Promise<Window<T>> {
   await sleep(windowMs)
   load.atClosing?.()
   const window = { done: all.slice(first), seconds: (performance.now() - openedAt) / 1000 }
-  stopping = true
+  stopping.abort()
   await Promise.all(running)
   if (failures.length > 0) throw failures[0]
   return { ...window, all }

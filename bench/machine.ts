@@ -73,7 +73,16 @@ function machineSeconds(): [busy: number, all: number] {
 export function machineFacts(): string {
   const [cpu] = cpus()
   const commit = git('rev-parse', '--short', 'HEAD')
-  const edited = git('status', '--porcelain', '--', '*.ts', '*.sql', '*.json', ':!/bench', ':!/test')
+  const edited = git(
+    'status',
+    '--porcelain',
+    '--',
+    '*.ts',
+    '*.sql',
+    '*.json',
+    ':!/bench',
+    ':!/test',
+  )
   return [
     `${new Date().toISOString()}, commit ${commit}${edited ? ' with uncommitted edits' : ''}`,
     `${cpus().length} cores (${cpu?.model.trim()}), Node ${process.versions.node}, load average at the start ${loadavg()[0]?.toFixed(1)}`,

@@ -194,7 +194,7 @@ const build = async ({ env, say }: Search, work: string): Promise<string> => {
   const go = onPath(env, 'go')
   if (!go) throw new Error('There is no Go on PATH to build it with.')
   say(
-    `Building Temporal ${version} with ${go}: about 3 minutes, once; it is kept in ${cacheFolder(env)}.`,
+    `Building Temporal ${version} with ${go}: 3 to 10 minutes, once; it is kept in ${cacheFolder(env)}.`,
   )
   const startedAt = Date.now()
   const progress = reportEvery(

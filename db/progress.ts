@@ -1,8 +1,8 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Progress } from '../core/otp-request'
 import type { Step } from '../core/plan'
 import type { State } from '../core/state'
-import { auditFrom } from './audit'
+import { type AuditEntry, auditFrom } from './audit'
 import { closeOverdue, setState } from './ending'
 import { unhealthyProviders } from './health'
 import type { Queries } from './index'
@@ -43,18 +43,43 @@ export async function readProgress(db: Queries, requestId: string): Promise<Prog
   }
 }
 
+/** One change of a pending request, with its audit row. */
+function change(db: Queries, requestId: string, changes: SQL, entry: AuditEntry): Promise<unknown> {
+  return db.many(sql`
+    with changed as (
+      update otp_requests set ${changes} where id = ${requestId} and state = 'pending'
+      returning id, app_id, audit_seq
+    ) ${auditFrom(sql`changed`, entry)}`)
+}
+
 /** Ends a request of which no provider accepted anything. */
 export async function failNothingAccepted(
   db: Queries,
   requestId: string,
   runId: string,
 ): Promise<void> {
-  await db.many(sql`
-    with ended as (
-      update otp_requests set ${setState('failed', 'no_channel_accepted')}
-      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
-    )
-    ${auditFrom(sql`ended`, { type: 'failed', actor: 'worker', runId, detail: { reason: 'no_channel_accepted' } })}`)
+  const detail = { reason: 'no_channel_accepted' }
+  await change(db, requestId, setState('failed', 'no_channel_accepted'), {
+    type: 'failed',
+    actor: 'worker',
+    runId,
+    detail,
+  })
+}
+
+/** An operator cancelled the run in Temporal UI: that stops the request, as its own cancel does. */
+export async function cancelByOperator(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  const detail = { reason: 'requested' }
+  await change(db, requestId, setState('cancelled', 'requested'), {
+    type: 'cancelled',
+    actor: 'operator',
+    runId,
+    detail,
+  })
 }
 
 /**
@@ -72,25 +97,6 @@ export async function expire(
     from otp_requests where id = ${requestId}`)
   if (!row) throw new UnknownRequest()
   return row
-}
-
-/** An operator cancelled the run in Temporal UI: that stops the request, as its own cancel does. */
-export async function cancelByOperator(
-  db: Queries,
-  requestId: string,
-  runId: string,
-): Promise<void> {
-  await db.many(sql`
-    with ended as (
-      update otp_requests set ${setState('cancelled', 'requested')}
-      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
-    )
-    ${auditFrom(sql`ended`, {
-      type: 'cancelled',
-      actor: 'operator',
-      runId,
-      detail: { reason: 'requested' },
-    })}`)
 }
 
 /** The last step's time is over without success: callers learn it at once, the codes stay valid. */
@@ -116,24 +122,16 @@ export async function recordPlanEnded(
 /** A step was passed over because too little life was left for it. */
 export async function recordSkipped(
   db: Queries,
-  {
-    requestId,
-    step,
-    channel,
-    runId,
-  }: { requestId: string; step: number; channel: string; runId: string },
+  skipped: { requestId: string; step: number; channel: string; runId: string },
 ): Promise<void> {
-  await db.many(sql`
-    with told as (
-      update otp_requests set current_step = greatest(current_step, ${step}), audit_seq = audit_seq + 1
-      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq
-    )
-    ${auditFrom(sql`told`, {
-      type: 'step_skipped',
-      actor: 'worker',
-      runId,
-      detail: { step, channel, reason: 'not_enough_time' },
-    })}`)
+  const { requestId, step, channel, runId } = skipped
+  const changes = sql`current_step = greatest(current_step, ${step}), audit_seq = audit_seq + 1`
+  await change(db, requestId, changes, {
+    type: 'step_skipped',
+    actor: 'worker',
+    runId,
+    detail: { step, channel, reason: 'not_enough_time' },
+  })
 }
 
 /** The run is over and knows of everything: nothing needs to be signalled any more. */

@@ -31,7 +31,9 @@ interface Starting {
 export async function startRun(deps: Starting, request: Startable): Promise<{ runId: string }> {
   const deadline = Date.now() + startDeadlineMs
   let health: Promise<boolean> | undefined
-  const suspicion = setTimeout(() => (health = deps.healthy()), suspiciousMs)
+  const suspicion = setTimeout(() => {
+    health = deps.healthy()
+  }, suspiciousMs)
   try {
     for (;;) {
       try {
@@ -85,7 +87,8 @@ async function explain(
   const code = grpcCodeOf(cause)
   if (code === grpc.resourceExhausted)
     return new EngineOverloaded('Temporal sheds load.', { cause })
-  if (code !== grpc.unavailable && code !== grpc.deadlineExceeded) {
+  const tookTooLong = code === grpc.deadlineExceeded || code === grpc.cancelled
+  if (code !== grpc.unavailable && !tookTooLong) {
     log.error({ requestId: input.requestId, err: cause }, 'Temporal refused to start a run')
     return new EngineDown('Temporal refused the start.', { cause })
   }

@@ -11,6 +11,8 @@ export class EngineOverloaded extends Error {
 
 /** The gRPC status codes that we tell apart. */
 export const grpc = {
+  /** Also the server's word for a deadline that it saw pass before we did. */
+  cancelled: 1,
   deadlineExceeded: 4,
   alreadyExists: 6,
   resourceExhausted: 8,

@@ -183,22 +183,13 @@ async function wave(point: Point): Promise<void> {
   const { scenario } = point
   if (scenario) await Promise.all(phones.map((phone) => client.script(phone, scenario)))
   const struck = point.strike(rig, phones)
-  const t0 = Date.now()
   const users = Promise.all(phones.map((phone, index) => play(point, phone, index % 2 === 0)))
   // A run concludes some time after its user is content.
   const missed = users.then(() => pause(10_000)).then(() => 'missed')
   if ((await Promise.race([struck, missed])) === 'missed')
     throw new Error('The point was not reached.')
-  const t1 = Date.now()
   await Promise.all([rig.api.ready(), rig.worker.ready(), rig.temporal.ready()])
-  const t2 = Date.now()
   await users
-  if (process.env.CRASH_TIMES) require('node:fs').appendFileSync(process.env.CRASH_TIMES, rig.crashes.join() )
-  if (process.env.CRASH_TIMES)
-    require('node:fs').appendFileSync(
-      process.env.CRASH_TIMES,
-      `${point.name}: ${t1 - t0} struck, ${t2 - t1} ready, ${Date.now() - t2} users\n`,
-    )
 }
 
 /** Lets what nobody verified expire now, a lifetime early. */

@@ -2,11 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { clientOf, freshPhone, until, untilState } from './harness/client'
+import { clientOf, freshPhone, timed, until, untilState } from './harness/client'
 import { type Rig, startRig } from './harness/rig'
-
-/** Nothing may take longer than this, whatever is down, in milliseconds. */
-const hangMs = 6_000
 
 let rig: Rig
 let client: ReturnType<typeof clientOf>
@@ -22,7 +19,7 @@ beforeEach(async () => {
   await Promise.all([rig.api.ready(), rig.worker.ready(), rig.temporal.ready()])
 })
 
-/** Kills a process for as long as `during` takes; a `for` in milliseconds counts from the kill. */
+/** Kills a process for as long as `during` takes. */
 async function without<T>(
   member: Rig['temporal'] | Rig['worker'],
   during: () => Promise<T>,
@@ -36,12 +33,6 @@ async function without<T>(
     member.keepAlive = true
     await member.start()
   }
-}
-
-const timed = async <T>(call: () => Promise<T>): Promise<T & { ms: number }> => {
-  const since = performance.now()
-  const result = await call()
-  return { ...result, ms: performance.now() - since }
 }
 
 const smsOnly = { channels: ['sms'] }
@@ -206,9 +197,11 @@ describe('Temporal is down', () => {
     await client.script(phone, { receipt: 'delivered', receipt_after_ms: 1_000 })
     const id = await client.sent(phone)
     await arrived(phone)
-    await without(rig.temporal, () =>
-      until(async () => (await client.status(id)).delivered_at, { what: 'the receipt' }),
-    )
+    await without(rig.temporal, async () => {
+      await until(async () => (await client.status(id)).delivered_at, { what: 'the receipt' })
+      // Longer than the API tries to signal it.
+      await pause(2_000)
+    })
     const told = async () => (await rowOf(id)).signalled
     await until(told, { within: 6_000, what: 'the repeated signal' })
     expect(await eventTypesOf(id)).toContain('lookAgain')
@@ -232,6 +225,25 @@ describe('no worker is up', () => {
     })
     await Promise.all(ids.map(isDelivered))
     for (const phone of phones) expect(await client.inbox(phone)).toHaveLength(1)
+  })
+
+  test('one that died before its claim costs no attempt, however long it was away', async () => {
+    const phone = freshPhone()
+    rig.worker.keepAlive = false
+    const struck = rig.workerDatabase.arm({
+      match: /insert into attempts/,
+      moment: 'before',
+      spring: () => rig.worker.kill(),
+    })
+    const id = await client.sent(phone, smsOnly)
+    await struck
+    // Longer than the whole step may send for.
+    await pause(6_000)
+    rig.worker.keepAlive = true
+    await rig.worker.start()
+    await isDelivered(id)
+    const { steps } = await client.status(id)
+    expect(steps[0]?.attempts).toMatchObject([{ status: 'delivered' }])
   })
 
   test('what expires meanwhile is closed by a look at it, and not sent later', async () => {
@@ -285,55 +297,6 @@ describe('what an API left unstarted', () => {
   })
 })
 
-describe('Postgres is down', () => {
-  const calls = (phone: string, id: string) => ({
-    send: () => client.send(phone, smsOnly),
-    verify: () => client.verify({ phone_number: phone, code: '000000' }),
-    status: () => client.call('GET', `/otp/${id}`),
-    cancel: () => client.call('POST', `/otp/${id}/cancel`),
-  })
-
-  test.each(['down', 'freeze'] as const)(
-    'every call is a 503 problem in time, and works again by itself (%s)',
-    async (how) => {
-      const phone = freshPhone()
-      const id = await client.sent(phone, smsOnly)
-      await isDelivered(id)
-      rig.apiDatabase[how]()
-      try {
-        const answers = await Promise.all(
-          Object.values(calls(phone, id)).map((call) =>
-            timed<Awaited<ReturnType<typeof call>>>(call),
-          ),
-        )
-        for (const { status, headers, body, ms } of answers) {
-          expect({ status, body }).toMatchObject({
-            status: 503,
-            body: { error_code: 'SERVICE_UNAVAILABLE', message: expect.any(String) },
-          })
-          expect(headers.get('retry-after')).not.toBeNull()
-          expect(ms).toBeLessThan(hangMs)
-        }
-      } finally {
-        rig.apiDatabase.open()
-      }
-      const since = Date.now()
-      await until(async () => (await client.call('GET', `/otp/${id}`)).status === 200)
-      expect(Date.now() - since).toBeLessThan(5_000)
-      const [message] = await client.inbox(phone)
-      expect((await client.verify({ phone_number: phone, code: message?.code })).body.status).toBe(
-        'verified',
-      )
-    },
-  )
-
-  test('for the worker only: runs stand still and go on, with one message at the end', async () => {
-    const phone = freshPhone()
-    rig.workerDatabase.down()
-    const id = await client.sent(phone, smsOnly)
-    await pause(2_000)
-    rig.workerDatabase.open()
-    await isDelivered(id)
-    expect(await client.inbox(phone)).toHaveLength(1)
-  })
+test('no process ended that no test had killed', () => {
+  expect(rig.crashes).toEqual([])
 })

@@ -4,7 +4,8 @@ import {
   Worker,
   type WorkerOptions,
 } from '@temporalio/worker'
-import { createActivities, type ActivityDeps } from '../activities'
+import { createActivities } from '../activities'
+import type { ActivityDeps } from '../activities/deps'
 
 export interface OtpWorkerOptions extends ActivityDeps {
   connection: NativeConnectionOptions

@@ -1,5 +1,4 @@
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow'
-import type { Channel } from '../core/channel'
 import type { SendResult } from '../core/otp-request'
 import type { Step } from '../core/plan'
 import type { SuccessRule } from '../core/receipt'
@@ -7,24 +6,8 @@ import { searchAttributes } from '../core/search-attributes'
 import type { State } from '../core/state'
 import type { Run } from './run'
 
-/**
- * What an operator reads in Temporal UI: the plain-words detail and the search attributes. No personal data.
- * Search attributes cost a history event each, so they are written only when they change.
- */
-export interface View {
-  now: string
-  past: string[]
-  channel: Channel | undefined
-  provider: string | undefined
-}
-
-/** The API starts a run with the attributes of its first step. */
-export const newView = (first: Step | undefined): View => ({
-  now: '',
-  past: [],
-  channel: first?.channel,
-  provider: first?.providers[0],
-})
+// What an operator reads in Temporal UI: the plain-words detail and the search attributes. No personal data.
+// Search attributes cost a history event each, so they are written only when they change.
 
 function show(run: Run, now: string): void {
   const { view } = run

@@ -1,14 +1,21 @@
 import { setHandler } from '@temporalio/workflow'
+import type { Channel } from '../core/channel'
 import type { OtpRequestInput, Progress } from '../core/otp-request'
 import type { Step } from '../core/plan'
 import { isFailure, rankOf, type ReceiptStatus, satisfies, type SuccessRule } from '../core/receipt'
 import type { State } from '../core/state'
 import * as messages from './messages'
-import { newView, type View } from './operator-view'
+
+/** What operators are shown of a run. */
+interface View {
+  now: string
+  past: string[]
+  channel: Channel | undefined
+  provider: string | undefined
+}
 
 /** What a run has heard so far. Everything in it may be told twice, late or out of order. */
 export class Run {
-  /** What operators are shown. */
   readonly view: View
   readonly unhealthy = new Set<string>()
   /** Something was said that this run should look up. */
@@ -26,7 +33,9 @@ export class Run {
   private sendNo = 0
 
   constructor(readonly input: OtpRequestInput) {
-    this.view = newView(input.steps[0])
+    const [first] = input.steps
+    // The API starts a run with the search attributes of its first step.
+    this.view = { now: '', past: [], channel: first?.channel, provider: first?.providers[0] }
   }
 
   /** Registers every handler; before the first await, so that a receipt that overtakes its own send is kept. */

@@ -124,3 +124,10 @@ let last = 0
 /** A valid Ghanaian mobile number that no other test of this file uses; delivers at once. */
 export const freshPhone = (): string =>
   `+23324${String(1_000_000 + (process.pid % 8000) * 1000 + ++last).slice(-7)}`
+
+/** Adds how long a call took, in milliseconds. */
+export const timed = async <T>(call: () => Promise<T>): Promise<T & { ms: number }> => {
+  const since = performance.now()
+  const result = await call()
+  return { ...result, ms: performance.now() - since }
+}

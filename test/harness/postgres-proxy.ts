@@ -42,7 +42,10 @@ export async function createPostgresProxy(databaseUrl: string) {
   let mode: 'open' | 'down' | 'frozen' = 'open'
 
   const server = createServer((client) => {
-    if (mode === 'down') return void client.destroy()
+    if (mode === 'down') {
+      client.destroy()
+      return
+    }
     const upstream = connect(Number(target.port), target.hostname)
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -58,7 +61,7 @@ export async function createPostgresProxy(databaseUrl: string) {
       client.destroy()
       upstream.destroy()
     }
-    relay(client, upstream, { take: trap.take, cut })
+    relay(client, upstream, { trap, cut })
   })
   const address = await listen(server)
   const url = new URL(databaseUrl)
@@ -70,7 +73,6 @@ export async function createPostgresProxy(databaseUrl: string) {
   return {
     url: url.href,
     arm: (wire: Tripwire<StatementMoment>) => trap.arm(wire),
-    disarm: trap.disarm,
     /** Connections break, and new ones break too. */
     down() {
       mode = 'down'
@@ -91,12 +93,11 @@ export async function createPostgresProxy(databaseUrl: string) {
     },
   }
 }
-export type PostgresProxy = Awaited<ReturnType<typeof createPostgresProxy>>
 
 function relay(
   client: Socket,
   upstream: Socket,
-  { take, cut }: { take: ReturnType<typeof createTrap<StatementMoment>>['take']; cut: () => void },
+  { trap, cut }: { trap: ReturnType<typeof createTrap<StatementMoment>>; cut: () => void },
 ): void {
   const sent = new Messages(false)
   let group: Buffer[] = []
@@ -109,7 +110,7 @@ function relay(
       if (grouped.has(type)) continue
       const whole = Buffer.concat(group)
       group = []
-      const wire = take(whole.toString('latin1'))
+      const wire = trap.take(whole.toString('latin1'))
       const finish = () => {
         wire?.trip()
         if (!wire?.passOn) cut()

@@ -1,92 +1,96 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { lastLines, stopProcess } from '../../cli/processes'
 import { startTemporal, type TemporalServer } from '../../cli/temporal'
 
 const startPatienceMs = 40_000
 
-/** One of our programs as a process of its own, which can be killed and started as often as a test likes. */
+/** A program as a process of its own, which can be killed and started as often as a test likes. */
 export interface Member {
+  /** Whether it is started again at once when it has ended. */
+  keepAlive: boolean
   /** Resolves when it serves. */
   start(): Promise<void>
   /** SIGKILL, before this returns. */
   kill(): void
-  /** Whether a killed one is started again at once. */
-  keepAlive: boolean
-  /** Resolves when it serves (again). */
+  /** Resolves when the latest start serves; where there is none after a kill, when the process is gone. */
   ready(): Promise<void>
   stop(): Promise<void>
 }
 
-export interface MemberOptions {
+interface Watchers {
+  /** Told the time of every kill. */
+  onKill: (at: number) => void
+  /** Told when it ended without having been told to. */
+  onCrash: (sentence: string) => void
+}
+
+interface MemberOptions extends Watchers {
   name: string
   entry: string
   env: NodeJS.ProcessEnv
   logFile: string
-  /** Told the time of every kill. */
-  onKill: (at: number) => void
-  /** Told when it ended without having been told to; it is started again all the same. */
-  onCrash: (sentence: string) => void
 }
 
-/** The child ends by itself with this process: its channel breaks. */
+/** Knows how the latest of many starts is going. */
+function createStarts(launch: () => Promise<void>) {
+  let latest: Promise<void> = Promise.resolve()
+  const begin = (next: Promise<void>) => {
+    latest = next
+    // Whoever waits for it is told; nobody may be waiting.
+    latest.catch(() => undefined)
+    return latest
+  }
+  const start = () => begin(launch())
+  return {
+    start,
+    startAfter: (gone: Promise<unknown>, wanted: () => boolean) =>
+      void begin(gone.then(() => (wanted() ? start() : undefined))),
+    ready: async () => {
+      for (let seen; seen !== latest;) {
+        seen = latest
+        await seen
+      }
+    },
+  }
+}
+
+/** One of our programs. It ends by itself with this process: its channel breaks. */
 export function createMember(options: MemberOptions): Member {
-  const { name, entry, env, logFile, onKill, onCrash } = options
+  const { name, logFile, onKill, onCrash } = options
   let child: ChildProcess | undefined
   /** The one that was told to end. */
   let condemned: ChildProcess | undefined
-  let serving: Promise<void> = Promise.resolve()
 
   async function launch(): Promise<void> {
-    const log = openSync(logFile, 'a')
-    const own = fork(entry, { env, execArgv: [], stdio: ['ignore', log, log, 'ipc'] })
-    closeSync(log)
+    const own = forkWithLog(options)
     child = own
+    let serves = false
     own.once('exit', (code, signal) => {
       if (own === condemned) return
-      onCrash(`${name} ended by itself (${signal ?? code})`)
-      if (member.keepAlive) void start()
+      onCrash(`${name} ended by itself (${signal ?? code}): ${lastLines(logFile)}`)
+      if (serves && member.keepAlive) void starts.start()
     })
-    const ended = once(own, 'exit').then(() => {
-      throw new Error(`${name} ended:\n${lastLines(logFile)}`)
-    })
-    const late = new Promise<never>((_, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${name} does not serve`)), startPatienceMs)
-      void ended.catch(() => clearTimeout(timer))
-      own.once('message', () => clearTimeout(timer))
-    })
-    late.catch(() => undefined)
-    await Promise.race([once(own, 'message'), ended, late])
+    await firstWord(own, name)
+    serves = true
   }
-  const start = () => {
-    serving = launch()
-    // Whoever waits for it is told; nobody may be waiting.
-    serving.catch(() => undefined)
-    return serving
-  }
+  const starts = createStarts(launch)
   const member: Member = {
     keepAlive: true,
-    start,
+    start: starts.start,
+    ready: starts.ready,
     kill() {
       if (child?.exitCode !== null || child.signalCode !== null) return
       const gone = once(child, 'exit')
       condemned = child
       child.kill('SIGKILL')
       onKill(Date.now())
-      serving = gone.then(() => (member.keepAlive ? start() : undefined))
-      serving.catch(() => undefined)
-    },
-    ready: async () => {
-      // A kill in the meantime makes a new promise.
-      for (let seen; seen !== serving;) {
-        seen = serving
-        await seen
-      }
+      starts.startAfter(gone, () => member.keepAlive)
     },
     async stop() {
       member.keepAlive = false
-      await serving.catch(() => undefined)
+      await starts.ready().catch(() => undefined)
       condemned = child
       if (child?.pid !== undefined && child.exitCode === null && child.signalCode === null)
         await stopProcess(child.pid)
@@ -95,10 +99,22 @@ export function createMember(options: MemberOptions): Member {
   return member
 }
 
-export interface TemporalMember extends Omit<Member, 'keepAlive' | 'start'> {
-  address: string
-  keepAlive: boolean
-  start(): Promise<void>
+function forkWithLog({ entry, env, logFile }: MemberOptions): ChildProcess {
+  const log = openSync(logFile, 'a')
+  try {
+    return fork(entry, { env, execArgv: [], stdio: ['ignore', log, log, 'ipc'] })
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** Our programs say one word, when they serve. */
+async function firstWord(child: ChildProcess, name: string): Promise<void> {
+  const patience = AbortSignal.timeout(startPatienceMs)
+  const ended = once(child, 'exit', { signal: patience }).then(() => {
+    throw new Error(`${name} ended while it started.`)
+  })
+  await Promise.race([once(child, 'message', { signal: patience }), ended])
 }
 
 /** A Temporal server with its data in a file, so that it goes on where a kill stopped it. */
@@ -107,25 +123,25 @@ export function createTemporalMember(options: {
   port: number
   dbFile: string
   logFile: string
-  onKill: (at: number) => void
-}): TemporalMember {
+  onKill: Watchers['onKill']
+}): Member & { address: string } {
   let server: TemporalServer | undefined
-  let serving: Promise<void> = Promise.resolve()
   let watchdog: ChildProcess | undefined
 
-  const launch = async () => {
-    await startTemporal({ ...options, born: (born) => void (server = born) })
-  }
-  const start = () => {
-    serving = launch()
-    serving.catch(() => undefined)
-    if (server) watchdog = killWithUs(server.pid)
-    return serving
-  }
-  const member: TemporalMember = {
+  const starts = createStarts(async () => {
+    await startTemporal({
+      ...options,
+      born: (born) => {
+        server = born
+        watchdog = killWithUs(born.pid)
+      },
+    })
+  })
+  const member = {
     address: `127.0.0.1:${options.port}`,
     keepAlive: true,
-    start,
+    start: starts.start,
+    ready: starts.ready,
     kill() {
       if (!server) return
       const { pid, ended } = server
@@ -133,18 +149,11 @@ export function createTemporalMember(options: {
       watchdog?.kill('SIGKILL')
       process.kill(pid, 'SIGKILL')
       options.onKill(Date.now())
-      serving = ended.then(() => (member.keepAlive ? start() : undefined))
-      serving.catch(() => undefined)
-    },
-    ready: async () => {
-      for (let seen; seen !== serving;) {
-        seen = serving
-        await seen
-      }
+      starts.startAfter(ended, () => member.keepAlive)
     },
     async stop() {
       member.keepAlive = false
-      await serving.catch(() => undefined)
+      await starts.ready().catch(() => undefined)
       watchdog?.kill('SIGKILL')
       await server?.stop()
     },

@@ -42,8 +42,6 @@ export async function createProviderProxy(sandboxUrl: string) {
   return {
     url,
     arm: (wire: Tripwire<CallMoment>) => trap.arm(wire),
-    disarm: trap.disarm,
     close: () => closeServer(server),
   }
 }
-export type ProviderProxy = Awaited<ReturnType<typeof createProviderProxy>>

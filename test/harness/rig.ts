@@ -128,7 +128,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
       await closeServer(sandboxServer)
       await db.close()
       await drop()
-      if (!process.env.KEEP_RIG) rmSync(folder, { recursive: true })
+      rmSync(folder, { recursive: true })
     },
   }
 }

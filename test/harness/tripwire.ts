@@ -13,14 +13,11 @@ export interface Tripwire<Moment extends string> {
 export function createTrap<Moment extends string>() {
   let armed: { wire: Tripwire<Moment>; sprung: () => void } | undefined
   return {
-    /** @returns a promise of the wire being tripped. */
+    /** Takes the place of a wire that was not tripped. @returns a promise of this one being tripped. */
     arm(wire: Tripwire<Moment>): Promise<void> {
       return new Promise((resolve) => {
         armed = { wire, sprung: resolve }
       })
-    },
-    disarm: () => {
-      armed = undefined
     },
     /** The wire that these bytes trip, taken off; the caller springs it at its moment. */
     take(bytes: string): (Tripwire<Moment> & { trip: () => void }) | undefined {

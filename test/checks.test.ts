@@ -1,0 +1,188 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
+import { askNext, askResend, cancelRequest } from '../db/commands'
+import { readProgress } from '../db/progress'
+import { openRequest } from '../db/sends'
+import { failNotStarted } from '../db/starts'
+import { sendInput } from './harness/seed'
+import { requestsOnly } from './harness/requests'
+
+type Requests = Awaited<ReturnType<typeof requestsOnly>>
+let db: Requests['db']
+let keyring: Requests['keyring']
+let freshNumber: Requests['freshNumber']
+let open: Requests['open']
+let claim: Requests['claim']
+let codeOf: Requests['codeOf']
+let stateOf: Requests['stateOf']
+let check: Requests['check']
+let shiftTime: Requests['shiftTime']
+let owner: Requests['owner']
+let close: Requests['close']
+
+beforeAll(async () => {
+  ;({ db, keyring, freshNumber, open, claim, codeOf, stateOf, check, shiftTime, owner, close } =
+    await requestsOnly())
+})
+afterAll(() => close())
+
+describe('checking a code', () => {
+  test('accepts the right one once, then says ALREADY_USED', async () => {
+    const { requestId } = await open()
+    const code = await codeOf(requestId)
+    expect(await check(requestId, code)).toMatchObject({ outcome: 'verified' })
+    expect(await check(requestId, code)).toMatchObject({
+      outcome: 'rejected',
+      errorCode: 'ALREADY_USED',
+    })
+  })
+
+  test('counts wrong ones down to zero, locks with the fifth, and then answers LOCKED to the right one too', async () => {
+    const { requestId } = await open()
+    const code = await codeOf(requestId)
+    const wrong = code === '000000' ? '000001' : '000000'
+    const remaining = []
+    for (let i = 0; i < 5; i++) {
+      const outcome = await check(requestId, wrong)
+      if (outcome.outcome === 'rejected') remaining.push(outcome.attemptsRemaining)
+    }
+    expect(remaining).toEqual([4, 3, 2, 1, 0])
+    expect(await check(requestId, code)).toEqual({ outcome: 'locked', requestId })
+    expect(await stateOf(requestId)).toEqual({ state: 'locked', reason: 'too_many_checks' })
+  })
+
+  test('says EXPIRED one second after the lifetime, by the database clock', async () => {
+    const { requestId } = await open()
+    const code = await codeOf(requestId)
+    await shiftTime(requestId, 299)
+    expect((await readProgress(db, requestId)).state).toBe('pending')
+    await shiftTime(requestId, 1)
+    expect(await check(requestId, code)).toMatchObject({
+      outcome: 'rejected',
+      errorCode: 'EXPIRED',
+    })
+    expect(await stateOf(requestId)).toEqual({ state: 'exhausted', reason: 'no_step_succeeded' })
+  })
+
+  test('wipes salt and digest at the end', async () => {
+    const { requestId } = await open()
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
+    expect(
+      await db.one(sql`select code_salt, code_mac from otp_requests where id = ${requestId}`),
+    ).toEqual({ code_salt: null, code_mac: null })
+  })
+})
+
+describe('one live request per recipient and purpose', () => {
+  test('a second send joins it, before the first message went out', async () => {
+    const recipient = freshNumber()
+    const first = await open({ recipient })
+    const second = await open({ recipient })
+    expect(second).toMatchObject({
+      outcome: 'repeated',
+      requestId: first.requestId,
+      resend: 'already_sending',
+      sends: 2,
+    })
+  })
+
+  test('a third send in a minute is the last, another purpose counts with it', async () => {
+    const recipient = freshNumber()
+    await open({ recipient })
+    await open({ recipient, purpose: 'payment' })
+    await open({ recipient })
+    const fourth = await openRequest(db, keyring, sendInput({ recipient }))
+    expect(fourth).toEqual({ outcome: 'rate_limited', retryAfterSeconds: expect.any(Number) })
+  })
+
+  test('a send whose run did not start gives back its limit', async () => {
+    const recipient = freshNumber()
+    for (let i = 0; i < 6; i++) {
+      const decision = await openRequest(db, keyring, sendInput({ recipient }))
+      if (!('requestId' in decision)) throw new Error(decision.outcome)
+      expect(decision.outcome).toBe('created')
+      expect(await failNotStarted(db, decision.requestId, 'test')).toBe(true)
+    }
+  })
+
+  test('repeats the same code on the channel in progress, ten seconds after its claim', async () => {
+    const recipient = freshNumber()
+    const { requestId } = await open({ recipient })
+    await claim(requestId)
+    expect(await open({ recipient })).toMatchObject({ requestId, resend: 'already_sending' })
+    await db.many(
+      sql`update attempts set claimed_at = now() - interval '11 s' where request_id = ${requestId}`,
+    )
+    expect(await open({ recipient })).toMatchObject({
+      requestId,
+      resend: 'sent',
+      wakes: [{ signal: 'resend', seq: 1, step: { channel: 'sms' } }],
+    })
+  })
+
+  test('late in its life a send starts a new request with a new code', async () => {
+    const recipient = freshNumber()
+    const { requestId } = await open({ recipient })
+    await claim(requestId)
+    await shiftTime(requestId, 151)
+    await db.many(
+      sql`update attempts set claimed_at = now() - interval '11 s' where request_id = ${requestId}`,
+    )
+    const next = await open({ recipient })
+    expect(next.outcome).toBe('created')
+    expect(next.requestId).not.toBe(requestId)
+    expect(await stateOf(requestId)).toEqual({ state: 'cancelled', reason: 'superseded' })
+  })
+})
+
+describe('the two environments of an app', () => {
+  test('do not see, repeat or check each other’s requests', async () => {
+    const recipient = freshNumber()
+    const live = await open({ recipient, environment: 'live' })
+    const asTest = await open({ recipient, environment: 'test' })
+    expect(asTest.outcome).toBe('created')
+    expect(asTest.requestId).not.toBe(live.requestId)
+    const code = await codeOf(live.requestId)
+    expect(await check(live.requestId, code)).toMatchObject({ errorCode: 'NO_ACTIVE_REQUEST' })
+    for (const command of [askNext, cancelRequest]) {
+      expect(await command(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
+        outcome: 'not_found',
+      })
+    }
+    expect(await askResend(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
+      outcome: 'not_found',
+    })
+  })
+})
+
+describe('idempotency', () => {
+  test('100 equal sends make one request', async () => {
+    const recipient = freshNumber()
+    const idempotency = { key: 'k-100', body: Buffer.from('{}') }
+    const decisions = await Promise.all(
+      Array.from({ length: 100 }, () =>
+        openRequest(db, keyring, sendInput({ recipient, idempotency })),
+      ),
+    )
+    const ids = new Set(
+      decisions.map((decision) =>
+        'requestId' in decision ? decision.requestId : decision.outcome,
+      ),
+    )
+    expect(ids.size).toBe(1)
+    expect(decisions.filter(({ outcome }) => outcome === 'created')).toHaveLength(1)
+    expect(decisions.filter(({ outcome }) => outcome === 'replayed')).toHaveLength(99)
+  })
+
+  test('another body under the same key is refused', async () => {
+    const recipient = freshNumber()
+    await open({ recipient, idempotency: { key: 'k-2', body: Buffer.from('a') } })
+    expect(
+      await openRequest(
+        db,
+        keyring,
+        sendInput({ recipient, idempotency: { key: 'k-2', body: Buffer.from('b') } }),
+      ),
+    ).toEqual({ outcome: 'idempotency_mismatch' })
+  })
+})

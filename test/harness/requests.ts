@@ -1,0 +1,77 @@
+import { sql } from 'drizzle-orm'
+import { deriveCode } from '../../codes/code'
+import { openKeyFile } from '../../codes/key-file'
+import { createDatabase } from '../../db'
+import { createApp } from '../../db/apps'
+import { claimAttempt } from '../../db/attempts'
+import { checkCode } from '../../db/checks'
+import { openRequest, type SendDecision } from '../../db/sends'
+import { markStarted } from '../../db/starts'
+import { freshDatabase } from './database'
+import { sendInput, tempKeyFile } from './seed'
+
+type Opened = Extract<SendDecision, { requestId: string }>
+
+/** A database of its own, and requests in it, without Temporal: what the statements alone decide. */
+export async function requestsOnly() {
+  const { url, drop } = await freshDatabase()
+  const db = createDatabase(url)
+  const keyring = openKeyFile(tempKeyFile(), { strict: true })
+  await createApp(db, { id: 'app', name: 'Acme' })
+  const owner = { appId: 'app', environment: 'test' as const }
+  let lastNumber = 10_000_000
+  const freshNumber = () => ({ kind: 'phone' as const, value: `+23324${++lastNumber}` })
+
+  return {
+    db,
+    keyring,
+    owner,
+    freshNumber,
+    async open(given: Parameters<typeof sendInput>[0] = {}): Promise<Opened> {
+      const decision = await openRequest(
+        db,
+        keyring,
+        sendInput({ recipient: freshNumber(), ...given }),
+      )
+      if (!('requestId' in decision)) throw new Error(`not opened: ${decision.outcome}`)
+      await markStarted(db, decision.requestId, 'run')
+      return decision
+    },
+    claim: (requestId: string, given: Partial<Parameters<typeof claimAttempt>[1]> = {}) =>
+      claimAttempt(db, {
+        requestId,
+        sendNo: 1,
+        firstSendNo: 1,
+        step: 0,
+        channel: 'sms',
+        provider: 'sandbox-a',
+        success: 'delivered',
+        tryNo: 1,
+        runId: 'run',
+        callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
+        ...given,
+      }),
+    async codeOf(requestId: string): Promise<string> {
+      const row = await db.one<{ salt: Buffer; kid: string }>(
+        sql`select code_salt as salt, code_kid as kid from otp_requests where id = ${requestId}`,
+      )
+      if (!row) throw new Error('no row')
+      return deriveCode(keyring, { requestId, generation: 1, length: 6, ...row })
+    },
+    stateOf: (requestId: string) =>
+      db.one<{ state: string; reason: string | null }>(
+        sql`select state, reason from otp_requests where id = ${requestId}`,
+      ),
+    check: (requestId: string, code: string) =>
+      checkCode(db, keyring, { ...owner, by: { requestId }, code, actor: 'test' }),
+    /** Makes a request older, and its end nearer. */
+    shiftTime: (requestId: string, seconds: number) =>
+      db.many(sql`update otp_requests set created_at = created_at - make_interval(secs => ${seconds}),
+        expires_at = expires_at - make_interval(secs => ${seconds}) where id = ${requestId}`),
+    async close() {
+      keyring.close()
+      await db.close()
+      await drop()
+    },
+  }
+}

@@ -1,0 +1,79 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { clientOf, freshPhone, timed, until } from './harness/client'
+import { type Rig, startRig } from './harness/rig'
+
+/** Nothing may take longer than this, in milliseconds. */
+const hangMs = 6_000
+const smsOnly = { channels: ['sms'] }
+
+let rig: Rig
+let client: ReturnType<typeof clientOf>
+
+beforeAll(async () => {
+  rig = await startRig({ steps: { sms: { timeoutMs: 12_000 } } })
+  client = clientOf(rig)
+}, 120_000)
+afterAll(() => rig.stop(), 60_000)
+
+const isDelivered = (id: string) =>
+  until(async () => (await client.status(id)).steps[0]?.status === 'succeeded', {
+    what: 'the delivery',
+  })
+
+describe('Postgres is down', () => {
+  const calls = (phone: string, id: string) => ({
+    send: () => client.send(phone, smsOnly),
+    verify: () => client.verify({ phone_number: phone, code: '000000' }),
+    status: () => client.call('GET', `/otp/${id}`),
+    cancel: () => client.call('POST', `/otp/${id}/cancel`),
+  })
+
+  test.each(['down', 'freeze'] as const)(
+    'every call is a 503 problem in time, and works again by itself (%s)',
+    async (how) => {
+      const phone = freshPhone()
+      const id = await client.sent(phone, smsOnly)
+      await isDelivered(id)
+      rig.apiDatabase[how]()
+      try {
+        const answers = await Promise.all(
+          Object.values(calls(phone, id)).map((call) =>
+            timed<Awaited<ReturnType<typeof call>>>(call),
+          ),
+        )
+        for (const { status, headers, body, ms } of answers) {
+          expect({ status, body }).toMatchObject({
+            status: 503,
+            body: { error_code: 'SERVICE_UNAVAILABLE', message: expect.any(String) },
+          })
+          expect(headers.get('retry-after')).not.toBeNull()
+          expect(ms).toBeLessThan(hangMs)
+        }
+      } finally {
+        rig.apiDatabase.open()
+      }
+      const since = Date.now()
+      await until(async () => (await client.call('GET', `/otp/${id}`)).status === 200)
+      expect(Date.now() - since).toBeLessThan(5_000)
+      const [message] = await client.inbox(phone)
+      expect((await client.verify({ phone_number: phone, code: message?.code })).body.status).toBe(
+        'verified',
+      )
+    },
+  )
+
+  test('for the worker only: runs stand still and go on, with one message at the end', async () => {
+    const phone = freshPhone()
+    rig.workerDatabase.down()
+    const id = await client.sent(phone, smsOnly)
+    await pause(2_000)
+    rig.workerDatabase.open()
+    await isDelivered(id)
+    expect(await client.inbox(phone)).toHaveLength(1)
+  })
+})
+
+test('no process ended', () => {
+  expect(rig.crashes).toEqual([])
+})
