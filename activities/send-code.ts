@@ -40,14 +40,15 @@ export const sendCode =
     const account = deps.providers.get(order.provider)
     const token = callbackToken()
     const runId = currentRunId()
+    const tryNo = (own?.tryNo ?? 0) + 1
     const claim = await claimAttempt(deps.db, {
       ...order,
-      tryNo: (own?.tryNo ?? 0) + 1,
+      tryNo,
       runId,
       callbackDigest: callbackDigest(deps.keyring, token),
     })
     if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
-    const claimed = { ...claim, atMs: performance.now() }
+    const claimed = { ...claim, tryNo, atMs: performance.now() }
     const attempt = { requestId: order.requestId, attemptId: claim.attemptId, runId }
     const beats = setInterval(heartbeat, heartbeatEveryMs)
     let handedOver = false
@@ -123,7 +124,7 @@ function compose(
 }
 
 /** A claim and when this process got it, by its own monotonic clock. */
-type Claimed = Claim & { atMs: number }
+type Claimed = Claim & { tryNo: number; atMs: number }
 const ageOf = ({ ageMs, atMs }: Claimed): number => ageMs + performance.now() - atMs
 
 type AttemptRef = Parameters<typeof recordAnswer>[1]
@@ -150,9 +151,10 @@ async function refuse(
     return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'in_doubt' }
   }
   await recordAnswer(db, attempt, { state: 'refused', fault })
-  const { attempt: tries } = Context.current().info
-  const delayMs = retryAfterMs ?? sendRetries.initialIntervalMs * sendRetries.backoff ** (tries - 1)
-  const fits = ageOf(claimed) + delayMs + minCallMs < order.budgetMs
+  const { tryNo } = claimed
+  const delayMs = retryAfterMs ?? sendRetries.initialIntervalMs * sendRetries.backoff ** (tryNo - 1)
+  const fits =
+    tryNo < sendRetries.maximumTries && ageOf(claimed) + delayMs + minCallMs < order.budgetMs
   if (order.lastResort && fits && consequenceOf[fault] === 'retry') {
     throw ApplicationFailure.create({
       type: fault,

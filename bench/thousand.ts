@@ -88,7 +88,7 @@ async function waitForTheEnd(system: System, db: Database): Promise<void> {
 
 function report(evidence: Evidence[], tally: Tally, stray: number): string {
   const outcomes = count(evidence, ({ state, attempts, messages }) =>
-    [state, `${attempts.length} provider calls`, `${messages.length} messages`].join(' | '),
+    [state, attempts.length, messages.length].join(' | '),
   )
   const circumstances = { faults: [], accepted: tally.accepted }
   const violations = evidence.flatMap((request) => violationsOf(request, circumstances))

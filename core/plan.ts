@@ -40,7 +40,7 @@ export const callTimeoutMs = (step: Step): number => Math.floor(sendBudgetMs(ste
 export const minLifeForStepMs = 20_000
 
 /** Retries of a transient fault come after 1 s, 2 s and 4 s. */
-export const sendRetries = { initialIntervalMs: 1_000, backoff: 2, maximumAttempts: 4 }
+export const sendRetries = { initialIntervalMs: 1_000, backoff: 2, maximumTries: 4 }
 
 /** Which channels a caller asked for; the first given of `channels`, `channel`, `preference` decides. */
 export interface ChannelWish {

@@ -46,8 +46,10 @@ export function createDatabase(
     application_name: applicationName,
     ...timeouts,
   })
-  // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
+  // A connection that breaks fails its query, or is replaced at its next use; unheard, it would end the process.
+  // The pool listens to the idle ones only, not to one that a transaction holds.
   pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
   return { ...queriesOn(pool), pool, transaction: transactionOn(pool), close: () => pool.end() }
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { clientOf, freshPhone, timed, until } from './harness/client'
@@ -60,6 +61,24 @@ describe('Postgres is down', () => {
       expect((await client.verify({ phone_number: phone, code: message?.code })).body.status).toBe(
         'verified',
       )
+    },
+  )
+
+  test.each(['before', 'after'] as const)(
+    'a connection that breaks %s a commit fails that one call, and a retry of it finds one request',
+    async (moment) => {
+      const phone = freshPhone()
+      const headers = { 'idempotency-key': randomUUID() }
+      const cut = rig.apiDatabase.arm({ match: /^Q[^]{4}commit/, moment, spring: () => undefined })
+      const send = () => client.send(phone, smsOnly, headers)
+      expect((await send()).status).toBe(503)
+      await cut
+      const id = await until(async () => {
+        const { status, body } = await send()
+        return status === 200 && body.request_id
+      })
+      await isDelivered(id)
+      expect(await client.inbox(phone)).toHaveLength(1)
     },
   )
 

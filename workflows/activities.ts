@@ -30,7 +30,8 @@ export const sendCode = (order: SendOrder) =>
     retry: {
       initialInterval: sendRetries.initialIntervalMs,
       backoffCoefficient: sendRetries.backoff,
-      maximumAttempts: sendRetries.maximumAttempts,
+      // The activity itself counts its tries; what is left here is workers that die, one after the other.
+      maximumAttempts: 20,
     },
     summary: `${order.channel} via ${order.provider}`,
   }).sendCode(order)
