@@ -27,7 +27,7 @@ export async function requestsOnly() {
     keyring,
     owner,
     freshNumber,
-    async open(given: Parameters<typeof sendInput>[0] = {}): Promise<Opened> {
+    open: async (given: Parameters<typeof sendInput>[0] = {}): Promise<Opened> => {
       const decision = await openRequest(
         db,
         keyring,
@@ -51,7 +51,7 @@ export async function requestsOnly() {
         callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
         ...given,
       }),
-    async codeOf(requestId: string): Promise<string> {
+    codeOf: async (requestId: string): Promise<string> => {
       const row = await db.one<{ salt: Buffer; kid: string }>(
         sql`select code_salt as salt, code_kid as kid from otp_requests where id = ${requestId}`,
       )
@@ -68,7 +68,7 @@ export async function requestsOnly() {
     shiftTime: (requestId: string, seconds: number) =>
       db.many(sql`update otp_requests set created_at = created_at - make_interval(secs => ${seconds}),
         expires_at = expires_at - make_interval(secs => ${seconds}) where id = ${requestId}`),
-    async close() {
+    close: async () => {
       keyring.close()
       await db.close()
       await drop()
