@@ -15,7 +15,6 @@ export const auditTypes = [
   'step_skipped',
   'receipt',
   'late_receipt',
-  'succeeded',
   'plan_ended',
   'check_rejected',
   'verified',

@@ -41,8 +41,6 @@ export type SendResult = { attempt: number; ageMs: number | null } & (
 /** A run's view of Postgres, read after timers and before it concludes. */
 export interface Progress {
   state: State
-  /** Life left by the database's clock, in milliseconds; negative when over. */
-  lifeLeftMs: number
   /** Every claimed call: `accepted` covers the ones in doubt. */
   attempts: { attempt: number; step: number; accepted: boolean; status: ReceiptStatus | null }[]
   /** The highest step that a caller asked to leave, -1 for none. */

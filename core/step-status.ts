@@ -1,4 +1,4 @@
-import { isFailure, type ReceiptStatus, satisfies, type SuccessRule } from './receipt'
+import { isFailure, rankOf, type ReceiptStatus, satisfies, type SuccessRule } from './receipt'
 
 /** How far a step got, in words a support desk reads. */
 export const stepStatuses = [
@@ -28,11 +28,17 @@ export interface StepFacts {
   }[]
 }
 
+const isGood = (status: ReceiptStatus) => rankOf[status] >= rankOf.delivered
+
 /** Tells a step's status from its attempts and from where the request stands. */
 export function stepStatus(step: StepFacts): StepStatus {
   const { index, success, attempts, currentStep, leaveStep, planEnded } = step
   if (step.skipped) return 'skipped'
-  const taken = attempts.filter(({ state }) => state === 'accepted' || state === 'in_doubt')
+  // A receipt tells more than an answer: a provider may refuse what it delivers after all.
+  const taken = attempts.filter(
+    ({ state, status }) =>
+      state === 'accepted' || state === 'in_doubt' || isGood(status ?? 'unknown'),
+  )
   if (taken.some(({ status }) => satisfies(success, status ?? 'accepted'))) return 'succeeded'
   if (attempts.some(({ state }) => state === 'open')) return 'sending'
   const over = planEnded || currentStep > index

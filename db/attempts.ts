@@ -84,7 +84,9 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
   return db.one<Claim>(sql`
     with live as (
       update otp_requests set attempt_seq = attempt_seq + 1, audit_seq = audit_seq + 1,
-        current_step = greatest(current_step, ${claim.step})
+        current_step = greatest(current_step, ${claim.step}),
+        -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
+        workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
       where id = ${claim.requestId} and state = 'pending' and expires_at > now()
       returning *
     ), claimed as (
@@ -149,27 +151,32 @@ export async function recordAnswer(
 ): Promise<void> {
   const { state } = answer
   const refused = state === 'refused'
+  const accepted = state === 'accepted'
   const fault = refused ? answer.fault : state === 'in_doubt' ? 'in_doubt' : null
-  const cost = state === 'accepted' ? answer.cost : undefined
+  const cost = accepted ? answer.cost : undefined
+  const replaces = state === 'in_doubt' ? ['open'] : ['open', 'in_doubt']
   await db.many(sql`
     with request as (
-      update otp_requests r set audit_seq = audit_seq + 1,
-        succeeded_at = case when ${refused} or a.success <> 'accepted' then succeeded_at
-          else coalesce(succeeded_at, clock_timestamp()) end
-      from attempts a
-      where r.id = ${requestId} and a.id = ${attemptId} and a.state in ('open', 'in_doubt')
-      returning r.id, r.app_id, r.audit_seq, r.state <> 'pending' and not ${refused} as wasted,
-        a.channel, a.provider
+      select id, state from otp_requests where id = ${requestId} for update
     ), answered as (
       update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
-        provider_message_id = coalesce(${state === 'accepted' ? answer.providerMessageId : null}, provider_message_id),
-        cost_amount = ${cost?.amount ?? null}, cost_currency = ${cost?.currency ?? null},
-        wasted = request.wasted,
-        status = case when status_rank < ${rankOf.accepted} and ${state === 'accepted'} then 'accepted'::receipt_status else status end,
-        status_rank = case when ${state === 'accepted'} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
-      from request where attempts.id = ${attemptId}
+        provider_message_id = coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id),
+        cost_amount = coalesce(${cost?.amount ?? null}::numeric, cost_amount),
+        cost_currency = coalesce(${cost?.currency ?? null}, cost_currency),
+        wasted = request.state <> 'pending' and not ${refused},
+        status = case when status_rank < ${rankOf.accepted} and ${accepted} then 'accepted'::receipt_status else status end,
+        status_rank = case when ${accepted} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
+      from request
+      where attempts.id = ${attemptId} and attempts.state::text = any(${sql.param(replaces)})
+      returning attempts.channel, attempts.provider, attempts.success, attempts.wasted
+    ), told as (
+      update otp_requests r set audit_seq = audit_seq + 1,
+        succeeded_at = case when ${refused} or answered.success <> 'accepted' then succeeded_at
+          else coalesce(succeeded_at, clock_timestamp()) end
+      from answered where r.id = ${requestId}
+      returning r.id, r.app_id, r.audit_seq, answered.wasted, answered.channel, answered.provider
     )
-    ${auditFrom(sql`request`, {
+    ${auditFrom(sql`told`, {
       type: sql`(case when wasted then 'attempt_wasted' else ${`attempt_${state}`} end)::audit_type`,
       actor: 'worker',
       runId,

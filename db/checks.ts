@@ -7,7 +7,7 @@ import { answerAfterEndSeconds } from '../core/limits'
 import type { State } from '../core/state'
 import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
-import { closeOverdue, endColumns } from './ending'
+import { closeOverdue, dueNow, endColumns } from './ending'
 import type { Queries } from './index'
 import { type Owner, ownedBy } from './owner'
 import { findRecipient } from './recipients'
@@ -133,11 +133,11 @@ const countedColumns = sql`
   ended_at = ${ifLast(sql`clock_timestamp()`, sql`ended_at`)},
   code_salt = ${ifLast(sql`null`, sql`code_salt`)},
   code_mac = ${ifLast(sql`null`, sql`code_mac`)},
-  signal_due_at = ${ifLast(sql`now()`, sql`signal_due_at`)},
+  signal_due_at = ${ifLast(dueNow, sql`signal_due_at`)},
   audit_seq = audit_seq + 1`
 
 const refusalOf: Record<Exclude<State, 'locked'>, Rejection> = {
-  // Only when the request was superseded between the statements: its own answer comes with the next try.
+  // The deciding statement refused it although its time is not over: a code of another generation.
   pending: 'NO_ACTIVE_REQUEST',
   verified: 'ALREADY_USED',
   expired: 'EXPIRED',

@@ -5,7 +5,8 @@ import type { State } from '../core/state'
 import type { Channel } from '../core/channel'
 import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
-import { closeOverdue, setState } from './ending'
+import { channelInProgress } from './channel-in-progress'
+import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from './index'
 import { takeSend } from './limits'
 import { type Owner, ownedBy } from './owner'
@@ -48,10 +49,10 @@ export async function askNext(
 ): Promise<CommandOutcome> {
   const row = await db.one<{ step: number; dueAt: Date; channel: Channel }>(sql`
     with asked as (
-      update otp_requests set leave_step = greatest(leave_step, current_step), audit_seq = audit_seq + 1,
-        signal_due_at = now()
+      update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1,
+        signal_due_at = ${dueNow}
       where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
-        and current_step < jsonb_array_length(plan) - 1
+        and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step
       returning id, app_id, audit_seq, leave_step, signal_due_at, plan
     ), logged as (${auditFrom(sql`asked`, {
       type: 'next_requested',
@@ -59,12 +60,25 @@ export async function askNext(
       detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
     })})
     select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel from asked`)
-  if (!row) return whyNot(db, owner, requestId)
+  if (!row) return alreadyLeaving(db, owner, requestId)
   return {
     outcome: 'done',
     channel: row.channel,
     wake: { requestId, dueAt: row.dueAt, signal: 'next', step: row.step },
   }
+}
+
+/** A wish that was heard before is done; it is neither written down nor signalled twice. */
+async function alreadyLeaving(
+  db: Queries,
+  owner: Owner,
+  requestId: string,
+): Promise<CommandOutcome> {
+  const row = await db.one<{ channel: Channel }>(sql`
+    select plan -> (leave_step + 1) ->> 'channel' as channel from otp_requests
+    where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
+      and current_step < jsonb_array_length(plan) - 1 and leave_step >= current_step`)
+  return row ? { outcome: 'done', channel: row.channel } : whyNot(db, owner, requestId)
 }
 
 /** Ends the transaction without keeping anything of it. */
@@ -91,7 +105,6 @@ export async function askResend(
 }
 
 interface Resendable {
-  recipientId: string
   plan: Plan
   channel: Channel
   sends: number
@@ -110,13 +123,15 @@ async function resend(
   if (!found) return whyNot(tx, owner, requestId)
   const slot = await takeSend(tx, found.recipientId)
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+  const locked = await tx.one(sql`select id from otp_requests
+    where id = ${requestId} and state = 'pending' and expires_at > now() for update`)
+  if (!locked) throw new Refused(await whyNot(tx, owner, requestId))
+  // A statement of its own, so that it sees a claim that the lock waited for.
   const live = await tx.one<Resendable>(sql`
-    select recipient_id as "recipientId", plan, sends,
-      coalesce((select channel from attempts a where a.request_id = r.id order by number desc limit 1)::text,
-        plan -> current_step::int ->> 'channel') as channel,
+    select plan, sends, ${channelInProgress} as channel,
       exists (select from attempts a where a.request_id = r.id) as "everClaimed"
-    from otp_requests r where id = ${requestId} and state = 'pending' and expires_at > now() for update`)
-  if (!live) throw new Refused(await whyNot(tx, owner, requestId))
+    from otp_requests r where id = ${requestId}`)
+  if (!live) throw new Error('A locked request vanished.')
   const target = step?.channel ?? live.channel
   const chosen = live.plan.find(({ channel }) => channel === target) ?? step
   const busy =
@@ -128,7 +143,7 @@ async function resend(
   const row = await tx.one<{ seq: number; sends: number; dueAt: Date }>(sql`
     with asked as (
       update otp_requests set sends = sends + 1, resend_seq = resend_seq + 1,
-        resend_step = ${JSON.stringify(chosen)}::jsonb, audit_seq = audit_seq + 1, signal_due_at = now()
+        resend_step = ${JSON.stringify(chosen)}::jsonb, audit_seq = audit_seq + 1, signal_due_at = ${dueNow}
       where id = ${requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, { type: 'resend_requested', actor, detail: { channel: target } })})
     select resend_seq as seq, sends, signal_due_at as "dueAt" from asked`)

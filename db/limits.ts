@@ -10,13 +10,13 @@ const hasRoom = sql`${within(short.windowSeconds)} < ${short.max} and ${within(l
 /**
  * Takes one send of the recipient's sliding windows, in one statement, so that parallel sends cannot share one.
  * Holds the recipient's row until the transaction ends: sends to one recipient happen one after the other.
- * @returns the time that marks the send, or the seconds until one is free.
+ * @returns the time that marks the send (as text: a Date would drop its microseconds), or the seconds until one is free.
  */
 export async function takeSend(
   db: Queries,
   recipientId: string,
-): Promise<{ at: Date } | { retryAfterSeconds: number }> {
-  const taken = await db.one<{ at: Date }>(sql`
+): Promise<{ at: string } | { retryAfterSeconds: number }> {
+  const taken = await db.one<{ at: string }>(sql`
     insert into send_windows as w (recipient_id, sends)
     select ${recipientId}, array[clock_timestamp()]
     -- A flood for one recipient must not queue for its row, with a connection each: most of it sees this first.
@@ -25,7 +25,7 @@ export async function takeSend(
       array(select t from unnest(w.sends) t where t > now() - make_interval(secs => ${long.windowSeconds}))
       || excluded.sends
     where ${hasRoom}
-    returning sends[array_upper(sends, 1)] as at`)
+    returning sends[array_upper(sends, 1)]::text as at`)
   if (taken) return taken
   const wait = await db.one<{ seconds: number }>(sql`
     select ceil(greatest(

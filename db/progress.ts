@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Progress } from '../core/otp-request'
 import type { Step } from '../core/plan'
+import { rankOf } from '../core/receipt'
 import type { State } from '../core/state'
 import { type AuditEntry, auditFrom } from './audit'
 import { closeOverdue, setState } from './ending'
@@ -9,7 +10,6 @@ import type { Queries } from './index'
 
 interface ProgressRow {
   state: State
-  lifeLeftMs: number
   leaveStep: number
   resendSeq: number
   resendStep: Step | null
@@ -27,8 +27,7 @@ class UnknownRequest extends Error {
 /** Where a request stands, for its run. @throws {UnknownRequest} */
 export async function readProgress(db: Queries, requestId: string): Promise<Progress> {
   const row = await db.one<ProgressRow>(sql`
-    select state, floor(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs",
-      leave_step as "leaveStep", resend_seq as "resendSeq", resend_step as "resendStep",
+    select state, leave_step as "leaveStep", resend_seq as "resendSeq", resend_step as "resendStep",
       (select jsonb_agg(jsonb_build_object('attempt', number, 'step', step, 'status', status,
           'accepted', a.state in ('accepted', 'in_doubt')) order by number)
         from attempts a where a.request_id = r.id) as attempts
@@ -58,13 +57,19 @@ export async function failNothingAccepted(
   requestId: string,
   runId: string,
 ): Promise<void> {
-  const detail = { reason: 'no_channel_accepted' }
-  await change(db, requestId, setState('failed', 'no_channel_accepted'), {
-    type: 'failed',
-    actor: 'worker',
-    runId,
-    detail,
-  })
+  await db.many(sql`
+    with ended as (
+      update otp_requests r set ${setState('failed', 'no_channel_accepted')}
+      where id = ${requestId} and state = 'pending' and not exists (
+        select from attempts a where a.request_id = r.id
+          and (a.state <> 'refused' or a.status_rank >= ${rankOf.delivered}))
+      returning id, app_id, audit_seq
+    ) ${auditFrom(sql`ended`, {
+      type: 'failed',
+      actor: 'worker',
+      runId,
+      detail: { reason: 'no_channel_accepted' },
+    })}`)
 }
 
 /** An operator cancelled the run in Temporal UI: that stops the request, as its own cancel does. */
@@ -108,7 +113,7 @@ export async function recordPlanEnded(
   await db.many(sql`
     with told as (
       update otp_requests set plan_ended_at = clock_timestamp(), audit_seq = audit_seq + 1
-      where id = ${requestId} and state = 'pending' and plan_ended_at is null and succeeded_at is null
+      where id = ${requestId} and state = 'pending' and plan_ended_at is null
       returning id, app_id, audit_seq
     )
     ${auditFrom(sql`told`, {

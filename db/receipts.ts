@@ -5,6 +5,7 @@ import type { Channel } from '../core/channel'
 import { isFailure, type ReceiptStatus, rankOf, satisfies, type SuccessRule } from '../core/receipt'
 import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
+import { dueNow } from './ending'
 import type { Queries } from './index'
 
 /** The attempt a receipt is about. */
@@ -93,7 +94,7 @@ export async function recordReceipt(
       update otp_requests r set audit_seq = audit_seq + 1,
         delivered_at = case when ${delivered} and not noted.late then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
         succeeded_at = case when ${good} and not noted.late then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
-        signal_due_at = case when ${decisive} and not noted.late and exists (select from moved) then now() else signal_due_at end
+        signal_due_at = case when ${decisive} and not noted.late and exists (select from moved) then ${dueNow} else signal_due_at end
       from noted where r.id = ${attempt.requestId}
       returning r.id, r.app_id, r.audit_seq, r.signal_due_at, noted.late
     ), logged as (${auditFrom(sql`told`, {

@@ -174,6 +174,9 @@ export const otpRequests = pgTable(
     index('otp_requests_open')
       .on(table.expiresAt)
       .where(sql`state = 'pending'`),
+    index('otp_requests_unstarted')
+      .on(table.createdAt)
+      .where(sql`state = 'pending' and workflow_started_at is null`),
     index('otp_requests_signal_due')
       .on(table.signalDueAt)
       .where(sql`signal_due_at is not null`),
@@ -205,6 +208,7 @@ export const idempotencyKeys = pgTable(
   (table) => [
     primaryKey({ columns: [table.appId, table.keyMac] }),
     index('idempotency_keys_request').on(table.requestId),
+    index('idempotency_keys_age').on(table.createdAt),
   ],
 )
 
@@ -219,7 +223,10 @@ export const attempts = pgTable(
     /** Counts up within the request; all that Temporal knows of an attempt. */
     number: smallint().notNull(),
     step: smallint().notNull(),
-    /** The workflow's send and, within it, the try: together they make a claim its own. */
+    /**
+     * The workflow counts its sends; one send is tried again after a transient fault. (request, send, try) makes a
+     * claim its own; `number` counts all of them and is how the run and its receipts name the attempt.
+     */
     sendNo: smallint('send_no').notNull(),
     tryNo: smallint('try_no').notNull(),
     channel: channelType().notNull(),
@@ -285,7 +292,10 @@ export const ussdWindows = pgTable(
     globalIndex: bytea('global_index').notNull(),
     expiresAt: at('expires_at').notNull(),
   },
-  (table) => [index('ussd_windows_index').on(table.globalIndex, table.expiresAt)],
+  (table) => [
+    index('ussd_windows_index').on(table.globalIndex, table.expiresAt),
+    index('ussd_windows_expiry').on(table.expiresAt),
+  ],
 )
 
 /** What happened to a request, in order; rows are only ever added (a trigger holds that). */

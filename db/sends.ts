@@ -9,7 +9,8 @@ import type { OtpRequestInput } from '../core/otp-request'
 import type { Plan, Step } from '../core/plan'
 import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
-import { closeOverdue, setState } from './ending'
+import { channelInProgress } from './channel-in-progress'
+import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, type IdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockTimeout, type Queries } from './index'
 import { takeSend } from './limits'
@@ -114,8 +115,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const found = await tx.one<LiveRow>(sql`select ${liveColumns(input.explicitStep?.channel)}
-    from otp_requests r where ${same} and state = 'pending' for update`)
+  const found = await lockLive(tx, same, input.explicitStep?.channel)
   if (found?.overdue) await closeOverdue(tx, same, 'api')
   const live = found?.overdue ? undefined : found
   if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
@@ -124,6 +124,24 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   }
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
   return { ...(await create(tx, keyring, input, { requestId, recipientId, at: slot.at })), wakes }
+}
+
+/**
+ * The live request, locked. Its attempts are read by a second statement: a claim that the lock waited for is
+ * committed by then, and the first one would not see it.
+ */
+async function lockLive(
+  tx: Queries,
+  same: SQL,
+  target: Channel | undefined,
+): Promise<LiveRow | undefined> {
+  const locked = await tx.one<{ id: string }>(
+    sql`select id from otp_requests where ${same} and state = 'pending' for update`,
+  )
+  if (!locked) return undefined
+  return tx.one<LiveRow>(
+    sql`select ${liveColumns(target)} from otp_requests r where id = ${locked.id}`,
+  )
 }
 
 interface LiveRow {
@@ -148,11 +166,6 @@ interface LiveRow {
 
 const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
 
-/** The latest attempt's channel, or the step's that will be claimed first. */
-const channelInProgress = sql`coalesce(
-  (select channel from attempts a where a.request_id = r.id order by number desc limit 1)::text,
-  r.plan -> r.current_step::int ->> 'channel')`
-
 const liveColumns = (target: Channel | undefined): SQL => sql`
   r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
   r.workflow_started_at is not null as started,
@@ -172,7 +185,7 @@ async function repeat(tx: Queries, input: SendInput, live: LiveRow): Promise<Sen
   const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
     with asked as (
       update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1
-        ${again ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = now()` : sql``}
+        ${again ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
       where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, {
       type: again ? 'resend_requested' : 'repeated',
@@ -221,7 +234,7 @@ async function create(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: Date },
+  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: string },
 ) {
   const seed = {
     requestId,

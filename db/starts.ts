@@ -14,9 +14,10 @@ import type { Startable } from './sends'
 export async function markStarted(db: Queries, requestId: string, runId: string): Promise<boolean> {
   const first = await db.one(sql`
     with started as (
-      update otp_requests set workflow_started_at = clock_timestamp(), run_id = ${runId}, audit_seq = audit_seq + 1,
+      update otp_requests set workflow_started_at = coalesce(workflow_started_at, clock_timestamp()),
+        run_id = ${runId}, audit_seq = audit_seq + 1,
         queued = false
-      where id = ${requestId} and reason is distinct from 'not_started' and workflow_started_at is null
+      where id = ${requestId} and reason is distinct from 'not_started' and run_id is null
       returning id, app_id, audit_seq
     ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId })})
     select id from started`)
@@ -53,14 +54,23 @@ export async function failNotStarted(
   actor: string,
 ): Promise<boolean> {
   const row = await db.one(sql`
-    with ended as (
+    with held as (
+      -- A send holds the recipient's window before it touches a request, so this does too.
+      select recipient_id from send_windows
+      where recipient_id = (select recipient_id from otp_requests where id = ${requestId}) for update
+    ), ended as (
       update otp_requests set ${setState('failed', 'not_started')}
       where id = ${requestId} and state = 'pending' and workflow_started_at is null
-      returning id, app_id, audit_seq, recipient_id, created_at
+        and recipient_id in (select recipient_id from held)
+      returning id, app_id, audit_seq, recipient_id, created_at, sends
     ), key_released as (
       delete from idempotency_keys where request_id in (select id from ended)
     ), limit_released as (
-      update send_windows w set sends = array(select t from unnest(w.sends) t where t < ended.created_at)
+      -- As many sends as the request had: its own, and of the later ones the newest.
+      update send_windows w set sends =
+        array(select t from unnest(w.sends) t where t < ended.created_at)
+        || array(select t from unnest(w.sends) t where t > ended.created_at order by t limit greatest(0,
+            (select count(*) from unnest(w.sends) t where t > ended.created_at) - (ended.sends - 1)))
       from ended where w.recipient_id = ended.recipient_id
     ), logged as (${auditFrom(sql`ended`, { type: 'failed', actor, detail: { reason: 'not_started' } })})
     select id from ended`)

@@ -8,6 +8,7 @@ import type { Plan } from '../core/plan'
 import type { ReceiptStatus, SuccessRule } from '../core/receipt'
 import type { Reason, State } from '../core/state'
 import { type StepStatus, stepStatus } from '../core/step-status'
+import { channelInProgress } from './channel-in-progress'
 import { closeOverdue } from './ending'
 import type { Queries } from './index'
 import { type Owner, ownedBy } from './owner'
@@ -83,15 +84,11 @@ interface StatusRow extends RequestSummary {
   currentStep: number
   leaveStep: number
   planEnded: boolean
+  /** Some step succeeded, and not before the plan came to its end without another one. */
   succeeded: boolean
   metadataCiphertext: Buffer | null
   sealKid: string | null
 }
-
-/** The latest attempt's channel, or that of the step which is next to be claimed. */
-const channelInProgress = sql`coalesce(
-  (select channel from attempts a where a.request_id = r.id order by number desc limit 1)::text,
-  r.plan -> r.current_step::int ->> 'channel')`
 
 const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.purpose,
   r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt"`
@@ -145,7 +142,7 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
       r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
       r.current_step as "currentStep", r.leave_step as "leaveStep",
       r.plan_ended_at is not null or (r.state = 'failed' and r.reason = 'no_channel_accepted') as "planEnded",
-      r.succeeded_at is not null as succeeded,
+      r.succeeded_at > r.plan_ended_at is true as succeeded,
       r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
     from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 

@@ -1,5 +1,5 @@
 CREATE TYPE "public"."attempt_state" AS ENUM('open', 'accepted', 'refused', 'in_doubt');--> statement-breakpoint
-CREATE TYPE "public"."audit_type" AS ENUM('requested', 'started', 'queued', 'repeated', 'resend_requested', 'next_requested', 'attempt_claimed', 'attempt_reclaimed', 'attempt_accepted', 'attempt_refused', 'attempt_in_doubt', 'attempt_wasted', 'step_skipped', 'receipt', 'late_receipt', 'succeeded', 'plan_ended', 'check_rejected', 'verified', 'locked', 'expired', 'exhausted', 'cancelled', 'failed');--> statement-breakpoint
+CREATE TYPE "public"."audit_type" AS ENUM('requested', 'started', 'queued', 'repeated', 'resend_requested', 'next_requested', 'attempt_claimed', 'attempt_reclaimed', 'attempt_accepted', 'attempt_refused', 'attempt_in_doubt', 'attempt_wasted', 'step_skipped', 'receipt', 'late_receipt', 'plan_ended', 'check_rejected', 'verified', 'locked', 'expired', 'exhausted', 'cancelled', 'failed');--> statement-breakpoint
 CREATE TYPE "public"."channel" AS ENUM('sms', 'voice', 'whatsapp', 'ussd', 'email');--> statement-breakpoint
 CREATE TYPE "public"."key_environment" AS ENUM('live', 'test');--> statement-breakpoint
 CREATE TYPE "public"."fault" AS ENUM('invalid_number', 'blocked', 'config', 'throttled', 'unavailable', 'in_doubt');--> statement-breakpoint
@@ -193,10 +193,13 @@ CREATE UNIQUE INDEX "attempts_callback" ON "attempts" USING btree ("callback_dig
 CREATE INDEX "attempts_message" ON "attempts" USING btree ("provider","provider_message_id");--> statement-breakpoint
 CREATE INDEX "attempts_faults" ON "attempts" USING btree ("finished_at","provider") WHERE fault is not null;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_request" ON "idempotency_keys" USING btree ("request_id");--> statement-breakpoint
+CREATE INDEX "idempotency_keys_age" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE UNIQUE INDEX "otp_requests_live" ON "otp_requests" USING btree ("app_id","recipient_id","environment","purpose") WHERE state = 'pending';--> statement-breakpoint
 CREATE INDEX "otp_requests_recipient" ON "otp_requests" USING btree ("recipient_id","purpose","created_at");--> statement-breakpoint
 CREATE INDEX "otp_requests_app" ON "otp_requests" USING btree ("app_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "otp_requests_open" ON "otp_requests" USING btree ("expires_at") WHERE state = 'pending';--> statement-breakpoint
+CREATE INDEX "otp_requests_unstarted" ON "otp_requests" USING btree ("created_at") WHERE state = 'pending' and workflow_started_at is null;--> statement-breakpoint
 CREATE INDEX "otp_requests_signal_due" ON "otp_requests" USING btree ("signal_due_at") WHERE signal_due_at is not null;--> statement-breakpoint
 CREATE INDEX "receipts_attempt" ON "receipts" USING btree ("attempt_id");--> statement-breakpoint
-CREATE INDEX "ussd_windows_index" ON "ussd_windows" USING btree ("global_index","expires_at");
+CREATE INDEX "ussd_windows_index" ON "ussd_windows" USING btree ("global_index","expires_at");--> statement-breakpoint
+CREATE INDEX "ussd_windows_expiry" ON "ussd_windows" USING btree ("expires_at");

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { askNext, askResend, cancelRequest } from '../db/commands'
 import { readProgress } from '../db/progress'
@@ -118,6 +119,47 @@ describe('one live request per recipient and purpose', () => {
       resend: 'sent',
       wakes: [{ signal: 'resend', seq: 1, step: { channel: 'sms' } }],
     })
+  })
+
+  test('a send that waited for a claim sees it', async () => {
+    const recipient = freshNumber()
+    const { requestId } = await open({ recipient })
+    await claim(requestId)
+    await db.many(
+      sql`update attempts set claimed_at = now() - interval '11 s' where request_id = ${requestId}`,
+    )
+    let repeated: ReturnType<typeof open> | undefined
+    await db.transaction(async (tx) => {
+      await claim(requestId, { sendNo: 2 }, tx)
+      repeated = open({ recipient })
+      // Long enough for the send to reach the row that this transaction holds.
+      await pause(400)
+    })
+    expect(await repeated).toMatchObject({ requestId, resend: 'already_sending' })
+  })
+
+  test('closing an unstarted request and sending to the same number do not lock each other out', async () => {
+    for (let round = 0; round < 10; round++) {
+      const recipient = freshNumber()
+      const first = await openRequest(db, keyring, sendInput({ recipient }))
+      if (!('requestId' in first)) throw new Error(first.outcome)
+      await Promise.all([
+        failNotStarted(db, first.requestId, 'test'),
+        openRequest(db, keyring, sendInput({ recipient })),
+        openRequest(db, keyring, sendInput({ recipient })),
+      ])
+    }
+  })
+
+  test('closing one of several requests gives back its own sends only', async () => {
+    const recipient = freshNumber()
+    const first = await openRequest(db, keyring, sendInput({ recipient }))
+    await open({ recipient, purpose: 'payment' })
+    await open({ recipient, purpose: 'login' })
+    if (!('requestId' in first)) throw new Error(first.outcome)
+    await failNotStarted(db, first.requestId, 'test')
+    expect((await openRequest(db, keyring, sendInput({ recipient }))).outcome).toBe('created')
+    expect((await openRequest(db, keyring, sendInput({ recipient }))).outcome).toBe('rate_limited')
   })
 
   test('late in its life a send starts a new request with a new code', async () => {

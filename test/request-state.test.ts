@@ -5,11 +5,14 @@ import { recordAnswer } from '../db/attempts'
 import { expire } from '../db/progress'
 import { recordReceipt } from '../db/receipts'
 import { states } from '../core/state'
+import { clearSignalDue } from '../db/signals'
+import { failNotStarted } from '../db/starts'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
 let db: Requests['db']
 let open: Requests['open']
+let openUnstarted: Requests['openUnstarted']
 let claim: Requests['claim']
 let stateOf: Requests['stateOf']
 let check: Requests['check']
@@ -18,7 +21,8 @@ let owner: Requests['owner']
 let close: Requests['close']
 
 beforeAll(async () => {
-  ;({ db, open, claim, stateOf, check, shiftTime, owner, close } = await requestsOnly())
+  ;({ db, open, openUnstarted, claim, stateOf, check, shiftTime, owner, close } =
+    await requestsOnly())
 })
 afterAll(() => close())
 
@@ -46,6 +50,82 @@ describe('claims', () => {
       state: 'accepted',
       wasted: true,
     })
+  })
+})
+
+describe('answers', () => {
+  test('a claim is proof of the start: the request cannot be closed as not started any more', async () => {
+    const { requestId } = await openUnstarted()
+    await claim(requestId)
+    expect(await failNotStarted(db, requestId, 'test')).toBe(false)
+    expect(await stateOf(requestId)).toEqual({ state: 'pending', reason: null })
+  })
+
+  test('a doubt does not replace an answer, an answer replaces a doubt', async () => {
+    const { requestId } = await open()
+    const made = await claim(requestId)
+    if (!made) throw new Error('no claim')
+    const ref = { requestId, attemptId: made.attemptId, runId: 'run' }
+    const accepted = {
+      state: 'accepted',
+      providerMessageId: 'm',
+      cost: { amount: '0.05', currency: 'USD' },
+    } as const
+    const stored = () =>
+      db.one(
+        sql`select state, fault, cost_amount::float8 as cost from attempts where id = ${made.attemptId}`,
+      )
+    await recordAnswer(db, ref, { state: 'in_doubt' })
+    expect(await stored()).toEqual({ state: 'in_doubt', fault: 'in_doubt', cost: null })
+    await recordAnswer(db, ref, accepted)
+    await recordAnswer(db, ref, { state: 'in_doubt' })
+    expect(await stored()).toEqual({ state: 'accepted', fault: null, cost: 0.05 })
+    // The same with both at once: whoever waits for the other's lock must not decide on what it saw before.
+    for (let round = 0; round < 10; round++) {
+      const again = await open()
+      const claimed = await claim(again.requestId)
+      const itsRef = {
+        requestId: again.requestId,
+        attemptId: claimed?.attemptId ?? '',
+        runId: 'run',
+      }
+      await Promise.all([
+        recordAnswer(db, itsRef, accepted),
+        recordAnswer(db, itsRef, { state: 'in_doubt' }),
+      ])
+      expect(await db.one(sql`select state from attempts where id = ${itsRef.attemptId}`)).toEqual({
+        state: 'accepted',
+      })
+    }
+  })
+})
+
+describe('the mark of news', () => {
+  test('rises with every news, and clearing an older one leaves it', async () => {
+    const { requestId } = await open()
+    const next = await askNext(db, { ...owner, requestId, actor: 'test' })
+    const cancel = await cancelRequest(db, { ...owner, requestId, actor: 'test' })
+    if (!('wake' in next && next.wake && 'wake' in cancel && cancel.wake))
+      throw new Error('no wake')
+    expect(cancel.wake.dueAt.getTime()).toBeGreaterThan(next.wake.dueAt.getTime())
+    const due = () =>
+      db.one(sql`select signal_due_at is not null as due from otp_requests where id = ${requestId}`)
+    await clearSignalDue(db, next.wake)
+    expect(await due()).toEqual({ due: true })
+    await clearSignalDue(db, cancel.wake)
+    expect(await due()).toEqual({ due: false })
+  })
+
+  test('stays while the run does not exist yet', async () => {
+    const { requestId } = await openUnstarted()
+    const asked = await askNext(db, { ...owner, requestId, actor: 'test' })
+    if (!('wake' in asked && asked.wake)) throw new Error('no wake')
+    await clearSignalDue(db, asked.wake)
+    expect(
+      await db.one(
+        sql`select signal_due_at is not null as due from otp_requests where id = ${requestId}`,
+      ),
+    ).toEqual({ due: true })
   })
 })
 
@@ -112,7 +192,8 @@ describe('commands', () => {
       channel: 'voice',
       wake: { signal: 'next', step: 0 },
     })
-    expect(await next()).toMatchObject({ outcome: 'done', wake: { step: 0 } })
+    // The same wish again: nothing is written or signalled twice.
+    expect(await next()).toEqual({ outcome: 'done', channel: 'voice' })
     await claim(requestId, { step: 1, channel: 'voice' })
     expect(await next()).toEqual({ outcome: 'no_next' })
   })

@@ -20,10 +20,13 @@ export const activities = proxyLocalActivities<Activities>({
 /** Silence for this long means that the worker died in the middle of a provider call. */
 const heartbeatTimeoutMs = 2_000
 
+/** What an activity may take beside the call: mostly none of it, all of it while Postgres stumbles. */
+const recordMs = 8_000
+
 /** One send with its retries; the activity makes none that its budget has no room for. */
 export const sendCode = (order: SendOrder) =>
   proxyActivities<Pick<Activities, 'sendCode'>>({
-    startToCloseTimeout: order.callTimeoutMs + heartbeatTimeoutMs,
+    startToCloseTimeout: order.callTimeoutMs + recordMs,
     heartbeatTimeout: heartbeatTimeoutMs,
     // The run moves on at once; the call's own row is written all the same.
     cancellationType: ActivityCancellationType.TRY_CANCEL,
@@ -32,6 +35,7 @@ export const sendCode = (order: SendOrder) =>
       backoffCoefficient: sendRetries.backoff,
       // The activity itself counts its tries; what is left here is workers that die, one after the other.
       maximumAttempts: 20,
+      maximumInterval: '4s',
     },
     summary: `${order.channel} via ${order.provider}`,
   }).sendCode(order)

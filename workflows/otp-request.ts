@@ -37,44 +37,54 @@ async function walkPlan(run: Run): Promise<void> {
     if (run.wasAccepted(index)) {
       const stepEndsAt = (startedAt ?? Date.now()) + step.timeoutMs
       const done = () => run.hasSucceeded() || run.hasFailed(index) || leaves()
-      await waitServing(run, stepEndsAt, done, waitingFor(step))
+      await waitServing(run, { until: stepEndsAt, done, leaves, summary: waitingFor(step) })
     }
-    if (run.hasSucceeded() && !leaves()) await waitServing(run, expiresAt, leaves, lifetimeOfCode)
+    if (run.hasSucceeded() && !leaves()) {
+      await waitServing(run, { until: expiresAt, done: leaves, leaves, summary: lifetimeOfCode })
+    }
     run.leave(index)
   }
   if (!run.isOver()) await endOfPlan(run)
 }
+
+interface Wait {
+  /** Epoch milliseconds. */
+  until: number
+  done: () => boolean
+  /** The user asked to go on with the next channel. */
+  leaves: () => boolean
+  /** The timer's name. */
+  summary: string
+}
+
+const never = () => false
 
 /** No step is left: either nobody accepted anything, or the codes that are out stay valid until the end. */
 async function endOfPlan(run: Run): Promise<void> {
   const { requestId, expiresAt } = run.input
   if (!run.anyAccepted()) {
     await activities.failNothingAccepted(requestId)
-    return run.absorb(await activities.readProgress(requestId))
+    // It did not end if a receipt shows that somebody has the message after all.
+    run.absorb(await activities.readProgress(requestId))
+    if (run.isOver()) return
   }
   await activities.recordPlanEnded(requestId)
   showPlanEnded(run)
-  await waitServing(run, expiresAt, () => false, lifetimeOfCode)
+  await waitServing(run, { until: expiresAt, done: never, leaves: never, summary: lifetimeOfCode })
 }
 
 /**
  * Waits until `done`, the end of the request or the time `until`, whichever is first, and serves resends meanwhile.
  * A timer says only that nothing was heard, so Postgres is asked before that is believed.
  */
-async function waitServing(
-  run: Run,
-  until: number,
-  done: () => boolean,
-  summary: string,
-): Promise<void> {
+async function waitServing(run: Run, { until, done, leaves, summary }: Wait): Promise<void> {
   const stop = () => done() || run.isOver()
   while (!stop() && Date.now() < until) {
     const woken = await condition(() => stop() || run.hasErrand(), until - Date.now(), { summary })
     if (!woken || run.mustLook) run.absorb(await activities.readProgress(run.input.requestId))
-    const resend = run.takeResend()
-    if (resend && !run.isOver()) {
-      const index = run.indexOf(resend)
-      await sendByStep(run, { index, step: resend, abandon: () => false })
+    const resend = run.isOver() || leaves() ? undefined : run.takeResend()
+    if (resend) {
+      await sendByStep(run, { index: run.indexOf(resend), step: resend, abandon: leaves })
     }
   }
 }

@@ -40,7 +40,7 @@ export class Run {
 
   /** Registers every handler; before the first await, so that a receipt that overtakes its own send is kept. */
   listen(): void {
-    setHandler(messages.receiptArrived, ({ attempt, status }) => this.noteStatus(attempt, status))
+    setHandler(messages.receiptArrived, (receipt) => this.noteReceipt(receipt))
     setHandler(messages.verified, () => this.noteState('verified'))
     setHandler(messages.cancelled, () => this.noteState('cancelled'))
     setHandler(messages.locked, () => this.noteState('locked'))
@@ -57,8 +57,8 @@ export class Run {
     this.noteResend(progress.resend)
     this.unhealthy.clear()
     for (const name of progress.unhealthy) this.unhealthy.add(name)
-    for (const { attempt, status } of progress.attempts) {
-      if (status) this.noteStatus(attempt, status)
+    for (const { attempt, step, status } of progress.attempts) {
+      if (status) this.noteReceipt({ attempt, step, status })
     }
   }
 
@@ -140,9 +140,15 @@ export class Run {
     return [...this.accepted].filter(([, sent]) => sent.step === step).map(([attempt]) => attempt)
   }
 
-  private noteStatus(attempt: number, status: ReceiptStatus): void {
+  private noteReceipt(receipt: { attempt: number; step: number; status: ReceiptStatus }): void {
+    const { attempt, step, status } = receipt
     const known = this.statuses.get(attempt)
     if (known === undefined || rankOf[known] < rankOf[status]) this.statuses.set(attempt, status)
+    // Who has the message has it, even from a provider that had refused it.
+    const rule = this.input.steps[step]?.success
+    if (rule && rankOf[status] >= rankOf.delivered && !this.accepted.has(attempt)) {
+      this.noteAccepted(attempt, step, rule)
+    }
   }
 
   private noteState(state: State): void {

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { deriveCode } from '../../codes/code'
 import { openKeyFile } from '../../codes/key-file'
-import { createDatabase } from '../../db'
+import { createDatabase, type Queries } from '../../db'
 import { createApp } from '../../db/apps'
 import { claimAttempt } from '../../db/attempts'
 import { checkCode } from '../../db/checks'
@@ -22,23 +22,30 @@ export async function requestsOnly() {
   let lastNumber = 10_000_000
   const freshNumber = () => ({ kind: 'phone' as const, value: `+23324${++lastNumber}` })
 
+  const openUnstarted = async (given: Parameters<typeof sendInput>[0] = {}): Promise<Opened> => {
+    const input = sendInput({ recipient: freshNumber(), ...given })
+    const decision = await openRequest(db, keyring, input)
+    if (!('requestId' in decision)) throw new Error(`not opened: ${decision.outcome}`)
+    return decision
+  }
+
   return {
     db,
     keyring,
     owner,
     freshNumber,
+    openUnstarted,
     open: async (given: Parameters<typeof sendInput>[0] = {}): Promise<Opened> => {
-      const decision = await openRequest(
-        db,
-        keyring,
-        sendInput({ recipient: freshNumber(), ...given }),
-      )
-      if (!('requestId' in decision)) throw new Error(`not opened: ${decision.outcome}`)
-      await markStarted(db, decision.requestId, 'run')
-      return decision
+      const opened = await openUnstarted(given)
+      await markStarted(db, opened.requestId, 'run')
+      return opened
     },
-    claim: (requestId: string, given: Partial<Parameters<typeof claimAttempt>[1]> = {}) =>
-      claimAttempt(db, {
+    claim: (
+      requestId: string,
+      given: Partial<Parameters<typeof claimAttempt>[1]> = {},
+      within: Queries = db,
+    ) =>
+      claimAttempt(within, {
         requestId,
         sendNo: 1,
         firstSendNo: 1,
