@@ -44,12 +44,16 @@ export function openKeyFile(
   { strict }: { strict: boolean },
 ): Keyring & { close(): void } {
   let file = readKeyFile(path, strict)
-  const timer = setInterval(() => {
+  const reread = (last: KeyFile): KeyFile => {
     try {
-      file = readKeyFile(path, strict)
+      return readKeyFile(path, strict)
     } catch {
       // A half-written file: keep the last good one, the next read is 5 s away.
+      return last
     }
+  }
+  const timer = setInterval(() => {
+    file = reread(file)
   }, rereadMs)
   timer.unref()
   return {
@@ -57,7 +61,7 @@ export function openKeyFile(
     find(purpose, kid) {
       let entry = file[purpose].find((key) => key.kid === kid)
       if (!entry) {
-        file = readKeyFile(path, strict)
+        file = reread(file)
         entry = file[purpose].find((key) => key.kid === kid)
       }
       if (!entry) throw new UnknownKey(purpose, kid)
@@ -90,9 +94,21 @@ function readKeyFile(path: string, strict: boolean): KeyFile {
   if (strict && (statSync(path).mode & 0o077) !== 0) {
     throw new Error(`${path} is readable by others: run chmod 600 on it.`)
   }
-  const parsed = KeyFile.safeParse(JSON.parse(readFileSync(path, 'utf8')))
+  const parsed = KeyFile.safeParse(readJson(path))
   if (!parsed.success) throw new Error(`Bad key file ${path}:\n${z.prettifyError(parsed.error)}`)
   const all = keyPurposes.flatMap((purpose) => parsed.data[purpose].map(({ key }) => key))
   if (new Set(all).size !== all.length) throw new Error(`Bad key file ${path}: two keys are equal.`)
   return parsed.data
+}
+
+function readJson(path: string): unknown {
+  const text = readFileSync(path, 'utf8')
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Its message would quote the file, and so a key.
+    throw new Error(
+      `Bad key file ${path}: it is not JSON. Put back the one this data was written with.`,
+    )
+  }
 }

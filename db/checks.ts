@@ -13,7 +13,10 @@ import { type Owner, ownedBy } from './owner'
 import { findRecipient } from './recipients'
 
 export interface CheckInput extends Owner {
-  by: { requestId: string } | { kind: RecipientKind; value: string; purpose: string }
+  /** A purpose given beside a request id must be the request's own. */
+  by:
+    | { requestId: string; purpose?: string | undefined }
+    | { kind: RecipientKind; value: string; purpose: string }
   /** As typed, blanks removed. */
   code: string
   actor: string
@@ -61,8 +64,9 @@ export async function checkCode(
 async function findCode(db: Queries, keyring: Keyring, { by, ...owner }: CheckInput) {
   const columns = sql`id, state, code_mac as "codeMac", code_kid as "codeKid", code_generation as "codeGeneration"`
   if ('requestId' in by) {
+    const same = by.purpose === undefined ? sql`` : sql`and purpose = ${by.purpose}`
     return db.one<CodeRow>(
-      sql`select ${columns} from otp_requests where id = ${by.requestId} and ${ownedBy(owner)}`,
+      sql`select ${columns} from otp_requests where id = ${by.requestId} and ${ownedBy(owner)} ${same}`,
     )
   }
   const recipient = await findRecipient(db, keyring, { ...owner, kind: by.kind, value: by.value })

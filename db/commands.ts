@@ -121,7 +121,7 @@ async function resend(
   }>(sql`select recipient_id as "recipientId" from otp_requests
     where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
   if (!found) return whyNot(tx, owner, requestId)
-  const slot = await takeSend(tx, found.recipientId)
+  const slot = await takeSend(tx, found.recipientId, owner.environment)
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
   const locked = await tx.one(sql`select id from otp_requests
     where id = ${requestId} and state = 'pending' and expires_at > now() for update`)

@@ -10,7 +10,8 @@ export interface IdempotencyKey {
   body: Buffer
 }
 
-const keptFor = sql`interval '24 hours'`
+/** An older key is free again. */
+export const keptFor = sql`interval '24 hours'`
 
 /**
  * Claims a key for a request, waiting for a concurrent equal send to commit.

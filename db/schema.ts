@@ -97,12 +97,18 @@ export const preferences = pgTable('preferences', {
 })
 
 /** Times of the last sends to a recipient, for the sliding limits. */
-export const sendWindows = pgTable('send_windows', {
-  recipientId: text('recipient_id')
-    .primaryKey()
-    .references(() => recipients.id),
-  sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
-})
+export const sendWindows = pgTable(
+  'send_windows',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    /** Tests of an integration must not keep the same person from a real code. */
+    environment: environmentType().notNull(),
+    sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+)
 
 const statePairs = states
   .map((state) =>

@@ -108,10 +108,11 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
       requestId,
       ...input.idempotency,
     })
-    if (prior && !prior.sameBody) return { outcome: 'idempotency_mismatch' }
+    // Nothing of it stays, the recipient's row neither.
+    if (prior && !prior.sameBody) throw new Refused({ outcome: 'idempotency_mismatch' })
     if (prior) return replayOf(tx, prior)
   }
-  const slot = await takeSend(tx, recipientId)
+  const slot = await takeSend(tx, recipientId, input.environment)
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`

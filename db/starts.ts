@@ -56,13 +56,13 @@ export async function failNotStarted(
   const row = await db.one(sql`
     with held as (
       -- A send holds the recipient's window before it touches a request, so this does too.
-      select recipient_id from send_windows
-      where recipient_id = (select recipient_id from otp_requests where id = ${requestId}) for update
+      select recipient_id from send_windows where (recipient_id, environment) = (
+        select recipient_id, environment from otp_requests where id = ${requestId}) for update
     ), ended as (
       update otp_requests set ${setState('failed', 'not_started')}
       where id = ${requestId} and state = 'pending' and workflow_started_at is null
         and recipient_id in (select recipient_id from held)
-      returning id, app_id, audit_seq, recipient_id, created_at, sends
+      returning id, app_id, audit_seq, recipient_id, environment, created_at, sends
     ), key_released as (
       delete from idempotency_keys where request_id in (select id from ended)
     ), limit_released as (
@@ -71,7 +71,7 @@ export async function failNotStarted(
         array(select t from unnest(w.sends) t where t < ended.created_at)
         || array(select t from unnest(w.sends) t where t > ended.created_at order by t limit greatest(0,
             (select count(*) from unnest(w.sends) t where t > ended.created_at) - (ended.sends - 1)))
-      from ended where w.recipient_id = ended.recipient_id
+      from ended where w.recipient_id = ended.recipient_id and w.environment = ended.environment
     ), logged as (${auditFrom(sql`ended`, { type: 'failed', actor, detail: { reason: 'not_started' } })})
     select id from ended`)
   return row !== undefined
@@ -117,4 +117,13 @@ export async function findStale(db: Queries, limit: number): Promise<string[]> {
       and created_at < now() - make_interval(secs => ${startWithinSeconds})
     limit ${limit}`)
   return rows.map(({ id }) => id)
+}
+
+/** Whether an unstarted request is still worth a start; what {@link takeUnstarted} gave may have waited its turn. */
+export async function isWorthStarting(db: Queries, requestId: string): Promise<boolean> {
+  const row = await db.one(sql`
+    select from otp_requests where id = ${requestId} and state = 'pending' and workflow_started_at is null
+      and expires_at > now()
+      and (queued or created_at > now() - make_interval(secs => ${startWithinSeconds}))`)
+  return row !== undefined
 }

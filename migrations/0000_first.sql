@@ -166,8 +166,10 @@ CREATE TABLE "request_contexts" (
 );
 --> statement-breakpoint
 CREATE TABLE "send_windows" (
-	"recipient_id" text PRIMARY KEY NOT NULL,
-	"sends" timestamp (6) with time zone[] NOT NULL
+	"recipient_id" text NOT NULL,
+	"environment" "key_environment" NOT NULL,
+	"sends" timestamp (6) with time zone[] NOT NULL,
+	CONSTRAINT "send_windows_recipient_id_environment_pk" PRIMARY KEY("recipient_id","environment")
 );
 --> statement-breakpoint
 CREATE TABLE "ussd_windows" (

@@ -6,6 +6,7 @@ import { readProgress } from '../db/progress'
 import { openRequest } from '../db/sends'
 import { failNotStarted } from '../db/starts'
 import { sendInput } from './harness/seed'
+import { checkCode } from '../db/checks'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -194,6 +195,24 @@ describe('the two environments of an app', () => {
     expect(await askResend(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
       outcome: 'not_found',
     })
+  })
+})
+
+describe('limits and purposes', () => {
+  test('sends with a test key do not use up the live limit', async () => {
+    const recipient = freshNumber()
+    for (let i = 0; i < 3; i++) await open({ recipient, environment: 'test' })
+    expect((await openRequest(db, keyring, sendInput({ recipient }))).outcome).toBe('rate_limited')
+    expect((await open({ recipient, environment: 'live' })).outcome).toBe('created')
+  })
+
+  test('a code counts for the purpose it was sent for, by request id too', async () => {
+    const { requestId } = await open({ purpose: 'login' })
+    const code = await codeOf(requestId)
+    const as = (purpose?: string) =>
+      checkCode(db, keyring, { ...owner, by: { requestId, purpose }, code, actor: 'test' })
+    expect(await as('payment')).toMatchObject({ errorCode: 'NO_ACTIVE_REQUEST' })
+    expect(await as('login')).toMatchObject({ outcome: 'verified' })
   })
 })
 

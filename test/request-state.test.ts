@@ -4,13 +4,15 @@ import { askNext, askResend, cancelRequest } from '../db/commands'
 import { recordAnswer } from '../db/attempts'
 import { expire } from '../db/progress'
 import { recordReceipt } from '../db/receipts'
-import { states } from '../core/state'
+import { searchRequests } from '../db/search'
+import { type State, states } from '../core/state'
 import { clearSignalDue } from '../db/signals'
 import { failNotStarted } from '../db/starts'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
 let db: Requests['db']
+let keyring: Requests['keyring']
 let open: Requests['open']
 let openUnstarted: Requests['openUnstarted']
 let claim: Requests['claim']
@@ -21,7 +23,7 @@ let owner: Requests['owner']
 let close: Requests['close']
 
 beforeAll(async () => {
-  ;({ db, open, openUnstarted, claim, stateOf, check, shiftTime, owner, close } =
+  ;({ db, keyring, open, openUnstarted, claim, stateOf, check, shiftTime, owner, close } =
     await requestsOnly())
 })
 afterAll(() => close())
@@ -213,6 +215,22 @@ describe('states', () => {
     await db.many(sql`update otp_requests set succeeded_at = now() where id = ${requestId}`)
     await shiftTime(requestId, 301)
     expect((await expire(db, requestId)).state).toBe('expired')
+  })
+
+  test('of overdue requests are seen by a search before anybody has closed them', async () => {
+    const search = (given: { purpose: string; state?: State }) =>
+      searchRequests(db, keyring, { ...owner, limit: 10, ...given })
+    const purpose = 'overdue'
+    const { requestId } = await open({ purpose })
+    expect((await search({ purpose, state: 'pending' })).rows).toHaveLength(1)
+    await shiftTime(requestId, 301)
+    expect((await search({ purpose, state: 'pending' })).rows).toEqual([])
+    const { rows } = await search({ purpose, state: 'exhausted' })
+    expect(rows).toMatchObject([{ requestId, state: 'exhausted', reason: 'no_step_succeeded' }])
+    expect(rows[0]?.endedAt).toEqual(rows[0]?.expiresAt)
+    expect(await stateOf(requestId)).toMatchObject({ state: 'pending' })
+    await expire(db, requestId)
+    expect((await search({ purpose, state: 'exhausted' })).rows).toHaveLength(1)
   })
 
   test('leave `pending` once, with their own reasons, and nothing leads back', async () => {

@@ -49,7 +49,10 @@ export const SendBody = named(
     risk: z.enum(['normal', 'high']).optional().describe('high: the code lives 180 s at most.'),
     ip_address: z
       .string()
-      .refine((text) => isIP(text) !== 0, 'must be an IPv4 or IPv6 address')
+      .refine(
+        (text) => isIP(text) !== 0 && !text.includes('%'),
+        'must be an IPv4 or IPv6 address, without a zone',
+      )
       .optional()
       .describe('The end user’s address, kept for the audit.'),
     consent: z

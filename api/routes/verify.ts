@@ -42,12 +42,12 @@ export const verifyRoute = (deps: ApiDeps) =>
   })
 
 function whichCode({ key, body }: KeyCall<VerifyBody>) {
-  const { request_id: requestId, phone_number, email, purpose = 'default' } = body
+  const { request_id: requestId, phone_number, email, purpose } = body
   if (requestId === undefined) {
     const { kind, value } = readAddress({ phone_number, email }, key.app.defaultCountry)
-    return { kind, value, purpose }
+    return { kind, value, purpose: purpose ?? 'default' }
   }
-  if (phone_number === undefined && email === undefined) return { requestId }
+  if (phone_number === undefined && email === undefined) return { requestId, purpose }
   throw new Problem('INVALID_REQUEST', {
     detail: 'Give exactly one of phone_number, email and request_id.',
   })
