@@ -1,5 +1,6 @@
 import { conclude } from './conclude'
 import type { ActivityDeps } from './deps'
+import { inOurWords } from './failure'
 import {
   cancelByOperator,
   failNothingAccepted,
@@ -11,14 +12,17 @@ import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
 
 /** Everything a run may ask of the outside world. */
-export const createActivities = (deps: ActivityDeps) => ({
-  sendCode: sendCode(deps),
-  settleSend: settleSend(deps),
-  readProgress: readProgress(deps),
-  recordSkipped: recordSkipped(deps),
-  recordPlanEnded: recordPlanEnded(deps),
-  failNothingAccepted: failNothingAccepted(deps),
-  cancelByOperator: cancelByOperator(deps),
-  conclude: conclude(deps),
-})
+export const createActivities = (deps: ActivityDeps) => {
+  const safe = inOurWords(deps.log)
+  return {
+    sendCode: safe(sendCode(deps)),
+    settleSend: safe(settleSend(deps)),
+    readProgress: safe(readProgress(deps)),
+    recordSkipped: safe(recordSkipped(deps)),
+    recordPlanEnded: safe(recordPlanEnded(deps)),
+    failNothingAccepted: safe(failNothingAccepted(deps)),
+    cancelByOperator: safe(cancelByOperator(deps)),
+    conclude: safe(conclude(deps)),
+  }
+}
 export type Activities = ReturnType<typeof createActivities>

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { ApplicationFailure, Context, heartbeat } from '@temporalio/activity'
 import { ApplicationFailureCategory } from '@temporalio/common'
 import { deriveCode } from '../codes/code'
@@ -8,6 +9,7 @@ import { claimFreshMs } from '../core/limits'
 import type { SendOrder, SendResult } from '../core/otp-request'
 import { sendRetries } from '../core/plan'
 import {
+  type AttemptAnswer,
   type Claim,
   claimAttempt,
   findOwnAttempt,
@@ -16,7 +18,13 @@ import {
 } from '../db/attempts'
 import { openAddress } from '../db/recipients'
 import { openUssdWindow } from '../db/ussd'
-import { type Message, ProviderFault, type Sent } from '../providers/provider'
+import {
+  type Message,
+  ProviderFault,
+  type Sender,
+  type Sent,
+  StaleClaim,
+} from '../providers/provider'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from './message-text'
@@ -26,6 +34,9 @@ import { isRetryable, settleOwn } from './settle-send'
 const heartbeatEveryMs = 400
 /** A retry that leaves a provider less time than this is not made. */
 const minCallMs = 500
+/** How long, and how often, an answer is tried to be written down. */
+const recordPatienceMs = 5_000
+const recordPauseMs = 200
 
 /**
  * Claims one provider call and makes it. Every call is claimed first; an execution that finds its own open claim
@@ -35,62 +46,111 @@ const minCallMs = 500
 export const sendCode =
   (deps: ActivityDeps) =>
   async (order: SendOrder): Promise<SendResult> => {
-    const own = await findOwnAttempt(deps.db, order)
-    if (own && !isRetryable(own)) return settleOwn(deps, order, own)
-    const account = deps.providers.get(order.provider)
-    const token = callbackToken()
-    const runId = currentRunId()
-    const tryNo = (own?.tryNo ?? 0) + 1
-    const claim = await claimAttempt(deps.db, {
-      ...order,
-      tryNo,
-      runId,
-      callbackDigest: callbackDigest(deps.keyring, token),
-    })
-    if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
-    const claimed = { ...claim, tryNo, atMs: performance.now() }
-    const attempt = { requestId: order.requestId, attemptId: claim.attemptId, runId }
     const beats = setInterval(heartbeat, heartbeatEveryMs)
-    let handedOver = false
     try {
-      if (!account)
-        throw new ProviderFault('config', 'This provider account is not configured here.')
-      const message = compose(deps, order, claim, token)
-      if (order.channel === 'ussd') {
-        await openUssdWindow(deps.db, deps.keyring, {
-          attemptId: claim.attemptId,
-          phoneNumber: message.to,
-        })
-      }
-      const late = performance.now() - claimed.atMs > claimFreshMs
-      if (late && !(await reclaimAttempt(deps.db, attempt)))
-        return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'ended' }
-      const signal = AbortSignal.any([
-        Context.current().cancellationSignal,
-        AbortSignal.timeout(order.callTimeoutMs),
-      ])
-      handedOver = true
-      const sent = await account.sender.send(message, signal)
-      return await accept(deps, attempt, claimed, sent)
-    } catch (error) {
-      if (error instanceof ProviderFault) return await refuse(deps, attempt, order, claimed, error)
-      if (handedOver) throw error
-      // Nothing was sent, and the claim must say so, or the next execution would take it for a doubt.
-      deps.log.error({ ...attempt, err: error }, 'a message could not be prepared')
-      const fault = new ProviderFault('unavailable', 'The message could not be prepared.', {
-        cause: error,
-      })
-      return await refuse(deps, attempt, order, claimed, fault)
+      const own = await findOwnAttempt(deps.db, order)
+      if (own && !isRetryable(own)) return await settleOwn(deps, order, own)
+      return await claimAndSend(deps, order, (own?.tryNo ?? 0) + 1)
     } finally {
       clearInterval(beats)
     }
   }
 
+async function claimAndSend(
+  deps: ActivityDeps,
+  order: SendOrder,
+  tryNo: number,
+): Promise<SendResult> {
+  const token = callbackToken()
+  const runId = currentRunId()
+  const askedAtMs = performance.now()
+  const claim = await claimAttempt(deps.db, {
+    ...order,
+    tryNo,
+    runId,
+    callbackDigest: callbackDigest(deps.keyring, token),
+  })
+  if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
+  const claimed = { ...claim, tryNo, runId, askedAtMs, atMs: performance.now() }
+  try {
+    const prepared = await prepare(deps, order, claimed, token)
+    const sent = await handOver(deps, order, claimed, prepared)
+    if (!sent) return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'ended' }
+    return await accept(deps, order, claimed, sent)
+  } catch (error) {
+    if (error instanceof ProviderFault) return await refuse(deps, order, claimed, error)
+    throw error
+  }
+}
+
+/** @throws {ProviderFault} always that: nothing was sent, and the claim must not be taken for a doubt. */
+async function prepare(
+  deps: ActivityDeps,
+  order: SendOrder,
+  claim: Claimed,
+  token: string,
+): Promise<{ sender: Sender; message: Message }> {
+  const account = deps.providers.get(order.provider)
+  if (!account) throw new ProviderFault('config', 'This provider account is not configured here.')
+  try {
+    const message = compose(deps, order, claim, token)
+    if (order.channel === 'ussd') {
+      const { attemptId, to: phoneNumber } = message
+      await openUssdWindow(deps.db, deps.keyring, { attemptId, phoneNumber })
+    }
+    return { sender: account.sender, message }
+  } catch (error) {
+    throw unprepared(deps, order, claim, error)
+  }
+}
+
+function unprepared(
+  { log }: ActivityDeps,
+  { requestId }: SendOrder,
+  { attemptId }: Claimed,
+  cause: unknown,
+): ProviderFault {
+  log.error({ requestId, attemptId, err: cause }, 'a message could not be prepared')
+  return new ProviderFault('unavailable', 'The message could not be prepared.', { cause })
+}
+
+/**
+ * Calls the provider under a claim that is fresh when the first byte is written.
+ * @returns undefined when the request has ended before that
+ */
+async function handOver(
+  deps: ActivityDeps,
+  order: SendOrder,
+  claimed: Claimed,
+  { sender, message }: { sender: Sender; message: Message },
+): Promise<Sent | undefined> {
+  const budgetLeftMs = Math.max(order.budgetMs - ageOf(claimed), minCallMs)
+  const signal = AbortSignal.any([
+    Context.current().cancellationSignal,
+    AbortSignal.timeout(Math.floor(Math.min(order.callTimeoutMs, budgetLeftMs))),
+  ])
+  let { notAfter } = message
+  for (;;) {
+    if (performance.now() > notAfter) {
+      notAfter = performance.now() + claimFreshMs
+      const lives = await reclaimAttempt(deps.db, refOf(order, claimed)).catch((error: unknown) => {
+        throw unprepared(deps, order, claimed, error)
+      })
+      if (!lives) return undefined
+    }
+    try {
+      return await sender.send({ ...message, notAfter }, signal)
+    } catch (error) {
+      if (!(error instanceof StaleClaim)) throw error
+    }
+  }
+}
+
 /** Builds the message, the only place where the code, the number and the text meet. */
 function compose(
   { keyring, publicUrl }: ActivityDeps,
   order: SendOrder,
-  claim: Claim,
+  claim: Claimed,
   token: string,
 ): Message {
   const { requestId, channel, provider } = order
@@ -120,39 +180,61 @@ function compose(
     brand: claim.brand,
     callbackUrl: `${publicUrl}/webhooks/${provider}/${token}`,
     validForSeconds: claim.lifeLeftSeconds,
+    notAfter: claim.askedAtMs + claimFreshMs,
   }
 }
 
-/** A claim and when this process got it, by its own monotonic clock. */
-type Claimed = Claim & { tryNo: number; atMs: number }
+/** A claim, and when this process asked for it and got it, by its own monotonic clock. */
+type Claimed = Claim & { tryNo: number; runId: string; askedAtMs: number; atMs: number }
 const ageOf = ({ ageMs, atMs }: Claimed): number => ageMs + performance.now() - atMs
+const refOf = ({ requestId }: SendOrder, { attemptId, runId }: Claimed) => ({
+  requestId,
+  attemptId,
+  runId,
+})
 
-type AttemptRef = Parameters<typeof recordAnswer>[1]
+/** A provider's word that Postgres never hears becomes a doubt, and that a second message: a stumble is waited out. */
+async function record(
+  { db }: ActivityDeps,
+  order: SendOrder,
+  claimed: Claimed,
+  answer: AttemptAnswer,
+): Promise<void> {
+  const giveUpAt = performance.now() + recordPatienceMs
+  for (;;) {
+    try {
+      return await recordAnswer(db, refOf(order, claimed), answer)
+    } catch (error) {
+      if (performance.now() + recordPauseMs > giveUpAt) throw error
+      await pause(recordPauseMs)
+    }
+  }
+}
 
 async function accept(
-  { db }: ActivityDeps,
-  attempt: AttemptRef,
+  deps: ActivityDeps,
+  order: SendOrder,
   claimed: Claimed,
   sent: Sent,
 ): Promise<SendResult> {
-  await recordAnswer(db, attempt, { state: 'accepted', ...sent })
+  await record(deps, order, claimed, { state: 'accepted', ...sent })
   return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'accepted' }
 }
 
 async function refuse(
-  { db }: ActivityDeps,
-  attempt: AttemptRef,
+  deps: ActivityDeps,
   order: SendOrder,
   claimed: Claimed,
-  { fault, retryAfterMs }: ProviderFault,
+  { fault, retryAfterMs = 0 }: ProviderFault,
 ): Promise<SendResult> {
   if (fault === 'in_doubt') {
-    await recordAnswer(db, attempt, { state: 'in_doubt' })
+    await record(deps, order, claimed, { state: 'in_doubt' })
     return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'in_doubt' }
   }
-  await recordAnswer(db, attempt, { state: 'refused', fault })
+  await record(deps, order, claimed, { state: 'refused', fault })
   const { tryNo } = claimed
-  const delayMs = retryAfterMs ?? sendRetries.initialIntervalMs * sendRetries.backoff ** (tryNo - 1)
+  const backoffMs = sendRetries.initialIntervalMs * sendRetries.backoff ** (tryNo - 1)
+  const delayMs = Math.max(backoffMs, retryAfterMs)
   const fits =
     tryNo < sendRetries.maximumTries && ageOf(claimed) + delayMs + minCallMs < order.budgetMs
   if (order.lastResort && fits && consequenceOf[fault] === 'retry') {

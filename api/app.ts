@@ -11,7 +11,7 @@ import { createRoutes } from './routes/index'
 
 /** The whole HTTP API; it listens to nothing. */
 export function createApi(deps: ApiDeps): Express {
-  const { db, logger, draining } = deps
+  const { checksDb, logger, draining } = deps
   const poolIsFull = () => [deps.db, deps.checksDb].some(isFull)
   const app = express()
   app
@@ -37,7 +37,8 @@ export function createApi(deps: ApiDeps): Express {
     next()
   })
   mountRoutes(app, createRoutes(deps), {
-    authenticate: createAuthenticate(db),
+    // On the checks' pool: sends that wait for Postgres must not keep a check from its key.
+    authenticate: createAuthenticate(checksDb),
     admission: createAdmission(),
     logger,
     poolIsFull,

@@ -18,3 +18,20 @@ export async function watch<T>(
     await sleep(Math.min(pollMs, left), undefined, { signal }).catch(() => undefined)
   }
 }
+
+/** Each asks Postgres four times a second. */
+const mostWaiting = 200
+
+/** A watch for at most `places` callers at a time; one more has its look and goes on without waiting. */
+export function createWatch(places = mostWaiting): typeof watch {
+  let taken = 0
+  return async (look, patience) => {
+    if (taken >= places) return look()
+    taken++
+    try {
+      return await watch(look, patience)
+    } finally {
+      taken--
+    }
+  }
+}

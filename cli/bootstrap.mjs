@@ -2,7 +2,7 @@
 // under a supported Node. Plain JavaScript without packages, for Node 20.3 and newer.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -70,6 +70,10 @@ function holderLives(lock) {
 
 async function install() {
   if (isInstalled()) return
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink())
+    fail(
+      '"npm ci" would empty what the link node_modules leads to, whose packages are not those of package-lock.json: remove the link and run the same command again.',
+    )
   say('installing the packages of package-lock.json, about a minute the first time.')
   const startedAt = Date.now()
   const seconds = () => Math.round((Date.now() - startedAt) / 1000)

@@ -81,11 +81,22 @@ interface LogLine {
   status?: number
 }
 
+/** Undefined for what a kill -9 cut short. */
+const readLine = (line: string): LogLine | undefined => {
+  try {
+    return JSON.parse(line) as LogLine
+  } catch {
+    return undefined
+  }
+}
+
 const copyLine = (line: string, log: Writable, say: Child['say']): void => {
   if (log.writable) log.write(`${line}\n`)
   const level = Number(/^\{"level":(\d+)/.exec(line)?.[1] ?? 0)
   if (level < warning) return
-  const { msg, err, method, route, status } = JSON.parse(line) as LogLine
+  const logged = readLine(line)
+  if (!logged) return
+  const { msg, err, method, route, status } = logged
   // Not ready is what everything is at first, and whoever asks is told.
   if (route === '/readyz') return
   const words = [msg, err?.message, method && `${method} ${route} ${status}`].filter(Boolean)

@@ -37,36 +37,70 @@ export const dataFolder = (path: string): DataFolder => ({
 const lockFile = (folder: DataFolder) => join(folder.path, 'lock')
 const processFile = (folder: DataFolder) => join(folder.path, 'processes.json')
 
+/** The number in a lock file; 0 when there is no file or no number. */
+const pidIn = (file: string): number => {
+  try {
+    return Number(readFileSync(file, 'utf8')) || 0
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return 0
+  }
+}
+
+const isStart = (pid: number) => isRunning(pid) && commandLine(pid).includes('cli/start.ts')
+
 /** The pid of the `npm start` that uses this folder now. */
 export const holderOf = (folder: DataFolder): number | undefined => {
-  const file = lockFile(folder)
-  if (!existsSync(file)) return undefined
-  const pid = Number(readFileSync(file, 'utf8'))
-  return isRunning(pid) && commandLine(pid).includes('cli/start.ts') ? pid : undefined
+  const pid = pidIn(lockFile(folder))
+  return isStart(pid) ? pid : undefined
 }
 
 /** Makes this process the only one in the folder; the returned function gives it back. Throws when it is taken. */
 export const lock = (folder: DataFolder): (() => void) => {
   mkdirSync(join(folder.path, 'logs'), { recursive: true })
-  const holder = holderOf(folder)
-  if (holder !== undefined)
-    throw new Error(
-      `otpilot already runs in ${folder.path} (pid ${holder}): stop that one, or set OTPILOT_DATA_DIR and the ports for a second copy.`,
-    )
   const file = lockFile(folder)
   const mine = `${file}.${process.pid}`
   writeFileSync(mine, String(process.pid))
   try {
-    // What is there now was left by a kill -9; a link is made by one process only.
-    rmSync(file, { force: true })
-    linkSync(mine, file)
-  } catch {
-    throw new Error(`Another start in ${folder.path} was faster.`)
+    while (!link(mine, file)) removeLeftLock(folder)
   } finally {
     rmSync(mine, { force: true })
   }
   return () => rmSync(file, { force: true })
 }
+
+/** False when there is a file of this name; of several processes one makes it. */
+const link = (from: string, to: string): boolean => {
+  try {
+    linkSync(from, to)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    return false
+  }
+}
+
+/** Removes the lock that a kill -9 left behind. Throws when its holder lives. */
+const removeLeftLock = (folder: DataFolder): void => {
+  const file = lockFile(folder)
+  const seen = pidIn(file)
+  if (isStart(seen)) throw new Error(takenBy(folder, seen))
+  const removed = `${file}.left.${process.pid}`
+  try {
+    // Another start may have put its own there since the look: what was moved away tells.
+    renameSync(file, removed)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return
+  }
+  const moved = pidIn(removed)
+  if (moved !== seen) link(removed, file)
+  rmSync(removed, { force: true })
+  if (moved !== seen) throw new Error(takenBy(folder, moved))
+}
+
+const takenBy = (folder: DataFolder, pid: number) =>
+  `otpilot already runs in ${folder.path} (pid ${pid}): stop that one, or set OTPILOT_DATA_DIR and the ports for a second copy.`
 
 /** Processes by name; written while they run, so that the next start finds what a kill -9 left behind. */
 export const rememberProcesses = (folder: DataFolder, pids: Record<string, number>): void => {

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { dataFolder, rememberedProcesses } from './data-folder'
 import { readVariables } from './dotenv'
 import type { Variables } from './dotenv'
 import { freePort } from './ports'
@@ -65,10 +66,11 @@ const startCopy = async (): Promise<Copy> => {
     if (child.exitCode !== null) throw new Error(`The demonstration could not start:\n${said}`)
     await sleep(100)
   }
-  const pidOf = (name: string) =>
-    (JSON.parse(readFileSync(join(folder, 'processes.json'), 'utf8')) as Record<string, number>)[
-      name
-    ] ?? 0
+  const pidOf = (name: string) => {
+    const { [name]: pid } = rememberedProcesses(dataFolder(folder))
+    if (pid === undefined) throw new Error(`There is no ${name} that runs.`)
+    return pid
+  }
   return { folder, variables: readVariables(join(folder, 'env')), pidOf, said: () => said, stop }
 }
 

@@ -5,7 +5,7 @@ import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
 import { createApiKey, createApp, setQueueWhenDown } from '../db/apps'
 import { createDatabase } from '../db'
-import { migrate } from '../db/migrate'
+import { bringUpToDate } from './tables'
 
 const databaseUrl = (): string => {
   const url = process.env.DATABASE_URL
@@ -24,7 +24,7 @@ const program = new Command('otpilot').description('Administers an otpilot insta
 program
   .command('migrate')
   .description('brings the tables of DATABASE_URL up to date')
-  .action(() => migrate(databaseUrl()))
+  .action(() => bringUpToDate(databaseUrl()))
 
 program
   .command('make-key-file')

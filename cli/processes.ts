@@ -38,8 +38,12 @@ export const startProgram = (program: Program): Running => {
   return { name: program.name, pid: child.pid ?? 0, ended }
 }
 
+/** What could not be started has the number 0 here, which to kill() means our own group. */
+const isProcess = (pid: number): boolean => pid > 0
+
 /** True while the process exists; one that waits only to be reaped counts as gone. */
 export const isRunning = (pid: number): boolean => {
+  if (!isProcess(pid)) return false
   try {
     process.kill(pid, 0)
   } catch (error) {
@@ -60,7 +64,9 @@ export const commandLine = (pid: number): string => {
   return spawnSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim()
 }
 
-const signal = (pid: number, name: NodeJS.Signals): void => {
+/** Sends a signal to a process, if there is one of this number. */
+export const signal = (pid: number, name: NodeJS.Signals): void => {
+  if (!isProcess(pid)) return
   try {
     process.kill(pid, name)
   } catch {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { sql } from 'drizzle-orm'
 import { idOfKey, keyMatches } from '../codes/api-key'
 import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
@@ -30,14 +31,25 @@ const stillWorks = async (db: Database, key: string): Promise<boolean> => {
   return known !== undefined && known.usable && keyMatches(key, known.digest)
 }
 
+/** Whether somebody's number is stored: new keys would make it unreadable, silently. */
+const holdsData = async (db: Database): Promise<boolean> =>
+  (await db.one(sql`select from recipients limit 1`)) !== undefined
+
 /** Makes the demo app and the keys that `known` does not hold or the database does not know; gives them all. */
 export const seed = async (
   databaseUrl: string,
   { keysFile, known }: { keysFile: string; known: Variables },
 ): Promise<Variables> => {
-  if (!existsSync(keysFile)) makeKeyFile(keysFile)
   const db = createDatabase(databaseUrl, { max: 1, applicationName: 'otpilot start' })
   try {
+    if (!existsSync(keysFile)) {
+      if (await holdsData(db)) {
+        throw new Error(
+          `The key file ${keysFile} is gone, and the database holds data that only its keys can read. Put it back, or name another database or data folder.`,
+        )
+      }
+      makeKeyFile(keysFile)
+    }
     await createApp(db, app)
     const keys: Variables = {}
     for (const [variable, wanted] of Object.entries(wantedKeys)) {

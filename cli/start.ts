@@ -1,6 +1,5 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { migrate } from '../db/migrate'
 import { describeStart, neededPorts } from './check-start'
 import { isChild, startChild } from './child'
 import { lock, readSecrets, rememberedProcesses, rememberProcesses, rotateLog } from './data-folder'
@@ -14,6 +13,7 @@ import { readSettings, rememberGiven } from './settings'
 import type { Settings } from './settings'
 import { createSupervisor } from './supervisor'
 import type { Supervisor } from './supervisor'
+import { bringUpToDate } from './tables'
 import { startTemporal, temporalAnswers } from './temporal'
 import { findTemporal } from './temporal-binary'
 import { welcome } from './welcome'
@@ -146,12 +146,15 @@ const startPrograms = async (
 const prefixed = (name: string) => (sentence: string) => say(`[${name}] ${sentence}`)
 
 const readyPatienceMs = 60_000
+/** The API itself gives every part 2 s. */
+const readinessMs = 5_000
 
 /** Waits until the API says that all its parts work; throws with what it said last. */
 const waitUntilReady = async (port: number): Promise<void> => {
   const deadline = Date.now() + readyPatienceMs
   for (;;) {
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+    const signal = AbortSignal.timeout(readinessMs)
+    const answer = await fetch(`http://127.0.0.1:${port}/readyz`, { signal }).then(
       async (response) => (response.ok ? 'ready' : response.text()),
       (error: Error) => error.message,
     )
@@ -171,7 +174,7 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
   workflowBundle.catch(() => undefined)
   const databaseUrl = await openPostgres(settings, supervisor)
   say('Postgres: bringing the tables up to date.')
-  await migrate(databaseUrl)
+  await bringUpToDate(databaseUrl)
   const temporal = await openTemporal(settings, supervisor)
   const { shown, hidden } = await collectVariables(settings, databaseUrl, temporal)
   writeVariables(

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { signal } from './processes'
 import type { Running } from './processes'
 
 export interface Service extends Running {
@@ -69,7 +70,12 @@ export const createSupervisor = (
   const note = (name: string, service?: Service) => {
     if (service) alive.set(name, service)
     else alive.delete(name)
-    remember(Object.fromEntries([...alive].map(([key, { pid }]) => [key, pid])))
+    try {
+      remember(Object.fromEntries([...alive].map(([key, { pid }]) => [key, pid])))
+    } catch (error) {
+      // Needed only by a start after a kill -9 of this one; a folder that is read-only now must not end the rest.
+      say(`The process ids could not be written down: ${(error as Error).message}`)
+    }
   }
 
   const begin = async (name: string, start: Start): Promise<Service> => {
@@ -99,11 +105,7 @@ export const createSupervisor = (
     kill() {
       for (const [name, { pid }] of alive) {
         unwanted.add(name)
-        try {
-          process.kill(pid, 'SIGKILL')
-        } catch {
-          // It was faster.
-        }
+        signal(pid, 'SIGKILL')
       }
       remember({})
     },

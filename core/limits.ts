@@ -26,5 +26,11 @@ export const answerAfterEndSeconds = 600
 /** An unstarted request older than this is failed by the sweeper unless queued: a late code is worse than an error. */
 export const startWithinSeconds = 30
 
+/**
+ * Sends are refused while one that was accepted before has waited this long for its first message: what is accepted
+ * now would come later still, and a late code is worse than an error.
+ */
+export const backlogSeconds = 10
+
 /** A claim older than this is claimed again before the socket is written. */
 export const claimFreshMs = 2_000

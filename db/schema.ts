@@ -183,6 +183,9 @@ export const otpRequests = pgTable(
     index('otp_requests_unstarted')
       .on(table.createdAt)
       .where(sql`state = 'pending' and workflow_started_at is null`),
+    index('otp_requests_unclaimed')
+      .on(table.workflowStartedAt)
+      .where(sql`state = 'pending' and attempt_seq = 0`),
     index('otp_requests_signal_due')
       .on(table.signalDueAt)
       .where(sql`signal_due_at is not null`),

@@ -201,6 +201,7 @@ CREATE INDEX "otp_requests_recipient" ON "otp_requests" USING btree ("recipient_
 CREATE INDEX "otp_requests_app" ON "otp_requests" USING btree ("app_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "otp_requests_open" ON "otp_requests" USING btree ("expires_at") WHERE state = 'pending';--> statement-breakpoint
 CREATE INDEX "otp_requests_unstarted" ON "otp_requests" USING btree ("created_at") WHERE state = 'pending' and workflow_started_at is null;--> statement-breakpoint
+CREATE INDEX "otp_requests_unclaimed" ON "otp_requests" USING btree ("workflow_started_at") WHERE state = 'pending' and attempt_seq = 0;--> statement-breakpoint
 CREATE INDEX "otp_requests_signal_due" ON "otp_requests" USING btree ("signal_due_at") WHERE signal_due_at is not null;--> statement-breakpoint
 CREATE INDEX "receipts_attempt" ON "receipts" USING btree ("attempt_id");--> statement-breakpoint
 CREATE INDEX "ussd_windows_index" ON "ussd_windows" USING btree ("global_index","expires_at");--> statement-breakpoint

@@ -1,6 +1,7 @@
 import { Agent, type Dispatcher } from 'undici'
+import { z } from 'zod'
 import type { Fault } from '../core/fault'
-import { ProviderFault } from './provider'
+import { ProviderFault, StaleClaim } from './provider'
 
 const connectTimeoutMs = 1_000
 /** A backstop only: the caller's signal ends a call long before. */
@@ -28,16 +29,19 @@ export interface JsonPost {
   headers: Record<string, string>
   /** The exact bytes to send: signatures are over them. */
   body: string
+  /** By `performance.now()`: when a connection is there only later, nothing is written. */
+  notAfter?: number | undefined
 }
 
 /**
  * Posts JSON and resolves with whatever HTTP answer came.
  * @throws {ProviderFault} `unavailable` when not one byte of the request was written, else `in_doubt`.
+ * @throws {StaleClaim} when `notAfter` had passed before the first byte.
  */
 export function postJson(dispatcher: Dispatcher, post: JsonPost, signal: AbortSignal) {
   return new Promise<Answer>((resolve, reject) => {
     const { origin, pathname, search } = new URL(post.url)
-    const handler = new AnswerReader(resolve, reject, signal)
+    const handler = new AnswerReader(resolve, reject, signal, post.notAfter)
     dispatcher.dispatch(
       {
         origin,
@@ -71,6 +75,7 @@ class AnswerReader implements Dispatcher.DispatchHandler {
     private readonly resolve: (answer: Answer) => void,
     private readonly reject: (fault: ProviderFault) => void,
     private readonly signal: AbortSignal,
+    private readonly notAfter = Infinity,
   ) {
     if (signal.aborted) this.onAbort()
     else signal.addEventListener('abort', this.onAbort, { once: true })
@@ -78,6 +83,7 @@ class AnswerReader implements Dispatcher.DispatchHandler {
 
   /** Runs right before the first byte goes out; aborting here still prevents it. */
   onRequestStart(controller: Dispatcher.DispatchController) {
+    if (performance.now() > this.notAfter) this.finish(() => this.reject(new StaleClaim()))
     if (this.settled)
       return controller.abort(new Error('The call was given up before it was sent.'))
     this.controller = controller
@@ -119,16 +125,22 @@ class AnswerReader implements Dispatcher.DispatchHandler {
 
   /** A status line decides even if its body never arrived: the provider has made up its mind. */
   private settle(body: unknown, cause?: unknown) {
+    const { status, retryAfterMs, controller } = this
+    this.finish(() => {
+      if (status !== undefined) return this.resolve({ status, retryAfterMs, body })
+      const fault = controller
+        ? new ProviderFault('in_doubt', 'No answer after the request was sent.', { cause })
+        : new ProviderFault('unavailable', 'The provider could not be reached.', { cause })
+      this.reject(fault)
+    })
+  }
+
+  /** Whoever comes first decides. */
+  private finish(decide: () => void) {
     if (this.settled) return
     this.settled = true
     this.signal.removeEventListener('abort', this.onAbort)
-    if (this.status !== undefined) {
-      this.resolve({ status: this.status, retryAfterMs: this.retryAfterMs, body })
-    } else if (this.controller) {
-      this.reject(new ProviderFault('in_doubt', 'No answer after the request was sent.', { cause }))
-    } else {
-      this.reject(new ProviderFault('unavailable', 'The provider could not be reached.', { cause }))
-    }
+    decide()
   }
 }
 
@@ -141,6 +153,14 @@ export function acceptedBody(answer: Answer): unknown {
   })
 }
 
+/** How our own wire contracts answer an accepted message; whatever is not as it should be is left out. */
+export const Accepted = z
+  .object({
+    id: z.string().optional().catch(undefined),
+    cost: z.object({ amount: z.string(), currency: z.string() }).optional().catch(undefined),
+  })
+  .catch({})
+
 const faultOfErrorCode: ReadonlyMap<unknown, Fault> = new Map([
   ['INVALID_NUMBER', 'invalid_number'],
   ['BLOCKED', 'blocked'],
@@ -148,8 +168,8 @@ const faultOfErrorCode: ReadonlyMap<unknown, Fault> = new Map([
 
 function faultOf({ status, body }: Answer): Fault {
   if (status === 429) return 'throttled'
-  // A gateway in between gave up waiting: the provider behind it may have processed the message.
-  if (status === 504) return 'in_doubt'
+  // A gateway in between got no answer, or none it understood: the provider may have processed the message.
+  if (status === 502 || status === 504) return 'in_doubt'
   if (status >= 500 || status === 408) return 'unavailable'
   return (status >= 400 && faultOfErrorCode.get(errorCodeOf(body))) || 'config'
 }

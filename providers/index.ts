@@ -4,6 +4,7 @@ import { channels } from '../core/channel'
 import { createDispatcher } from './http'
 import type { ProviderAccount } from './provider'
 import { createSandboxAccount } from './sandbox'
+import { storable } from './storable'
 import { createWebhookAccount } from './webhook'
 
 const adapters = ['sandbox', 'webhook'] as const
@@ -57,7 +58,7 @@ export function createProviders(
   const usable = new Map<string, ProviderAccount>()
   for (const account of accounts) {
     const build = adapterOf[account.adapter](account, env)
-    if (typeof build === 'function') usable.set(account.name, build(dispatcher))
+    if (typeof build === 'function') usable.set(account.name, storable(build(dispatcher)))
   }
   return usable
 }

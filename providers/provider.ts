@@ -20,12 +20,23 @@ export interface Message {
   callbackUrl: string
   /** Life left, in seconds, for providers that drop late messages themselves. */
   validForSeconds: number
+  /** By `performance.now()`: not one byte may be written later, see {@link StaleClaim}. */
+  notAfter: number
 }
 
+/** As the provider says it: what Postgres could not keep, the registry replaces. */
 export interface Sent {
+  /** The attempt's id when the provider gives none. */
   providerMessageId: string
   /** In the account's currency, when the provider says it at once. */
-  cost?: { amount: string; currency: string }
+  cost?: Cost | undefined
+}
+
+export interface Cost {
+  /** A decimal number with a point. */
+  amount: string
+  /** ISO 4217. */
+  currency: string
 }
 
 /** Hands a message to the provider. */
@@ -33,6 +44,7 @@ export interface Sender {
   /**
    * Resolves when the provider accepted the message.
    * @throws {ProviderFault} otherwise; `in_doubt` whenever the request may have been processed.
+   * @throws {StaleClaim} when the message's time to be sent was over before the first byte.
    */
   send(message: Message, signal: AbortSignal): Promise<Sent>
 }
@@ -52,10 +64,10 @@ export interface Receipt {
   rawStatus: string
   /** Makes duplicates recognisable: unique per provider account and event. */
   eventKey: string
-  providerMessageId?: string
+  providerMessageId?: string | undefined
   /** When the provider says it happened. */
-  at?: Date
-  cost?: { amount: string; currency: string }
+  at?: Date | undefined
+  cost?: Cost | undefined
 }
 
 /** Authenticates and translates callbacks. */
@@ -127,6 +139,14 @@ export class ProviderFault extends Error {
     this.retryAfterMs = options?.retryAfterMs
   }
   readonly retryAfterMs: number | undefined
+}
+
+/** Nothing was sent, because the claim had grown too old for it; worth another try under a fresh claim. */
+export class StaleClaim extends ProviderFault {
+  override name = 'StaleClaim'
+  constructor() {
+    super('unavailable', 'The claim grew old before the call began.')
+  }
 }
 
 /** A callback that failed its provider's authentication. */

@@ -2,7 +2,7 @@ import { Webhook } from 'standardwebhooks'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { ReceiptStatus } from '../core/receipt'
-import { acceptedBody, parseJson, postJson } from './http'
+import { Accepted, acceptedBody, parseJson, postJson } from './http'
 import {
   ForgedCallback,
   type InboundCallback,
@@ -28,10 +28,6 @@ const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
   ['expired', 'expired'],
 ])
 
-const Accepted = z.object({
-  id: z.string().min(1).max(200),
-  cost: z.object({ amount: z.string(), currency: z.string() }).optional(),
-})
 const Callback = z.object({
   id: z.string().min(1).max(200),
   status: z.string().regex(/^[a-z_]{1,40}$/),
@@ -53,17 +49,18 @@ export function createSandboxAccount(
   const webhook = new Webhook(secret)
   const base = url.replace(/\/+$/, '')
 
-  const call = async (path: string, payload: object, signal: AbortSignal) => {
+  const call = async (path: string, payload: object, signal: AbortSignal, notAfter?: number) => {
     const headers = { authorization: `Bearer ${secret}` }
-    const post = { url: base + path, headers, body: JSON.stringify(payload) }
+    const post = { url: base + path, headers, body: JSON.stringify(payload), notAfter }
     return acceptedBody(await postJson(dispatcher, post, signal))
   }
 
   async function send(message: Message, signal: AbortSignal) {
-    const body = await call(`/providers/${name}/messages`, wireMessage(message), signal)
-    const { data } = Accepted.safeParse(body)
+    const path = `/providers/${name}/messages`
+    const body = await call(path, wireMessage(message), signal, message.notAfter)
     // A 2xx is an acceptance whatever its body holds; receipts find the attempt by their URL.
-    return { providerMessageId: data?.id ?? message.attemptId, cost: data?.cost }
+    const { id, cost } = Accepted.parse(body)
+    return { providerMessageId: id ?? message.attemptId, cost }
   }
 
   function readReceipts(callback: InboundCallback): Receipt[] {
@@ -89,11 +86,6 @@ export function createSandboxAccount(
     return { sessionId: data.session_id, phoneNumber: data.phone_number }
   }
 
-  const showCode = ({ text, code }: { text: string; code?: string }) => ({
-    contentType: 'application/json',
-    body: JSON.stringify({ message: text, code: code ?? null, end: true }),
-  })
-
   async function reportOutcome(
     { requestId, providerMessageId, outcome }: Outcome,
     signal: AbortSignal,
@@ -113,6 +105,11 @@ export function createSandboxAccount(
     outcomes: { reportOutcome },
   }
 }
+
+const showCode = ({ text, code }: { text: string; code?: string }) => ({
+  contentType: 'application/json',
+  body: JSON.stringify({ message: text, code: code ?? null, end: true }),
+})
 
 const wireMessage = (message: Message) => ({
   reference: message.attemptId,

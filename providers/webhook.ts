@@ -1,14 +1,8 @@
 import { Webhook } from 'standardwebhooks'
 import type { Dispatcher } from 'undici'
-import { z } from 'zod'
-import { acceptedBody, postJson } from './http'
+import { Accepted, acceptedBody, postJson } from './http'
 import type { Message, ProviderAccount } from './provider'
 import { signatureHeaders } from './standard-webhook'
-
-const Accepted = z.object({
-  id: z.string().min(1).max(200).optional().catch(undefined),
-  cost: z.object({ amount: z.string(), currency: z.string() }).optional().catch(undefined),
-})
 
 type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
 
@@ -24,9 +18,10 @@ export function createWebhookAccount(
     const body = JSON.stringify(wireMessage(message))
     // The attempt's id as webhook-id lets a gateway drop a message that it already has.
     const headers = signatureHeaders(webhook, message.attemptId, body)
-    const answer = await postJson(dispatcher, { url, headers, body }, signal)
-    const { data } = Accepted.safeParse(acceptedBody(answer))
-    return { providerMessageId: data?.id ?? message.attemptId, cost: data?.cost }
+    const post = { url, headers, body, notAfter: message.notAfter }
+    const answer = await postJson(dispatcher, post, signal)
+    const { id, cost } = Accepted.parse(acceptedBody(answer))
+    return { providerMessageId: id ?? message.attemptId, cost }
   }
 
   return { name, adapter: 'webhook', channels, test, sender: { send }, receiptSecret }

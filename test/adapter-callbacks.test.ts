@@ -57,6 +57,17 @@ describe('callbacks to the sandbox account', () => {
     (body) => expect(receipts?.readReceipts(callback(body))).toEqual([]),
   )
 
+  test('an id that Postgres could not keep still tells two events apart', () => {
+    const receiptOf = (id: string) =>
+      receipts?.readReceipts(callback({ id, status: 'delivered' }))[0]
+    const [one, another] = [receiptOf('m\u00001'), receiptOf('m\u00002')]
+    expect(one).toMatchObject({ status: 'delivered', rawStatus: 'delivered' })
+    expect(one?.providerMessageId).toBeUndefined()
+    expect(one?.eventKey).toMatch(/^sha256:[0-9a-f]{64}$/)
+    expect(one?.eventKey).not.toBe(another?.eventKey)
+    expect(receiptOf('m\u00001')).toEqual(one)
+  })
+
   const body = { id: 'm1', status: 'delivered' }
   const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000)
   test.each([

@@ -6,14 +6,14 @@ import {
 } from 'node:net'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
-import { Agent } from 'undici'
+import { Agent, buildConnector } from 'undici'
 import {
   accountsLeftOut,
   createProviders,
   type AccountConfig,
   type ProviderEnv,
 } from '../providers'
-import { type Message, ProviderFault } from '../providers/provider'
+import { type Message, ProviderFault, StaleClaim } from '../providers/provider'
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
 const accounts: AccountConfig[] = [
@@ -31,6 +31,7 @@ const message: Message = {
   brand: 'Acme',
   callbackUrl: 'http://127.0.0.1:9/webhooks/sandbox-a/token',
   validForSeconds: 300,
+  notAfter: Infinity,
 }
 
 const open: (Server | TcpServer)[] = []
@@ -100,8 +101,8 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of an answer', (name) => 
     ['429', 429, '', 'throttled'],
     ['500', 500, 'oops', 'unavailable'],
     ['500 that says INVALID_NUMBER', 500, '{"error_code":"INVALID_NUMBER"}', 'unavailable'],
-    ['502', 502, '', 'unavailable'],
     ['503', 503, '', 'unavailable'],
+    ['502: an intermediary got nonsense', 502, '', 'in_doubt'],
     ['504: an intermediary gave up', 504, '', 'in_doubt'],
   ])('%s', async (...row) => {
     const [, status, body, fault, headers] = row
@@ -126,6 +127,7 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of an answer', (name) => 
     ['garbage', '<html>', 'att_1'],
     ['nothing', '', 'att_1'],
     ['an id of the wrong type', '{"id":7}', 'att_1'],
+    ['a cost of the wrong type', '{"id":"m1","cost":7}', 'm1'],
   ])('2xx with %s is an acceptance', async (_title, body, providerMessageId) => {
     const url = await listen(createServer(answering(201, body)))
     expect(await outcomeOf(url, name)).toMatchObject({ sent: { providerMessageId } })
@@ -193,6 +195,23 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of no answer', (name) => 
     const sending = stuck?.sender.send(message, AbortSignal.timeout(100))
     await expect(sending).rejects.toMatchObject({ fault: 'unavailable' })
     await agent.destroy()
+  })
+
+  test('a claim that grew old while connecting: nothing was sent, and the next send works', async () => {
+    const paths: unknown[] = []
+    const url = await listen(createServer((req, res) => void (paths.push(req.url), res.end())))
+    const connect = buildConnector({})
+    const agent = new Agent({ connect: (to, done) => void setTimeout(connect, 200, to, done) })
+    const env = { sandboxUrl: url, sandboxSecret: secret, gatewayUrl: url, gatewaySecret: secret }
+    const slow = createProviders(accounts, env, agent).get(name)
+    const sendWithin = (ms: number) => {
+      const notAfter = performance.now() + ms
+      return slow?.sender.send({ ...message, notAfter }, AbortSignal.timeout(5_000))
+    }
+    await expect(sendWithin(100)).rejects.toThrow(StaleClaim)
+    await expect(sendWithin(2_000)).resolves.toMatchObject({ providerMessageId: 'att_1' })
+    expect(paths).toHaveLength(1)
+    await agent.close()
   })
 
   test('no answer in time: in doubt', async () => {

@@ -1,6 +1,8 @@
 import { createServer, type Server } from 'node:http'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
+import { createWatch } from '../api/watch'
+import { createDatabase } from '../db'
 import { type Answer, clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { closeServer, listen } from './harness/listening'
 import { startSystem, type System } from './harness/system'
@@ -57,4 +59,50 @@ test('200 sends in flight are taken, the next one is refused at once, verify goe
     new Set(['200 sent']),
   )
   expect((await client.send(freshPhone())).status).toBe(200)
+})
+
+test('a code is checked while sends hold every connection of theirs', async () => {
+  const sendsDb = createDatabase(system.databaseUrl, { max: 1 })
+  const busy = createServer(system.makeApi(system.engine, sendsDb, system.db))
+  const { verify } = clientOf({ ...system, url: await listen(busy) })
+  await sendsDb.transaction(async () => {
+    const asked = Date.now()
+    expect((await verify({ phone_number: freshPhone(), code: '123456' })).status).toBe(200)
+    expect(Date.now() - asked).toBeLessThan(1_000)
+  })
+  await closeServer(busy)
+  await sendsDb.close()
+})
+
+test('a caller for whom there is no place to wait gets its answer at once', async () => {
+  const watch = createWatch(1)
+  const { signal } = new AbortController()
+  let news: string | undefined
+  const look = () => Promise.resolve(news)
+  const waiting = watch(look, { seconds: 10, signal })
+  const asked = Date.now()
+  expect(await watch(look, { seconds: 10, signal })).toBeUndefined()
+  expect(Date.now() - asked).toBeLessThan(200)
+  news = 'delivered'
+  expect(await waiting).toBe('delivered')
+  news = undefined
+  const next = watch(look, { seconds: 10, signal })
+  news = 'verified'
+  expect(await next).toBe('verified')
+})
+
+test('while workers are so far behind that a code would come too late, sends are refused and checks go on', async () => {
+  const fast = clientOf(system)
+  await fast.sent(freshPhone())
+  await system.db.many(sql`update otp_requests set workflow_started_at = now() - interval '11 s'
+    where state = 'pending' and attempt_seq = 0`)
+  const refused = await until(async () => {
+    const answer = await fast.send(freshPhone())
+    return answer.status === 429 && answer
+  })
+  expect(refused.body.error_code).toBe('OVERLOADED')
+  expect(refused.headers.get('retry-after')).toBe('5')
+  expect((await fast.verify({ phone_number: freshPhone(), code: '123456' })).status).toBe(200)
+  await system.db.many(sql`update otp_requests set attempt_seq = 1 where attempt_seq = 0`)
+  await until(async () => (await fast.send(freshPhone())).status === 200)
 })

@@ -1,11 +1,15 @@
 import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { createAdmission } from '../api/admission'
+import { problemOf } from '../api/faults'
 import { createHttpServer } from '../api/server'
 import type { ErrorCode } from '../core/error-code'
+import { createDatabase } from '../db'
 import { createApiKey } from '../db/apps'
+import { closeServer, listen } from './harness/listening'
 import { canary, rawCall, refusalOf, type Sent } from './harness/refusal'
 import { startSystem, type System } from './harness/system'
 
@@ -36,6 +40,8 @@ const refusal = (sent: Sent) => refusalOf(system, sent)
 
 describe('other calls', () => {
   const unknown = 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa'
+  const cursorOf = (time: string) =>
+    json({ cursor: Buffer.from(json([time, unknown])).toString('base64url') })
   const cases: [string, Sent, ErrorCode][] = [
     ['verify without a code', { path: '/otp/verify', body: send({}) }, 'INVALID_REQUEST'],
     [
@@ -90,6 +96,16 @@ describe('other calls', () => {
       'INVALID_REQUEST',
     ],
     [
+      'search with a cursor for a day that there is not',
+      { path: '/otp/search', body: cursorOf('2026-02-31T00:00:00.000000Z') },
+      'INVALID_REQUEST',
+    ],
+    [
+      'search with a cursor for a year that there is not',
+      { path: '/otp/search', body: cursorOf('0000-01-01T00:00:00.000000Z') },
+      'INVALID_REQUEST',
+    ],
+    [
       'search with a bad time',
       { path: '/otp/search', body: json({ created_from: 'now' }) },
       'INVALID_REQUEST',
@@ -131,6 +147,29 @@ describe('other calls', () => {
   ]
   test.each(cases)('%s', async (_name, sent, code) => {
     expect(await refusal(sent)).toBe(code)
+  })
+
+  test('a value that only Postgres finds at fault is the caller’s fault too', async () => {
+    const error: unknown = await system.db
+      .many(sql`select '2026-02-31'::timestamptz`)
+      .catch((cause: unknown) => cause)
+    expect(problemOf(error, () => false)?.code).toBe('INVALID_REQUEST')
+  })
+
+  test('an unsigned receipt is refused without a query', async () => {
+    const gone = createDatabase('postgresql://127.0.0.1:1/gone')
+    const server = createServer(system.makeApi(system.engine, gone))
+    const url = await listen(server)
+    const body = json({
+      request_id: unknown,
+      status: 'delivered',
+      phone_number: phone,
+      timestamp: '2026-11-23T05:00:00Z',
+    })
+    const sent = { path: '/webhooks/otp-status', body }
+    expect(await refusalOf({ ...system, url }, sent)).toBe('INVALID_SIGNATURE')
+    await closeServer(server)
+    await gone.close()
   })
 
   test('what a path answers to is said', async () => {

@@ -112,9 +112,5 @@ describe('what is written down', () => {
       `history ${id}`,
       `visibility ${id}`,
     ])
-    const { Client, Connection } = await import('@temporalio/client')
-    const connection = await Connection.connect(system.temporal.connection)
-    await new Client({ connection }).workflow.getHandle(id).terminate('planted')
-    await connection.close()
   })
 })

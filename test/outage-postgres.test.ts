@@ -93,6 +93,25 @@ describe('Postgres is down', () => {
   })
 })
 
+test.each(['before', 'after'] as const)(
+  'a stumble %s a provider’s answer is written down costs no second message',
+  async (moment) => {
+    const phone = freshPhone()
+    // No receipt comes to prove that the provider has the message.
+    await client.script(phone, { receipt: 'none' })
+    const wire = { match: /answered as \(/, moment, spring: () => undefined }
+    const cut = rig.workerDatabase.arm(wire)
+    const id = await client.sent(phone, smsOnly)
+    await cut
+    const attempts = async () => (await client.status(id)).steps[0]?.attempts ?? []
+    await until(async () => (await attempts()).some(({ status }) => status === 'accepted'))
+    // Longer than a doubt is given before it is sent again.
+    await pause(2_000)
+    expect(await attempts()).toMatchObject([{ in_doubt: false }])
+    expect(await client.inbox(phone)).toHaveLength(1)
+  },
+)
+
 test('no process ended', () => {
   expect(rig.crashes).toEqual([])
 })

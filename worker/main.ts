@@ -38,7 +38,13 @@ async function main(): Promise<void> {
     log,
   })
   const sweeper = startSweeper({ db, engine, log })
-  process.once('disconnect', () => worker.shutdown())
+  // The sweeper ends its round while the worker drains, not after it.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void sweeper.stop())
+  process.once('disconnect', () => {
+    void sweeper.stop()
+    // A signal may have come first.
+    if (worker.getState() === 'RUNNING') worker.shutdown()
+  })
   process.send?.({ ready: true })
   log.info('worker is polling')
   try {

@@ -3,35 +3,44 @@ import { sql } from 'drizzle-orm'
 import type { Logger } from 'pino'
 import type { Engine } from '../engine'
 import type { Queries } from '../db'
+import { deleteOutlived } from '../db/cleanup'
 import { closeOverdue } from '../db/ending'
 import { takeUnsignalled } from '../db/signals'
-import { failNotStarted, findStale, markStarted, takeUnstarted } from '../db/starts'
+import {
+  failNotStarted,
+  findStale,
+  isWorthStarting,
+  markStarted,
+  takeUnstarted,
+} from '../db/starts'
 
 const everyMs = 2_000
-const batch = 100
+/** Few rows are taken at a time, so that none grows old waiting for its turn; several times in one sweep. */
+const batch = 20
+const batchesPerSweep = 5
+const atOnce = 10
+/** Rows that one statement ends, or deletes of each table. */
+const endBatch = 100
+const deleteBatch = 1_000
 /** The run itself ends a request in time; the sweeper only what no run ended. */
 const graceSeconds = 2
+const cleanUpEveryMs = 60_000
 
 export interface SweeperDeps {
   db: Queries
-  engine: Pick<Engine, 'start' | 'lookAgain'>
+  engine: Pick<Engine, 'start' | 'lookAgain' | 'healthy'>
   log: Logger
+}
+
+interface Sweep extends SweeperDeps {
+  stopping: AbortSignal
 }
 
 /** Mends what a crash left behind, in every worker process; rows are locked, so sweepers share the work. */
 export function startSweeper(deps: SweeperDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
-  const running = (async () => {
-    while (!stopping.signal.aborted) {
-      // One part that fails (Temporal is down, say) must not keep the others from their work.
-      for (const part of [startUnstarted, failStale, signalAgain, endOverdue]) {
-        await part(deps).catch((error: unknown) =>
-          deps.log.warn({ err: error, part: part.name }, 'a sweep failed: it is tried again'),
-        )
-      }
-      await pause(everyMs, undefined, { signal: stopping.signal }).catch(() => undefined)
-    }
-  })()
+  const sweep = { ...deps, stopping: stopping.signal }
+  const running = sweepUntilStopped(sweep)
   return {
     stop: () => {
       stopping.abort()
@@ -40,30 +49,112 @@ export function startSweeper(deps: SweeperDeps): { stop(): Promise<void> } {
   }
 }
 
-async function startUnstarted({ db, engine, log }: SweeperDeps): Promise<void> {
-  for (const request of await takeUnstarted(db, batch)) {
-    const { requestId } = request.input
-    const { runId } = await engine.start(request)
-    await markStarted(db, requestId, runId)
-    log.info({ requestId }, 'the sweeper started a run')
+async function sweepUntilStopped(sweep: Sweep): Promise<void> {
+  const { stopping, log } = sweep
+  let cleanUpAt = 0
+  while (!stopping.aborted) {
+    const parts = [startUnstarted, failStale, signalAgain, endOverdue]
+    if (performance.now() >= cleanUpAt) {
+      parts.push(cleanUp)
+      cleanUpAt = performance.now() + cleanUpEveryMs
+    }
+    // One part that fails must not keep the others from their work.
+    for (const part of parts) {
+      if (stopping.aborted) return
+      await part(sweep).catch((error: unknown) =>
+        log.warn({ err: error, part: part.name }, 'a sweep failed: it is tried again'),
+      )
+    }
+    await pause(everyMs, undefined, { signal: stopping }).catch(() => undefined)
   }
 }
 
-async function failStale({ db, log }: SweeperDeps): Promise<void> {
-  for (const requestId of await findStale(db, batch)) {
-    if (await failNotStarted(db, requestId, 'sweeper'))
-      log.warn({ requestId }, 'a request was never started')
-  }
+async function startUnstarted(sweep: Sweep): Promise<void> {
+  const { db, engine, log } = sweep
+  await inBatches(sweep, takeUnstarted, {
+    idOf: ({ input }) => input.requestId,
+    async mend(request) {
+      const { requestId } = request.input
+      // A late code is worse than an error: what grew too old meanwhile is closed by the next part.
+      if (!(await isWorthStarting(db, requestId))) return
+      const { runId } = await engine.start(request)
+      await markStarted(db, requestId, runId)
+      log.info({ requestId }, 'the sweeper started a run')
+    },
+  })
 }
 
-async function signalAgain({ db, engine }: SweeperDeps): Promise<void> {
-  for (const mark of await takeUnsignalled(db, batch)) await engine.lookAgain(mark)
+async function failStale(sweep: Sweep): Promise<void> {
+  const { db, log } = sweep
+  await inBatches(sweep, findStale, {
+    idOf: (requestId) => requestId,
+    async mend(requestId) {
+      if (await failNotStarted(db, requestId, 'sweeper'))
+        log.warn({ requestId }, 'a request was never started')
+    },
+  })
 }
 
-async function endOverdue({ db, log }: SweeperDeps): Promise<void> {
+async function signalAgain(sweep: Sweep): Promise<void> {
+  await inBatches(sweep, takeUnsignalled, {
+    idOf: ({ requestId }) => requestId,
+    mend: (mark) => sweep.engine.lookAgain(mark),
+  })
+}
+
+async function endOverdue({ db, log }: Sweep): Promise<void> {
   const overdue = sql`id in (select id from otp_requests where state = 'pending'
-    and expires_at < now() - make_interval(secs => ${graceSeconds}) limit ${batch} for update skip locked)`
+    and expires_at < now() - make_interval(secs => ${graceSeconds}) limit ${endBatch} for update skip locked)`
   for (const { id, state } of await closeOverdue(db, overdue, 'sweeper')) {
     log.info({ requestId: id, state }, 'the sweeper ended an overdue request')
   }
+}
+
+async function cleanUp({ db, stopping }: Sweep): Promise<void> {
+  let count: number
+  do count = await deleteOutlived(db, deleteBatch)
+  while (count >= deleteBatch && !stopping.aborted)
+}
+
+interface Mending<T> {
+  idOf: (row: T) => string
+  mend: (row: T) => Promise<void>
+}
+
+/** Takes and mends rows until few are left, the sweep has had its share of them, or Temporal is down. */
+async function inBatches<T>(
+  sweep: Sweep,
+  take: (db: Queries, limit: number) => Promise<T[]>,
+  mending: Mending<T>,
+): Promise<void> {
+  for (let count = 0; count < batchesPerSweep; count++) {
+    const rows = await take(sweep.db, batch)
+    if (!(await mendEach(sweep, rows, mending)) || rows.length < batch) return
+  }
+}
+
+/**
+ * Mends rows, some at a time. One that fails costs the others nothing, unless it failed because Temporal is down.
+ * @returns false when it was given up
+ */
+async function mendEach<T>(
+  { engine, log, stopping }: Sweep,
+  rows: T[],
+  { idOf, mend }: Mending<T>,
+): Promise<boolean> {
+  const queue = rows.values()
+  let givenUp = false
+  const mendNext = async () => {
+    for (const row of queue) {
+      if (givenUp || stopping.aborted) return
+      try {
+        await mend(row)
+      } catch (error) {
+        log.warn({ requestId: idOf(row), err: error }, 'not mended: it is tried again')
+        givenUp ||= !(await engine.healthy())
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, mendNext))
+  return !givenUp && !stopping.aborted
 }

@@ -117,11 +117,11 @@ async function attemptOf(
   const senders = [...accounts.values()]
     .filter(({ receiptSecret }) => isSignedBy(receiptSecret, callback))
     .map(({ name }) => name)
+  // Before any query: whoever holds no secret costs a digest.
+  if (senders.length === 0) throw new Problem('INVALID_SIGNATURE')
   const found = await findAttemptsForReceipt(db, { requestId, attemptId })
   const owned = found.filter(({ provider }) => senders.includes(provider))
-  if (senders.length === 0 || (found.length > 0 && owned.length === 0)) {
-    throw new Problem('INVALID_SIGNATURE')
-  }
+  if (found.length > 0 && owned.length === 0) throw new Problem('INVALID_SIGNATURE')
   const isKnown = found.length > 0 || (attemptId === undefined && (await versionOf(db, requestId)))
   if (!isKnown) throw new Problem('NOT_FOUND')
   const open = owned.filter((attempt) => attempt.open)

@@ -50,9 +50,12 @@ export const searchRoute = ({ db, keyring }: ApiDeps) =>
 
 type Position = NonNullable<SearchFilter['after']>
 
-/** Callers can change what they hand back: nothing but a time and an id may reach Postgres. */
+/** Callers can change what they hand back: nothing but a time that there is and an id may reach Postgres. */
 const Position = z.tuple([
-  z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:?\d\d)?$/),
+  z
+    .string()
+    .regex(/^2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/)
+    .refine(isTime),
   z.string().regex(/^otp_[a-z2-7]{26}$/),
 ])
 
@@ -68,6 +71,12 @@ function readCursor(cursor: string): Position {
     throw refusal
   }
   const { success, data } = Position.safeParse(decoded)
-  if (!success || Number.isNaN(Date.parse(data[0]))) throw refusal
+  if (!success) throw refusal
   return { createdAt: data[0], requestId: data[1] }
+}
+
+/** 31 February is a date to JavaScript, which makes another day of it, but not to Postgres. */
+function isTime(text: string): boolean {
+  const at = new Date(text)
+  return !Number.isNaN(at.getTime()) && at.toISOString().slice(0, 23) === text.slice(0, 23)
 }

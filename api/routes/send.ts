@@ -75,6 +75,12 @@ export const sendRoute = (deps: ApiDeps, health: HealthView) =>
   })
 
 async function open(deps: ApiDeps, health: HealthView, call: KeyCall<SendBody>): Promise<Opened> {
+  if (await health.isBacklogged()) {
+    throw new Problem('OVERLOADED', {
+      retryAfterSeconds: 5,
+      detail: 'The workers are behind: a code sent now would come too late. Try again shortly.',
+    })
+  }
   const decision = await openRequest(deps.db, deps.keyring, await readSend(deps, health, call))
   if (decision.outcome === 'idempotency_mismatch') throw new Problem('IDEMPOTENCY_MISMATCH')
   if (decision.outcome === 'rate_limited') {

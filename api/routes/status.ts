@@ -12,17 +12,18 @@ import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { route } from '../route'
 import { ownerOf } from '../send-wish'
-import { watch } from '../watch'
+import { createWatch } from '../watch'
 
-export const statusRoute = (deps: ApiDeps) =>
-  route({
+export const statusRoute = (deps: ApiDeps) => {
+  const watch = createWatch()
+  return route({
     method: 'get',
     path: '/otp/{request_id}',
     operationId: 'readOtp',
     tag: 'OTP',
     summary: 'Read a request: state, steps, attempts, events',
     description:
-      'With wait, answers as soon as something new happened, or at once when the request is over.',
+      'With wait, answers as soon as something new happened, or at once when the request is over or too many calls wait already.',
     scope: 'read',
     query: StatusQuery,
     replies: { 200: { description: 'The request as it is now.', content: StatusAnswer } },
@@ -43,6 +44,7 @@ export const statusRoute = (deps: ApiDeps) =>
       return { body: answerOf(now, deps) }
     },
   })
+}
 
 const timeOf = (at: Date | null): string | null => at?.toISOString() ?? null
 

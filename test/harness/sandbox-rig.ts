@@ -90,6 +90,7 @@ export function sandboxRig() {
       brand: 'Acme',
       callbackUrl: `${rig.productUrl}/webhooks/${provider}/token-${rig.count}`,
       validForSeconds: 300,
+      notAfter: Infinity,
       ...more,
     }
     return adapter(provider)

@@ -64,10 +64,10 @@ export async function startSystem(options: SystemOptions = {}) {
     ...options.providers,
   })
   const draining = new AbortController()
-  const makeApi = (itsEngine: Engine = engine, itsDb: Database = db) =>
+  const makeApi = (itsEngine: Engine = engine, itsDb: Database = db, itsChecksDb = itsDb) =>
     createApi({
       db: itsDb,
-      checksDb: itsDb,
+      checksDb: itsChecksDb,
       keyring,
       engine: itsEngine,
       routing: { policy, accounts },

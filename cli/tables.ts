@@ -1,0 +1,16 @@
+import { migrate } from '../db/migrate'
+
+/** Migrates, or throws one sentence with Postgres's reason in place of the statement that failed. */
+export const bringUpToDate = (databaseUrl: string): Promise<void> =>
+  migrate(databaseUrl).catch((error: unknown) => {
+    throw new Error(
+      `The tables in DATABASE_URL could not be brought up to date: ${reasonOf(error)}. Nothing was changed.`,
+    )
+  })
+
+/** The innermost cause: what is around it quotes the statement. */
+const reasonOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error)
+  if (error.cause !== undefined) return reasonOf(error.cause)
+  return error.message || ('code' in error ? String(error.code) : error.name)
+}
