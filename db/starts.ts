@@ -89,7 +89,7 @@ export async function takeUnstarted(db: Queries, limit: number): Promise<Startab
         and created_at < now() - interval '2 seconds'
         and (queued or created_at > now() - make_interval(secs => ${startWithinSeconds}))
         and (swept_at is null or swept_at < now() - interval '2 seconds')
-      order by created_at limit ${limit} for update skip locked)
+      order by swept_at nulls first, created_at limit ${limit} for update skip locked)
     returning id, app_id as "appId", country, plan, expires_at as "expiresAt", queued`)
   return rows.map(({ id, plan, expiresAt, ...row }) => ({
     ...row,

@@ -55,7 +55,7 @@ const statement = {
   claim: /insert into attempts/,
   claimOfVoice: /insert into attempts[^]*voice/,
   answer: /answered as \(/,
-  started: /workflow_started_at = clock_timestamp\(\)/,
+  started: /with started as \(/,
   check: /set checks = checks \+ 1/,
   receipt: /insert into receipts/,
   settle: /set state = 'in_doubt', fault = 'in_doubt'/,
