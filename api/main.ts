@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pino, { type Logger } from 'pino'
 import { openKeyFile } from '../codes/key-file'
 import { type Config, readConfig } from '../config/index'
+import { errorForLog } from '../db/error-for-log'
 import { createDatabase } from '../db/index'
 import { accountsLeftOut, createProviders } from '../providers/index'
 import { createApi } from './app'
@@ -16,7 +17,11 @@ const drainMs = 20_000
 
 async function main(): Promise<void> {
   const config = readConfig(process.env)
-  const logger = pino({ level: config.logLevel, base: { process: 'api' } })
+  const logger = pino({
+    level: config.logLevel,
+    base: { process: 'api' },
+    serializers: { err: errorForLog },
+  })
   for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers))
     logger.info(reason)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })

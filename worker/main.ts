@@ -5,6 +5,7 @@ import { createEngine } from '../engine'
 import { openKeyFile } from '../codes/key-file'
 import { readConfig } from '../config'
 import { createDatabase } from '../db'
+import { errorForLog } from '../db/error-for-log'
 import { createProviders } from '../providers'
 import { bundlePath } from './bundle'
 import { startSweeper } from './sweeper'
@@ -12,7 +13,11 @@ import { createWorker } from './worker'
 
 async function main(): Promise<void> {
   const config = readConfig(process.env)
-  const log = pino({ level: config.logLevel, base: { process: 'worker' } })
+  const log = pino({
+    level: config.logLevel,
+    base: { process: 'worker' },
+    serializers: { err: errorForLog },
+  })
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
       log[level === 'ERROR' ? 'error' : 'warn'](
