@@ -1,5 +1,12 @@
 import { addressOf, type Channel, type RecipientKind } from '../core/channel'
-import { type ChannelWish, orderChannels, type Plan, type Step, stepDefaults } from '../core/plan'
+import {
+  type ChannelWish,
+  healthyFirst,
+  orderChannels,
+  type Plan,
+  type Step,
+  stepDefaults,
+} from '../core/plan'
 import type { Environment } from '../core/state'
 import type { Policy } from '../config/policy'
 import type { ProviderAccount } from '../providers/provider'
@@ -52,8 +59,7 @@ function stepOf({ policy, accounts }: Routing, channel: Channel, reach: Reach): 
     .filter((account) => account.test === (reach.environment === 'test'))
     .map(({ name }) => name)
   if (usable.length === 0) return undefined
-  const isHealthy = (name: string) => !reach.unhealthy.includes(name)
-  const providers = [...usable.filter(isHealthy), ...usable.filter((name) => !isHealthy(name))]
+  const providers = healthyFirst(usable, new Set(reach.unhealthy))
   const { timeoutMs, success, onDoubt } = { ...stepDefaults[channel], ...policy.steps[channel] }
   return { channel, providers, timeoutMs, success, onDoubt }
 }

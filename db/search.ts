@@ -3,6 +3,7 @@ import type { Keyring } from '../codes/keyring'
 import type { Channel, RecipientKind } from '../core/channel'
 import type { State } from '../core/state'
 import { overdueReason, overdueState } from './ending'
+import { channelInProgress } from './channel-in-progress'
 import type { Queries } from './index'
 import { type Owner, ownedBy } from './owner'
 import { findRecipient } from './recipients'
@@ -45,8 +46,7 @@ export async function searchRequests(
         case when ${isOverdue} then ${overdueReason} else r.reason end as reason,
         case when ${isOverdue} then r.expires_at else r.ended_at end as "endedAt",
         r.expires_at as "expiresAt", r.delivered_at as "deliveredAt",
-        coalesce((select channel from attempts a where a.request_id = r.id order by number desc limit 1)::text,
-          r.plan -> r.current_step::int ->> 'channel') as channel,
+        ${channelInProgress} as channel,
         to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as cursor
       from otp_requests r where ${conditions(filter, recipient?.id)}
         ${after ? sql`and (r.created_at, r.id) < (${after.createdAt}::timestamptz, ${after.requestId})` : sql``}
