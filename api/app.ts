@@ -38,7 +38,7 @@ export function createApi(deps: ApiDeps): Express {
   })
   mountRoutes(app, createRoutes(deps), {
     // On the checks' pool: sends that wait for Postgres must not keep a check from its key.
-    authenticate: createAuthenticate(checksDb),
+    authenticate: createAuthenticate(checksDb, { region: deps.region }),
     admission: createAdmission(),
     logger,
     poolIsFull,

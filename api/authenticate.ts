@@ -10,10 +10,23 @@ const cacheMs = 2_000
 const cacheSize = 2_000
 const noDigest = Buffer.alloc(32)
 
-export type Authenticate = (authorization: string | undefined, scope: Scope) => Promise<ApiKey>
+/** Whom a route is for. */
+export interface Wanted {
+  scope: Scope
+  /** Keys that browsers and mobile apps hold may call it too. */
+  publishable?: boolean
+}
 
-/** Makes the check of Bearer keys. Its answers are one: 401, or 403 for a genuine key without the scope. */
-export function createAuthenticate(db: Queries): Authenticate {
+export type Authenticate = (authorization: string | undefined, wanted: Wanted) => Promise<ApiKey>
+
+/**
+ * Makes the check of Bearer keys. Its refusals: 401, or 403 for a genuine key that may not make this call or not here.
+ * @param region of this process; an app of another one is refused, so that its data stays where it belongs
+ */
+export function createAuthenticate(
+  db: Queries,
+  { region }: { region: string | undefined },
+): Authenticate {
   const cache = new Map<string, { found: Promise<ApiKey | undefined>; until: number }>()
 
   const look = (id: string): Promise<ApiKey | undefined> => {
@@ -29,23 +42,27 @@ export function createAuthenticate(db: Queries): Authenticate {
     return found
   }
 
-  return async (authorization, scope) => {
+  return async (authorization, wanted) => {
     const [, presented = ''] = /^Bearer +([\x21-\x7e]{1,255})$/i.exec(authorization ?? '') ?? []
     const id = idOfKey(presented)
     if (id === undefined) throw refusal()
     const key = await look(id)
     const matches = keyMatches(presented, key?.digest ?? noDigest)
     if (!key || !matches || !key.usable) throw refusal()
-    if (key.publishable) {
-      throw new Problem('FORBIDDEN', {
-        detail: 'This is a publishable key: call this from your back end with a secret key.',
-      })
-    }
-    if (!key.scopes.includes(scope)) {
-      throw new Problem('FORBIDDEN', { detail: `This API key lacks the scope "${scope}".` })
-    }
+    requirePermission(key, wanted)
+    if (key.app?.region && key.app.region !== region) throw new Problem('WRONG_REGION')
     return key
   }
+}
+
+/** @throws {Problem} FORBIDDEN with the reason. */
+function requirePermission(key: ApiKey, { scope, publishable }: Wanted): void {
+  const refuse = (detail: string) => new Problem('FORBIDDEN', { detail })
+  if (key.publishable && !publishable)
+    throw refuse('This is a publishable key: call this from your back end with a secret key.')
+  if (!key.scopes.includes(scope)) throw refuse(`This API key lacks the scope "${scope}".`)
+  if (scope !== 'admin' && !key.app)
+    throw refuse('This key administers apps, it belongs to none: make one for an app.')
 }
 
 const refusal = () =>

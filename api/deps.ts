@@ -17,6 +17,8 @@ export interface ApiDeps {
   /** Aborts when the process is to end: nothing waits any longer then. */
   draining: AbortSignal
   isProduction: boolean
+  /** Where this process stands; it serves no app of another region. */
+  region?: string | undefined
   /** Public base address, without a slash at its end. */
   publicUrl: string
   /** Where Temporal UI shows a namespace's workflows; absent in production. */

@@ -44,6 +44,7 @@ async function main(): Promise<void> {
     logger,
     draining: draining.signal,
     isProduction: config.isProduction,
+    region: config.region,
     publicUrl: config.url,
     workflowsUrl: workflowsUrl(config),
     sandboxUrl: config.providers.sandboxUrl,

@@ -53,7 +53,10 @@ async function readCall(
 ): Promise<Call> {
   const trace = traceOf(request)
   const key = route.scope
-    ? await authenticate(request.get('authorization'), route.scope)
+    ? await authenticate(request.get('authorization'), {
+        scope: route.scope,
+        publishable: route.publishable === true,
+      })
     : undefined
   trace.keyId = key?.id ?? null
   const params = request.params as Record<string, string>

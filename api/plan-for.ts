@@ -7,7 +7,7 @@ import {
   type Step,
   stepDefaults,
 } from '../core/plan'
-import type { Environment } from '../core/state'
+import { type Environment, isLive } from '../core/state'
 import type { Policy } from '../config/policy'
 import type { ProviderAccount } from '../providers/provider'
 import { Problem } from './problem'
@@ -56,7 +56,7 @@ export function namedStep(routing: Routing, channel: Channel, reach: Reach): Ste
 function stepOf({ policy, accounts }: Routing, channel: Channel, reach: Reach): Step | undefined {
   const usable = [...accounts.values()]
     .filter((account) => account.channels.includes(channel))
-    .filter((account) => account.test === (reach.environment === 'test'))
+    .filter((account) => account.test !== isLive(reach.environment))
     .map(({ name }) => name)
   if (usable.length === 0) return undefined
   const providers = healthyFirst(usable, new Set(reach.unhealthy))
@@ -75,8 +75,7 @@ function requireKind(channel: Channel, kind: RecipientKind): void {
 
 const unavailable = (what: string, { environment }: Reach): Problem =>
   new Problem('CHANNEL_UNAVAILABLE', {
-    detail:
-      environment === 'live'
-        ? `No provider account serves ${what} for a live key: set OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET, or add an account to the policy file.`
-        : `No test account serves ${what}: a test key reaches only accounts marked "test": true in the policy file, such as the sandbox (SANDBOX_URL, SANDBOX_SECRET).`,
+    detail: isLive(environment)
+      ? `No provider account serves ${what} for a live key: set OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET, or add an account to the policy file.`
+      : `No test account serves ${what}: a test key reaches only accounts marked "test": true in the policy file, such as the sandbox (SANDBOX_URL, SANDBOX_SECRET).`,
   })

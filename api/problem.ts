@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCodes } from '../core/error-code'
+import { type Action, type ErrorCode, errorCodes } from '../core/error-code'
 
 /** A field of the body or the query that is not as the contract says. */
 export interface FieldFault {
@@ -12,8 +12,8 @@ export interface ProblemOptions {
   requestId?: string
   retryAfterSeconds?: number
   errors?: FieldFault[]
-  /** What the caller should do next, for people: `send_again`. */
-  action?: 'send_again'
+  /** What the caller should do next. */
+  action?: Action
   headers?: Record<string, string>
   cause?: unknown
 }

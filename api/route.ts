@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ErrorCode } from '../core/error-code'
-import type { ApiKey } from '../db/apps'
+import type { ApiKey, App } from '../db/apps'
 import { readFields } from './validation'
 
 export const scopes = ['send', 'verify', 'read', 'admin'] as const
@@ -23,11 +23,26 @@ export interface Call<Body = unknown, Query = unknown, Params = Record<string, s
   signal: AbortSignal
 }
 
-/** A call by an authenticated key. */
-export type KeyCall<Body = unknown, Query = unknown, Params = Record<string, string>> = Omit<
-  Call<Body, Query, Params>,
-  'key'
-> & { key: ApiKey }
+/** The key of an app. */
+export type AppKey = ApiKey & { app: App }
+
+type CallBy<Key, Body, Query, Params> = Omit<Call<Body, Query, Params>, 'key'> & { key: Key }
+
+/** A call by an app's key. */
+export type KeyCall<Body = unknown, Query = unknown, Params = Record<string, string>> = CallBy<
+  AppKey,
+  Body,
+  Query,
+  Params
+>
+
+/** A call by a key with the scope admin: an app's, for that app alone, or an operator's (without an app), for all. */
+export type AdminCall<Body = unknown, Query = unknown, Params = Record<string, string>> = CallBy<
+  ApiKey,
+  Body,
+  Query,
+  Params
+>
 
 export interface Reply {
   status?: number
@@ -45,7 +60,7 @@ export interface ReplyDescription {
 }
 
 interface Description {
-  method: 'get' | 'post' | 'put'
+  method: 'get' | 'post' | 'put' | 'patch' | 'delete'
   /** With `{name}` placeholders, as OpenAPI writes them. */
   path: string
   operationId: string
@@ -59,6 +74,8 @@ interface Description {
   replies: Record<number, ReplyDescription>
   /** What it can refuse with, beside what every call of its kind can (see `errorsOf`). */
   errors?: readonly ErrorCode[]
+  /** Keys that browsers and mobile apps hold may make this call too. */
+  publishable?: boolean
   /** Counted against this limit of calls in flight. */
   admission?: 'send' | 'verify'
 }
@@ -76,8 +93,13 @@ interface Inputs<Body, Query> {
 
 type KeyedDefinition<Body, Query> = Description &
   Inputs<Body, Query> & {
-    scope: Scope
+    scope: Exclude<Scope, 'admin'>
     handle: (call: KeyCall<Body, Query>) => Promise<Reply>
+  }
+type AdminDefinition<Body, Query> = Description &
+  Inputs<Body, Query> & {
+    scope: 'admin'
+    handle: (call: AdminCall<Body, Query>) => Promise<Reply>
   }
 type OpenDefinition<Body, Query> = Description &
   Inputs<Body, Query> & {
@@ -94,7 +116,8 @@ export interface Route extends Description, Inputs<unknown, unknown> {
 
 /** Makes a route whose handler gets parsed, typed input and, where it has a scope, the caller's key. */
 export function route<Body = undefined, Query = undefined>(
-  definition: KeyedDefinition<Body, Query> | OpenDefinition<Body, Query>,
+  definition:
+    KeyedDefinition<Body, Query> | AdminDefinition<Body, Query> | OpenDefinition<Body, Query>,
 ): Route {
   const { body, query } = definition
   return {
@@ -106,8 +129,12 @@ export function route<Body = undefined, Query = undefined>(
         body: (body ? readFields(body, call.body, 'body') : undefined) as Body,
       }
       if (definition.scope === null) return definition.handle(parsed)
-      if (!call.key) throw new Error(`${definition.path} was called without its key.`)
-      return definition.handle({ ...parsed, key: call.key })
+      const { key } = call
+      if (!key) throw new Error(`${definition.path} was called without its key.`)
+      if (definition.scope === 'admin') return definition.handle({ ...parsed, key })
+      const { app } = key
+      if (!app) throw new Error(`${definition.path} was called with a key of no app.`)
+      return definition.handle({ ...parsed, key: { ...key, app } })
     },
   }
 }
@@ -119,7 +146,7 @@ export function errorsOf(route: Route): ErrorCode[] {
   if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'REQUEST_TIMEOUT')
   if (route.body || route.query) ofKind.push('INVALID_REQUEST')
   if (route.body) ofKind.push('UNSUPPORTED_MEDIA_TYPE')
-  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN')
+  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'WRONG_REGION')
   if (route.path.includes('{')) ofKind.push('NOT_FOUND')
   return [...new Set([...(route.errors ?? []), ...ofKind])]
 }

@@ -1,7 +1,8 @@
 import { lifetime } from '../core/limits'
-import type { ApiKey, App } from '../db/apps'
+import type { App } from '../db/apps'
 import type { Owner } from '../db/owner'
 import type { SendBody } from './contract/send'
+import type { AppKey } from './route'
 import { isPlainText } from './contract/common'
 import { Problem } from './problem'
 
@@ -62,7 +63,7 @@ export function readWait(header: string | string[] | undefined, most: number): n
 export const actorOf = (key: { id: string }): string => `key:${key.id}`
 
 /** Whose requests a key may see and touch. */
-export const ownerOf = ({ app, environment }: Pick<ApiKey, 'app' | 'environment'>): Owner => ({
+export const ownerOf = ({ app, environment }: Pick<AppKey, 'app' | 'environment'>): Owner => ({
   appId: app.id,
   environment,
 })

@@ -18,10 +18,14 @@ interface WantedKey {
 
 /** The keys of a development system, by the variable that holds each (design.md section 7). */
 const wantedKeys: Record<string, WantedKey> = {
-  OTP_API_KEY: { environment: 'test', scopes: ['send', 'verify', 'read'] },
-  OTPILOT_LIVE_KEY: { environment: 'live', scopes: ['send', 'verify', 'read'] },
-  OTPILOT_ADMIN_KEY: { environment: 'test', scopes: ['admin'] },
-  OTPILOT_PUBLISHABLE_KEY: { environment: 'test', scopes: ['send', 'verify'], publishable: true },
+  OTP_API_KEY: { environment: 'staging', scopes: ['send', 'verify', 'read'] },
+  OTPILOT_LIVE_KEY: { environment: 'production', scopes: ['send', 'verify', 'read'] },
+  OTPILOT_ADMIN_KEY: { environment: 'staging', scopes: ['admin'] },
+  OTPILOT_PUBLISHABLE_KEY: {
+    environment: 'staging',
+    scopes: ['send', 'verify'],
+    publishable: true,
+  },
 }
 
 const stillWorks = async (db: Database, key: string): Promise<boolean> => {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import type { Environment } from '../core/state'
+import { type Environment, isLive } from '../core/state'
 
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const shape = /^otpk_(live|test)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})$/
@@ -12,10 +12,11 @@ export interface NewApiKey {
   digest: Buffer
 }
 
-/** Makes `otpk_<environment>_<id>_<secret><checksum>`; the secret holds about 190 random bits. */
+/** Makes `otpk_<live|test>_<id>_<secret><checksum>`; the secret holds about 190 random bits. */
 export function makeApiKey(environment: Environment): NewApiKey {
   const id = randomBase62(12)
-  const body = `otpk_${environment}_${id}_${randomBase62(32)}`
+  const kind = isLive(environment) ? 'live' : 'test'
+  const body = `otpk_${kind}_${id}_${randomBase62(32)}`
   const key = body + checksum(body)
   return { key, id, digest: digestOfKey(key) }
 }

@@ -58,6 +58,11 @@ export function openKeyFile(
   timer.unref()
   return {
     active: (purpose) => newest(file[purpose]),
+    all(purpose) {
+      const active = newest(file[purpose])
+      const others = file[purpose].filter(({ kid }) => kid !== active.kid)
+      return [active, ...others.map(toKey)]
+    },
     find(purpose, kid) {
       let entry = file[purpose].find((key) => key.kid === kid)
       if (!entry) {

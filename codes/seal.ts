@@ -56,6 +56,13 @@ export const appIndex = (
 export const globalIndex = (keyring: Keyring, value: string): Buffer =>
   hmac(keyring.active('global_index').key, `recipient/v1|${value}`)
 
+/** As they were called when the first keys were stored: another text would forget those of the last 24 h. */
+const environmentText: Record<Environment, string> = {
+  production: 'live',
+  staging: 'test',
+  development: 'development',
+}
+
 /** Keyed digest of an Idempotency-Key or of a raw body, per app. */
 export const idempotencyMac = (
   keyring: Keyring,
@@ -64,7 +71,7 @@ export const idempotencyMac = (
   bytes: Buffer,
 ): Buffer =>
   createHmac('sha256', keyring.active('app_index').key)
-    .update(`idempotency/v1|${appId}|${environment}|${part}|`)
+    .update(`idempotency/v1|${appId}|${environmentText[environment]}|${part}|`)
     .update(bytes)
     .digest()
 

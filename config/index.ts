@@ -40,6 +40,9 @@ const Environment = z.object({
   OTPILOT_GATEWAY_URL: optional(httpUrl),
   OTPILOT_GATEWAY_SECRET: optional(webhookSecret),
   OTPILOT_RECEIPT_SECRET: optional(webhookSecret),
+  OTPILOT_REGION: optional(
+    z.string().regex(/^[a-z0-9-]{1,20}$/, 'lower-case letters, digits and -'),
+  ),
   LOG_LEVEL: withDefault(
     z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     'info',
@@ -72,6 +75,8 @@ interface Temporal {
 
 export interface Config {
   isProduction: boolean
+  /** Where this process stands; it serves no app of another region. */
+  region: string | undefined
   host: string
   port: number
   /** Public base address of the API, without a slash at its end; callbacks go there too. */
@@ -122,6 +127,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
   const url = env.OTPILOT_URL ?? `http://127.0.0.1:${env.PORT}`
   return {
     isProduction: env.OTPILOT_ENV === 'production',
+    region: env.OTPILOT_REGION,
     host: env.OTPILOT_HOST,
     port: env.PORT,
     url: url.replace(/\/+$/, ''),

@@ -20,6 +20,7 @@ export const reasons = [
   'superseded',
   'no_channel_accepted',
   'not_started',
+  'erased',
 ] as const
 export type Reason = (typeof reasons)[number]
 
@@ -30,10 +31,16 @@ export const reasonsOf = {
   expired: ['lifetime_over'],
   exhausted: ['no_step_succeeded'],
   locked: ['too_many_checks'],
-  cancelled: ['requested', 'superseded'],
+  cancelled: ['requested', 'superseded', 'erased'],
   failed: ['no_channel_accepted', 'not_started'],
 } as const satisfies Record<State, readonly Reason[]>
 
-/** A key's environment. The requests of one are invisible to the other: a test key never reaches a real provider. */
-export const environments = ['live', 'test'] as const
+/**
+ * A key's environment. The requests of one are invisible to the others. Only production reaches real providers:
+ * the other two are reached by test keys.
+ */
+export const environments = ['production', 'staging', 'development'] as const
 export type Environment = (typeof environments)[number]
+
+/** Whether keys of this environment are live ones; the others use accounts marked `test: true` only. */
+export const isLive = (environment: Environment): boolean => environment === 'production'

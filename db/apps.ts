@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { makeApiKey } from '../codes/api-key'
+import type { Alphabet } from '../core/alphabet'
 import type { Environment } from '../core/state'
 import type { Queries } from './index'
 
@@ -12,6 +13,12 @@ export interface App {
   maxExpirySeconds: number
   codeLength: number
   queueWhenDown: boolean
+  highRiskExpirySeconds: number
+  codeAlphabet: Alphabet
+  consentRequired: boolean
+  lengthenUnderGuessing: boolean
+  /** Only processes of this region serve the app; null: any. */
+  region: string | null
 }
 
 export interface ApiKey {
@@ -20,9 +27,11 @@ export interface ApiKey {
   environment: Environment
   scopes: string[]
   publishable: boolean
+  requestsPerMinute: number
   /** Neither expired nor revoked, by the database's clock. */
   usable: boolean
-  app: App
+  /** Null: an operator's key, which administers every app. */
+  app: App | null
 }
 
 /** Adds an app, or leaves the one with this id as it is. */
@@ -38,7 +47,12 @@ export async function createApp(
 /** Makes and stores a key; the clear key is returned here and nowhere else. */
 export async function createApiKey(
   db: Queries,
-  options: { appId: string; environment: Environment; scopes: string[]; publishable?: boolean },
+  options: {
+    appId: string | null
+    environment: Environment
+    scopes: string[]
+    publishable?: boolean
+  },
 ): Promise<{ key: string }> {
   const { key, id, digest } = makeApiKey(options.environment)
   await db.many(sql`insert into api_keys (id, app_id, digest, environment, scopes, publishable)
@@ -50,12 +64,15 @@ export async function createApiKey(
 /** Looks a key up by its public id; the caller compares the digest. */
 export function findApiKey(db: Queries, id: string): Promise<ApiKey | undefined> {
   return db.one<ApiKey>(sql`
-    select k.id, k.digest, k.environment, k.scopes, k.publishable,
+    select k.id, k.digest, k.environment, k.scopes, k.publishable, k.requests_per_minute as "requestsPerMinute",
       k.revoked_at is null and (k.expires_at is null or k.expires_at > now()) as usable,
-      jsonb_build_object('id', a.id, 'name', a.name, 'brand', a.brand, 'defaultCountry', a.default_country,
-        'maxExpirySeconds', a.max_expiry_seconds, 'codeLength', a.code_length,
-        'queueWhenDown', a.queue_when_down) as app
-    from api_keys k join apps a on a.id = k.app_id where k.id = ${id}`)
+      case when a.id is not null then jsonb_build_object('id', a.id, 'name', a.name, 'brand', a.brand,
+        'defaultCountry', a.default_country, 'maxExpirySeconds', a.max_expiry_seconds,
+        'highRiskExpirySeconds', a.high_risk_expiry_seconds, 'codeLength', a.code_length,
+        'codeAlphabet', a.code_alphabet, 'queueWhenDown', a.queue_when_down,
+        'consentRequired', a.consent_required, 'lengthenUnderGuessing', a.lengthen_under_guessing,
+        'region', a.region) end as app
+    from api_keys k left join apps a on a.id = k.app_id where k.id = ${id}`)
 }
 
 /** Notes that a key was used, at most once a minute. */

@@ -61,6 +61,7 @@ export async function openRecipient(
   id: string,
 ): Promise<string | undefined> {
   const row = await db.one<SealedRecipient>(sql`
-    select app_id as "appId", id as "recipientId", ciphertext, kid from recipients where id = ${id}`)
+    select app_id as "appId", id as "recipientId", ciphertext, kid from recipients
+    where id = ${id} and erased_at is null`)
   return row && openAddress(keyring, row)
 }

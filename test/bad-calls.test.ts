@@ -20,7 +20,7 @@ let keys: Record<'readOnly' | 'publishable' | 'revoked', string>
 beforeAll(async () => {
   system = await startSystem()
   const make = (scopes: string[], publishable = false) =>
-    createApiKey(system.db, { appId: 'app', environment: 'test', scopes, publishable })
+    createApiKey(system.db, { appId: 'app', environment: 'staging', scopes, publishable })
   const [{ key: readOnly }, { key: publishable }, { key: revoked }] = await Promise.all([
     make(['read']),
     make(['send'], true),

@@ -181,8 +181,8 @@ describe('one live request per recipient and purpose', () => {
 describe('the two environments of an app', () => {
   test('do not see, repeat or check each other’s requests', async () => {
     const recipient = freshNumber()
-    const live = await open({ recipient, environment: 'live' })
-    const asTest = await open({ recipient, environment: 'test' })
+    const live = await open({ recipient, environment: 'production' })
+    const asTest = await open({ recipient, environment: 'staging' })
     expect(asTest.outcome).toBe('created')
     expect(asTest.requestId).not.toBe(live.requestId)
     const code = await codeOf(live.requestId)
@@ -201,9 +201,9 @@ describe('the two environments of an app', () => {
 describe('limits and purposes', () => {
   test('sends with a test key do not use up the live limit', async () => {
     const recipient = freshNumber()
-    for (let i = 0; i < 3; i++) await open({ recipient, environment: 'test' })
+    for (let i = 0; i < 3; i++) await open({ recipient, environment: 'staging' })
     expect((await openRequest(db, keyring, sendInput({ recipient }))).outcome).toBe('rate_limited')
-    expect((await open({ recipient, environment: 'live' })).outcome).toBe('created')
+    expect((await open({ recipient, environment: 'production' })).outcome).toBe('created')
   })
 
   test('a code counts for the purpose it was sent for, by request id too', async () => {

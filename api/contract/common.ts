@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
-import { type ErrorCode, errorCodes } from '../../core/error-code'
+import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
 import { reasons, states } from '../../core/state'
 import { named } from './registry'
 
@@ -42,7 +42,7 @@ export const ProblemBody = named(
       message: z.string().describe('One sentence for people; the same as detail.'),
       request_id: z.string().nullable(),
       trace_id: z.string().describe('Leads to this call in the logs.'),
-      action: z.literal('send_again').optional(),
+      action: z.enum(actions).optional().describe('What to do next.'),
       errors: z
         .array(z.object({ field: z.string(), message: z.string() }))
         .optional()

@@ -18,7 +18,7 @@ export async function requestsOnly() {
   const db = createDatabase(url)
   const keyring = openKeyFile(tempKeyFile(), { strict: true })
   await createApp(db, { id: 'app', name: 'Acme' })
-  const owner = { appId: 'app', environment: 'test' as const }
+  const owner = { appId: 'app', environment: 'staging' as const }
   let lastNumber = 10_000_000
   const freshNumber = () => ({ kind: 'phone' as const, value: `+23324${++lastNumber}` })
 

@@ -95,7 +95,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
   await setQueueWhenDown(db, 'patient', true)
   const keyOf = async (appId: string) => {
     const scopes = ['send', 'verify', 'read']
-    return (await createApiKey(db, { appId, environment: 'test', scopes })).key
+    return (await createApiKey(db, { appId, environment: 'staging', scopes })).key
   }
   const [key, patientKey] = [await keyOf('app'), await keyOf('patient')]
   await Promise.all([api.start(), worker.start()])

@@ -146,7 +146,7 @@ const scenarios: Record<string, Scenario> = {
     // What a crashed API leaves behind: the commit without its signal.
     await checkCode(system.db, system.keyring, {
       appId: 'app',
-      environment: 'test',
+      environment: 'staging',
       by: { requestId: id },
       code,
       actor: 'script',

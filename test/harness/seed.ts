@@ -25,7 +25,7 @@ const smsThenVoice: Plan = [stepOf('sms'), stepOf('voice')]
 export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   appId: 'app',
   keyId: 'key',
-  environment: 'test',
+  environment: 'staging',
   recipient: { kind: 'phone', value: '+233555000010' },
   country: 'GH',
   purpose: 'default',

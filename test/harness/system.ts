@@ -83,9 +83,17 @@ export async function startSystem(options: SystemOptions = {}) {
   await createApp(db, { id: 'app', name: 'Acme' })
   await createApp(db, { id: 'other', name: 'Other' })
   const scopes = ['send', 'verify', 'read']
-  const { key } = await createApiKey(db, { appId: 'app', environment: 'test', scopes })
-  const { key: liveKey } = await createApiKey(db, { appId: 'app', environment: 'live', scopes })
-  const { key: otherKey } = await createApiKey(db, { appId: 'other', environment: 'test', scopes })
+  const { key } = await createApiKey(db, { appId: 'app', environment: 'staging', scopes })
+  const { key: liveKey } = await createApiKey(db, {
+    appId: 'app',
+    environment: 'production',
+    scopes,
+  })
+  const { key: otherKey } = await createApiKey(db, {
+    appId: 'other',
+    environment: 'staging',
+    scopes,
+  })
 
   const startWorker = async () => {
     const { worker, connection } = await createWorker({

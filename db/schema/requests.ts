@@ -1,120 +1,43 @@
 import { sql } from 'drizzle-orm'
 import {
-  bigint,
   bigserial,
   boolean,
   check,
-  customType,
   index,
   inet,
   integer,
   jsonb,
   numeric,
-  pgEnum,
   pgTable,
   primaryKey,
   smallint,
   text,
-  timestamp,
   unique,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
-import { auditTypes } from '../core/audit'
-import { channels, recipientKinds } from '../core/channel'
-import { faults } from '../core/fault'
-import type { Plan, Step } from '../core/plan'
-import { receiptStatuses, successRules } from '../core/receipt'
-import { environments, reasons, reasonsOf, states } from '../core/state'
-
-const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
-const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6 })
-
-export const channelType = pgEnum('channel', channels)
-export const recipientKindType = pgEnum('recipient_kind', recipientKinds)
-export const stateType = pgEnum('request_state', states)
-export const reasonType = pgEnum('request_reason', reasons)
-export const faultType = pgEnum('fault', faults)
-export const receiptStatusType = pgEnum('receipt_status', receiptStatuses)
-export const successRuleType = pgEnum('success_rule', successRules)
-export const auditType = pgEnum('audit_type', auditTypes)
-export const environmentType = pgEnum('key_environment', environments)
-export const attemptStateType = pgEnum('attempt_state', ['open', 'accepted', 'refused', 'in_doubt'])
-
-/** Tenants: the internal services that start verifications. */
-export const apps = pgTable('apps', {
-  id: text().primaryKey(),
-  name: text().notNull(),
-  brand: text().notNull(),
-  /** Two letters; numbers in national form are accepted only when set. */
-  defaultCountry: text('default_country'),
-  maxExpirySeconds: integer('max_expiry_seconds').notNull().default(300),
-  codeLength: smallint('code_length').notNull().default(6),
-  /** Accept sends as `queued` while Temporal is down, instead of refusing them. */
-  queueWhenDown: boolean('queue_when_down').notNull().default(false),
-  createdAt: at('created_at').notNull().defaultNow(),
-})
-
-export const apiKeys = pgTable('api_keys', {
-  /** The public part of the key. */
-  id: text().primaryKey(),
-  appId: text('app_id')
-    .notNull()
-    .references(() => apps.id),
-  digest: bytea().notNull(),
-  environment: environmentType().notNull(),
-  scopes: text().array().notNull(),
-  publishable: boolean().notNull().default(false),
-  expiresAt: at('expires_at'),
-  revokedAt: at('revoked_at'),
-  lastUsedAt: at('last_used_at'),
-  createdAt: at('created_at').notNull().defaultNow(),
-})
-
-/** A phone number or e-mail address as one app knows it: encrypted, found by a keyed index. */
-export const recipients = pgTable(
-  'recipients',
-  {
-    id: text().primaryKey(),
-    appId: text('app_id')
-      .notNull()
-      .references(() => apps.id),
-    kind: recipientKindType().notNull(),
-    index: bytea().notNull(),
-    indexKid: text('index_kid').notNull(),
-    ciphertext: bytea().notNull(),
-    kid: text().notNull(),
-    createdAt: at('created_at').notNull().defaultNow(),
-  },
-  (table) => [unique().on(table.appId, table.kind, table.index)],
-)
-
-export const preferences = pgTable('preferences', {
-  recipientId: text('recipient_id')
-    .primaryKey()
-    .references(() => recipients.id),
-  channel: channelType().notNull(),
-  updatedAt: at('updated_at').notNull().defaultNow(),
-})
-
-/** Times of the last sends to a recipient, for the sliding limits. */
-export const sendWindows = pgTable(
-  'send_windows',
-  {
-    recipientId: text('recipient_id')
-      .notNull()
-      .references(() => recipients.id),
-    /** Tests of an integration must not keep the same person from a real code. */
-    environment: environmentType().notNull(),
-    sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
-  },
-  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
-)
+import { reasonsOf, states } from '../../core/state'
+import type { Plan, Step } from '../../core/plan'
+import { apps } from './apps'
+import { recipients } from './recipients'
+import {
+  bytea,
+  at,
+  channelType,
+  stateType,
+  reasonType,
+  faultType,
+  receiptStatusType,
+  successRuleType,
+  environmentType,
+  alphabetType,
+  attemptStateType,
+} from './types'
 
 const statePairs = states
   .map((state) =>
     state === 'pending'
       ? `(state = 'pending' and reason is null)`
-      : `(state = '${state}' and reason is not null and reason in (${reasonsOf[state].map((r) => `'${r}'`).join(', ')}))`,
+      : `(state = '${state}' and reason is not null and reason::text in (${reasonsOf[state].map((r) => `'${r}'`).join(', ')}))`,
   )
   .join(' or ')
 
@@ -148,6 +71,7 @@ export const otpRequests = pgTable(
     codeKid: text('code_kid').notNull(),
     codeGeneration: integer('code_generation').notNull().default(1),
     codeLength: smallint('code_length').notNull(),
+    codeAlphabet: alphabetType('code_alphabet').notNull().default('digits'),
     checks: smallint().notNull().default(0),
     maxChecks: smallint('max_checks').notNull(),
     auditSeq: integer('audit_seq').notNull().default(0),
@@ -289,6 +213,27 @@ export const receipts = pgTable(
   ],
 )
 
+/** Genuine reports about a message that no attempt is known to have sent yet; kept 24 h. */
+export const unmatchedReceipts = pgTable(
+  'unmatched_receipts',
+  {
+    provider: text().notNull(),
+    eventKey: text('event_key').notNull(),
+    providerMessageId: text('provider_message_id').notNull(),
+    status: receiptStatusType().notNull(),
+    rawStatus: text('raw_status').notNull(),
+    providerAt: at('provider_at'),
+    costAmount: numeric('cost_amount'),
+    costCurrency: text('cost_currency'),
+    receivedAt: at('received_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.provider, table.eventKey] }),
+    index('unmatched_receipts_message').on(table.provider, table.providerMessageId),
+    index('unmatched_receipts_age').on(table.receivedAt),
+  ],
+)
+
 /** Codes waiting to be dialled for, found by the number's global index for as long as they live. */
 export const ussdWindows = pgTable(
   'ussd_windows',
@@ -305,28 +250,4 @@ export const ussdWindows = pgTable(
     index('ussd_windows_index').on(table.globalIndex, table.expiresAt),
     index('ussd_windows_expiry').on(table.expiresAt),
   ],
-)
-
-/** What happened to a request, in order; rows are only ever added (a trigger holds that). */
-export const auditEvents = pgTable(
-  'audit_events',
-  {
-    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
-    requestId: text('request_id')
-      .notNull()
-      .references(() => otpRequests.id),
-    appId: text('app_id').notNull(),
-    /** From the deciding statement: no gaps, no two alike. */
-    sequence: integer().notNull(),
-    type: auditType().notNull(),
-    actor: text().notNull(),
-    runId: text('run_id'),
-    attemptId: text('attempt_id'),
-    /** Channel, provider, status, error code: never personal data. */
-    detail: jsonb().$type<Record<string, string | number | boolean | null>>().notNull(),
-    at: at('at')
-      .notNull()
-      .default(sql`clock_timestamp()`),
-  },
-  (table) => [unique().on(table.requestId, table.sequence)],
 )

@@ -1,0 +1,19 @@
+import { createDatabase } from '../../db'
+import type { Database } from '../../db'
+
+/** The Postgres that DATABASE_URL names. */
+export const databaseUrl = (): string => {
+  const url = process.env.DATABASE_URL
+  if (!url) throw new Error('DATABASE_URL is not set: name the Postgres of this installation.')
+  return url
+}
+
+/** Gives `work` a connection of its own, and closes it. */
+export const withDatabase = async <T>(work: (db: Database) => Promise<T>): Promise<T> => {
+  const db = createDatabase(databaseUrl(), { max: 2, applicationName: 'otpilot cli' })
+  try {
+    return await work(db)
+  } finally {
+    await db.close()
+  }
+}

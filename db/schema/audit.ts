@@ -1,0 +1,68 @@
+import { sql } from 'drizzle-orm'
+import { bigint, index, integer, jsonb, pgTable, text, unique } from 'drizzle-orm/pg-core'
+import { otpRequests } from './requests'
+import { bytea, at, auditType } from './types'
+
+/** What happened to a request, an app or the installation, in order; rows are only ever added (a trigger holds that). */
+export const auditEvents = pgTable(
+  'audit_events',
+  {
+    id: bigint({ mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    /** Null for what was done to an app or to the installation. */
+    requestId: text('request_id').references(() => otpRequests.id),
+    appId: text('app_id'),
+    /** What the row is chained with: its request, else its app, else the installation. */
+    chain: text()
+      .notNull()
+      .generatedAlwaysAs(
+        sql`coalesce(request_id, case when app_id is null then 'admin' else 'app:' || app_id end)`,
+      ),
+    /** From the deciding statement: no gaps, no two alike. */
+    sequence: integer().notNull(),
+    type: auditType().notNull(),
+    actor: text().notNull(),
+    runId: text('run_id'),
+    attemptId: text('attempt_id'),
+    /** Channel, provider, status, error code: never personal data. */
+    detail: jsonb().$type<Record<string, string | number | boolean | null>>().notNull(),
+    at: at('at')
+      .notNull()
+      .default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    unique('audit_events_chain_sequence').on(table.chain, table.sequence),
+    index('audit_events_wrong')
+      .on(table.appId, table.at)
+      .where(sql`type = 'check_rejected'`),
+  ],
+)
+
+/** The last number given out in the chains of apps and of the installation; a request's own is `audit_seq`. */
+export const auditChains = pgTable('audit_chains', {
+  chain: text().primaryKey(),
+  sequence: integer().notNull(),
+})
+
+/** The keyed chain over audit rows: each hash covers the one before it in its chain. */
+export const auditSeals = pgTable(
+  'audit_seals',
+  {
+    /** Given out without gaps by the sealer, one at a time. */
+    number: bigint({ mode: 'bigint' }).primaryKey(),
+    eventId: bigint('event_id', { mode: 'bigint' }).notNull().unique(),
+    chain: text().notNull(),
+    sequence: integer().notNull(),
+    hash: bytea().notNull(),
+    kid: text().notNull(),
+    sealedAt: at('sealed_at').notNull().defaultNow(),
+  },
+  (table) => [unique().on(table.chain, table.sequence)],
+)
+
+/** How far the signed roots outside of Postgres reach. */
+export const auditRoots = pgTable('audit_roots', {
+  number: integer().primaryKey(),
+  lastSeal: bigint('last_seal', { mode: 'bigint' }).notNull(),
+  digest: bytea().notNull(),
+  at: at('at').notNull().defaultNow(),
+})

@@ -1,0 +1,6 @@
+export * from './types'
+export * from './apps'
+export * from './recipients'
+export * from './requests'
+export * from './audit'
+export * from './events'

@@ -1,0 +1,129 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  check,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+} from 'drizzle-orm/pg-core'
+import { apps } from './apps'
+import { bytea, at, channelType, recipientKindType, environmentType } from './types'
+
+/** A phone number or e-mail address as one app knows it: encrypted, found by a keyed index. */
+export const recipients = pgTable(
+  'recipients',
+  {
+    id: text().primaryKey(),
+    appId: text('app_id')
+      .notNull()
+      .references(() => apps.id),
+    kind: recipientKindType().notNull(),
+    index: bytea().notNull(),
+    indexKid: text('index_kid').notNull(),
+    /** Null once erased; the index is random bytes then. */
+    ciphertext: bytea(),
+    kid: text().notNull(),
+    createdAt: at('created_at').notNull().defaultNow(),
+    erasedAt: at('erased_at'),
+  },
+  (table) => [
+    unique().on(table.appId, table.kind, table.index),
+    index('recipients_kid').on(table.kid, table.id),
+    index('recipients_index_kid').on(table.indexKid, table.id),
+    check('recipients_erased', sql`(erased_at is null) = (ciphertext is not null)`),
+  ],
+)
+
+/** Recipients who withdrew their consent: nothing is sent to them until they give it anew. */
+export const optOuts = pgTable('opt_outs', {
+  recipientId: text('recipient_id')
+    .primaryKey()
+    .references(() => recipients.id),
+  /** `api`, or `inbound:<provider>` for a STOP. */
+  source: text().notNull(),
+  at: at('at').notNull().defaultNow(),
+})
+
+/** Wrong checks of a recipient across requests. */
+export const checkBudgets = pgTable(
+  'check_budgets',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    environment: environmentType().notNull(),
+    /** Times of wrong checks in the last 24 hours. */
+    wrong: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+    /** Wrong checks since the last right one, or since an operator reset it. */
+    consecutive: integer().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+)
+
+/** Checks that found no request, spread over many rows so that none is hot. */
+export const unknownChecks = pgTable(
+  'unknown_checks',
+  {
+    appId: text('app_id').notNull(),
+    environment: environmentType().notNull(),
+    bucket: smallint().notNull(),
+    count: bigint({ mode: 'bigint' }).notNull(),
+    lastAt: at('last_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.appId, table.environment, table.bucket] })],
+)
+
+/** Solved challenges: each counts once. */
+export const spentChallenges = pgTable(
+  'spent_challenges',
+  {
+    id: text().primaryKey(),
+    expiresAt: at('expires_at').notNull(),
+  },
+  (table) => [index('spent_challenges_expiry').on(table.expiresAt)],
+)
+
+/** Calls by publishable keys from one peer address, for sliding limits. */
+export const addressWindows = pgTable(
+  'address_windows',
+  {
+    /** Keyed digest of the address: IPv4 as it is, IPv6 by its network. */
+    index: bytea().notNull(),
+    environment: environmentType().notNull(),
+    /** `send` or `verify`. */
+    kind: text().notNull(),
+    calls: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+    expiresAt: at('expires_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.index, table.environment, table.kind] }),
+    index('address_windows_expiry').on(table.expiresAt),
+  ],
+)
+
+export const preferences = pgTable('preferences', {
+  recipientId: text('recipient_id')
+    .primaryKey()
+    .references(() => recipients.id),
+  channel: channelType().notNull(),
+  updatedAt: at('updated_at').notNull().defaultNow(),
+})
+
+/** Times of the last sends to a recipient, for the sliding limits. */
+export const sendWindows = pgTable(
+  'send_windows',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    /** Tests of an integration must not keep the same person from a real code. */
+    environment: environmentType().notNull(),
+    sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+)
