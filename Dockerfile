@@ -20,7 +20,7 @@ COPY --from=build /app/dist dist
 COPY package.json ./
 COPY migrations migrations
 COPY sandbox/page sandbox/page
-# A volume that is mounted here takes over the owner, so that the key file can be made without root.
-RUN mkdir /keys && chown node:node /keys && chmod 700 /keys
+# A volume that is mounted here takes over the owner, so that key file and roots can be written without root.
+RUN mkdir /keys /audit && chown node:node /keys /audit && chmod 700 /keys /audit
 USER node
 CMD ["node", "dist/api/main.js"]

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino'
 import type { Keyring } from '../codes/keyring'
+import type { Retention } from '../core/retention'
+import type { Wake } from '../core/wake'
 import type { Database } from '../db'
 import type { ProviderAccount } from '../providers/provider'
 
@@ -8,7 +10,13 @@ export interface ActivityDeps {
   db: Database
   keyring: Keyring
   providers: ReadonlyMap<string, ProviderAccount>
+  /** Where this process stands; it claims nothing for an app of another region. */
+  region?: string | undefined
+  /** How long what is kept is kept. */
+  retention: Retention
   /** Our public address, for callback URLs. */
   publicUrl: string
+  /** Tells a run what was committed; never throws: the sweeper repeats what was lost. */
+  wake: (wake: Wake) => Promise<void>
   log: Logger
 }

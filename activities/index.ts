@@ -8,6 +8,7 @@ import {
   recordPlanEnded,
   recordSkipped,
 } from './record'
+import { retain } from './retain'
 import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
 
@@ -23,6 +24,7 @@ export const createActivities = (deps: ActivityDeps) => {
     failNothingAccepted: safe(failNothingAccepted(deps)),
     cancelByOperator: safe(cancelByOperator(deps)),
     conclude: safe(conclude(deps)),
+    retain: safe(retain(deps)),
   }
 }
 export type Activities = ReturnType<typeof createActivities>

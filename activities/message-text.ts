@@ -12,14 +12,17 @@ export interface TextParts {
   lifetimeSeconds: number
 }
 
-/** The text of a message. Voice gets its digits spaced; WhatsApp and USSD have texts of their own. */
+/** One by one, and letters with a pause after each: "A 7" would be read as an article and a number. */
+const aloud = (code: string): string => [...code].join(/[A-Z]/.test(code) ? ', ' : ' ')
+
+/** The text of a message. Voice gets the characters of its code apart; WhatsApp and USSD have texts of their own. */
 export function messageText(
   channel: Channel,
   { template, code, brand, lifetimeSeconds }: TextParts,
 ): string {
   const callers = channel === 'sms' || channel === 'voice' || channel === 'email'
   const values: Record<string, string> = {
-    code: channel === 'voice' ? [...code].join(' ') : code,
+    code: channel === 'voice' ? aloud(code) : code,
     brand,
     minutes: String(Math.ceil(lifetimeSeconds / 60)),
   }

@@ -3,7 +3,7 @@ import { ApplicationFailure, Context, heartbeat } from '@temporalio/activity'
 import { ApplicationFailureCategory } from '@temporalio/common'
 import { deriveCode } from '../codes/code'
 import { callbackToken } from '../codes/random-id'
-import { callbackDigest, unseal } from '../codes/seal'
+import { callbackDigest, sealedIn, unseal } from '../codes/seal'
 import { consequenceOf } from '../core/fault'
 import { claimFreshMs } from '../core/limits'
 import type { SendOrder, SendResult } from '../core/otp-request'
@@ -13,8 +13,8 @@ import {
   type Claim,
   claimAttempt,
   findOwnAttempt,
+  isElsewhere,
   reclaimAttempt,
-  recordAnswer,
 } from '../db/attempts'
 import { openAddress } from '../db/recipients'
 import { openUssdWindow } from '../db/ussd'
@@ -28,12 +28,15 @@ import {
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from './message-text'
-import { isRetryable, settleOwn } from './settle-send'
+import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */
 const heartbeatEveryMs = 400
 /** A retry that leaves a provider less time than this is not made. */
 const minCallMs = 500
+/** Until a send that belongs to another region is offered again, to whichever worker is free then. */
+const elsewhereRetryMs = 200
+const longestElsewhereRetryMs = 4_000
 /** How long, and how often, an answer is tried to be written down. */
 const recordPatienceMs = 5_000
 const recordPauseMs = 200
@@ -69,7 +72,9 @@ async function claimAndSend(
     tryNo,
     runId,
     callbackDigest: callbackDigest(deps.keyring, token),
+    region: deps.region,
   })
+  if (!claim && (await isElsewhere(deps.db, { ...order, region: deps.region }))) throw elsewhere()
   if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
   const claimed = { ...claim, tryNo, runId, askedAtMs, atMs: performance.now() }
   try {
@@ -82,6 +87,18 @@ async function claimAndSend(
     throw error
   }
 }
+
+/** Given back at once, for a worker of the app's own region to take; ever slower while there seems to be none. */
+const elsewhere = () =>
+  ApplicationFailure.create({
+    type: 'elsewhere',
+    message: 'the app of this request is served in another region',
+    category: ApplicationFailureCategory.BENIGN,
+    nextRetryDelay: Math.min(
+      elsewhereRetryMs * 2 ** (Context.current().info.attempt - 1),
+      longestElsewhereRetryMs,
+    ),
+  })
 
 /** @throws {ProviderFault} always that: nothing was sent, and the claim must not be taken for a doubt. */
 async function prepare(
@@ -160,13 +177,14 @@ function compose(
     kid: claim.codeKid,
     salt: claim.salt,
     length: claim.codeLength,
+    alphabet: claim.codeAlphabet,
   })
   const template =
     claim.messageCiphertext && claim.sealKid
       ? unseal(
           keyring,
           { ciphertext: claim.messageCiphertext, kid: claim.sealKid },
-          `message|${requestId}`,
+          sealedIn.message(requestId),
         )
       : undefined
   return {
@@ -195,7 +213,7 @@ const refOf = ({ requestId }: SendOrder, { attemptId, runId }: Claimed) => ({
 
 /** A provider's word that Postgres never hears becomes a doubt, and that a second message: a stumble is waited out. */
 async function record(
-  { db }: ActivityDeps,
+  deps: ActivityDeps,
   order: SendOrder,
   claimed: Claimed,
   answer: AttemptAnswer,
@@ -203,7 +221,7 @@ async function record(
   const giveUpAt = performance.now() + recordPatienceMs
   for (;;) {
     try {
-      return await recordAnswer(db, refOf(order, claimed), answer)
+      return await settleAnswer(deps, refOf(order, claimed), { provider: order.provider, answer })
     } catch (error) {
       if (performance.now() + recordPauseMs > giveUpAt) throw error
       await pause(recordPauseMs)

@@ -1,6 +1,13 @@
 import type { SendResult } from '../core/otp-request'
 import { consequenceOf } from '../core/fault'
-import { type ClaimKey, findOwnAttempt, type KnownAttempt, recordAnswer } from '../db/attempts'
+import {
+  type AttemptAnswer,
+  type ClaimKey,
+  findOwnAttempt,
+  type KnownAttempt,
+  recordAnswer,
+} from '../db/attempts'
+import { recordAcceptance } from '../db/early-receipts'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 
@@ -37,6 +44,18 @@ export async function settleOwn(
     )
   }
   return { attempt, ageMs, outcome: confirmed ? 'accepted' : 'in_doubt' }
+}
+
+/** Writes down how a provider call ended. Reports that were faster than the answer count from then on. */
+export async function settleAnswer(
+  { db, providers, wake }: ActivityDeps,
+  ref: Parameters<typeof recordAnswer>[1],
+  { provider, answer }: { provider: string; answer: AttemptAnswer },
+): Promise<void> {
+  // Only an account whose receipts we read can have reported about a message by its own id.
+  if (answer.state !== 'accepted' || !providers.get(provider)?.receipts)
+    return recordAnswer(db, ref, answer)
+  for (const news of await recordAcceptance(db, ref, { provider, answer })) void wake(news)
 }
 
 /** A refusal after which the same provider is worth another try. */

@@ -1,12 +1,16 @@
-import express, { type Express } from 'express'
+import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import { accessLog } from './access-log'
+import { createAddressLimit } from './address-limit'
 import { createAdmission } from './admission'
 import { createAuthenticate } from './authenticate'
+import { createPeers } from './client-address'
 import type { Database } from '../db/index'
 import type { ApiDeps } from './deps'
 import { answerProblem, mountRoutes } from './mount'
+import { requireHttps } from './https'
 import { Problem } from './problem'
+import { createQuota } from './quota'
 import { createRoutes } from './routes/index'
 
 /** The whole HTTP API; it listens to nothing. */
@@ -36,10 +40,21 @@ export function createApi(deps: ApiDeps): Express {
     if (draining.aborted) response.set('Connection', 'close')
     next()
   })
-  mountRoutes(app, createRoutes(deps), {
+  app.use(refuseUnclear)
+  const routes = createRoutes(deps)
+  const peers = createPeers(deps.trustProxy)
+  if (deps.isProduction) {
+    const { publicUrl, plainHttp = 'refuse' } = deps
+    const exempt = new Set(routes.filter((route) => route.plainHttp).map(({ path }) => path))
+    app.use(requireHttps({ peers, plainHttp, publicUrl, exempt }))
+  }
+  mountRoutes(app, routes, {
     // On the checks' pool: sends that wait for Postgres must not keep a check from its key.
     authenticate: createAuthenticate(checksDb, { region: deps.region }),
+    peers,
     admission: createAdmission(),
+    limitAddress: createAddressLimit(deps),
+    takeQuota: createQuota(checksDb),
     logger,
     poolIsFull,
   })
@@ -48,6 +63,17 @@ export function createApi(deps: ApiDeps): Express {
   })
   app.use(answerProblem({ logger, poolIsFull }))
   return app
+}
+
+/** What Node would refuse without a body, or take in silence. */
+const refuseUnclear: RequestHandler = (request, _response, next) => {
+  const hosts = request.rawHeaders.filter((name, i) => i % 2 === 0 && /^host$/i.test(name)).length
+  if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0'))
+    throw new Problem('INVALID_REQUEST', { detail: 'A call has exactly one Host header.' })
+  const { expect } = request.headers
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue')
+    throw new Problem('INVALID_REQUEST', { detail: 'Expect: only 100-continue is understood.' })
+  next()
 }
 
 const isFull = ({ pool }: Database): boolean =>

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { TrustProxy } from '../config/trust-proxy'
 import type { Keyring } from '../codes/keyring'
 import type { Wake } from '../core/wake'
 import type { Database } from '../db/index'
@@ -17,6 +18,10 @@ export interface ApiDeps {
   /** Aborts when the process is to end: nothing waits any longer then. */
   draining: AbortSignal
   isProduction: boolean
+  /** Proxies whose forwarding headers are believed; none when absent. */
+  trustProxy?: TrustProxy | undefined
+  /** What calls without encryption get in production; `refuse` when absent. */
+  plainHttp?: 'refuse' | 'redirect'
   /** Where this process stands; it serves no app of another region. */
   region?: string | undefined
   /** Public base address, without a slash at its end. */

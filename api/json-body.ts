@@ -70,11 +70,8 @@ export function parseJson(
   } catch {
     throw new Problem('INVALID_REQUEST', { detail: 'The body is not UTF-8.' })
   }
-  if (isDeeperThan(text, depthLimit)) {
-    throw new Problem('INVALID_REQUEST', {
-      detail: `The body nests deeper than ${depthLimit} levels.`,
-    })
-  }
+  const fault = structureFault(text)
+  if (fault) throw new Problem('INVALID_REQUEST', { detail: fault })
   try {
     return JSON.parse(text, refusePrototype)
   } catch (error) {
@@ -88,19 +85,35 @@ function refusePrototype(key: string, value: unknown): unknown {
   throw new Problem('INVALID_REQUEST', { detail: 'The body has a field that is not allowed.' })
 }
 
-/** Counts brackets outside strings, without parsing. */
-function isDeeperThan(text: string, limit: number): boolean {
-  let depth = 0
-  let inString = false
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i]
-    if (inString) {
-      if (character === '\\') i++
-      else if (character === '"') inString = false
-    } else if (character === '"') inString = true
-    else if (character === '{' || character === '[') {
-      if (++depth > limit) return true
-    } else if (character === '}' || character === ']') depth--
+/**
+ * What is wrong with the shape of a JSON text, without parsing it. Of a field that comes twice, JSON.parse keeps the
+ * last and others keep the first: whoever checked the body before us may have seen another one.
+ */
+function structureFault(text: string): string | undefined {
+  // The names seen in each object around the place, null for an array.
+  const around: (Set<string> | null)[] = []
+  // A string without an end goes to the end of the text: each character is looked at once, whatever comes.
+  const tokens = /"(?:[^"\\]|\\.)*(?:"(\s*:)?|\\?$)|[{}[\]]/gs
+  for (const [token, colon] of text.matchAll(tokens)) {
+    if (token === '{' || token === '[') {
+      around.push(token === '{' ? new Set() : null)
+      if (around.length > depthLimit) return `The body nests deeper than ${depthLimit} levels.`
+    } else if (token === '}' || token === ']') around.pop()
+    else if (colon !== undefined) {
+      const name = nameIn(token.slice(0, -colon.length))
+      const names = around.at(-1)
+      if (names?.has(name)) return 'The body has a field twice.'
+      names?.add(name)
+    }
   }
-  return false
+  return undefined
+}
+
+/** A name may be written with escapes; one that is not valid JSON is left to the parser. */
+function nameIn(quoted: string): string {
+  try {
+    return String(JSON.parse(quoted))
+  } catch {
+    return quoted
+  }
 }

@@ -1,12 +1,15 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino, { type Logger } from 'pino'
-import { openKeyFile } from '../codes/key-file'
+import { openKeys } from '../codes/open-keys'
 import { type Config, readConfig } from '../config/index'
 import { errorForLog } from '../db/error-for-log'
 import { createDatabase } from '../db/index'
 import { accountsLeftOut, createProviders } from '../providers/index'
 import { createApi } from './app'
+import { openCertificate } from './certificate'
+import { createPeers } from './client-address'
 import { createEngine, type Engine } from '../engine'
 import { createHttpServer } from './server'
 
@@ -16,7 +19,7 @@ const noticeMs = 2_000
 const drainMs = 20_000
 
 async function main(): Promise<void> {
-  const config = readConfig(process.env)
+  const config = readConfig(process.env, { serves: true })
   const logger = pino({
     level: config.logLevel,
     base: { process: 'api' },
@@ -24,12 +27,13 @@ async function main(): Promise<void> {
   })
   for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers))
     logger.info(reason)
+  const certificate = config.tls && openCertificate(config.tls, logger)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
   const checksDb = createDatabase(config.databaseUrl, {
     applicationName: 'otpilot api checks',
     max: 10,
   })
-  const keyring = openKeyFile(config.keysFile, { strict: config.isProduction })
+  const keyring = openKeys(config, logger)
   const engine = createEngine({ ...config.temporal, db, log: logger })
   const draining = new AbortController()
   const app = createApi({
@@ -45,6 +49,8 @@ async function main(): Promise<void> {
     draining: draining.signal,
     isProduction: config.isProduction,
     region: config.region,
+    trustProxy: config.trustProxy,
+    plainHttp: config.plainHttp,
     publicUrl: config.url,
     workflowsUrl: workflowsUrl(config),
     sandboxUrl: config.providers.sandboxUrl,
@@ -52,7 +58,7 @@ async function main(): Promise<void> {
   })
   void registerSearchAttributes(engine, logger, draining.signal)
 
-  const server = createHttpServer(app)
+  const server = createHttpServer(app, { certificate, peers: createPeers(config.trustProxy) })
   server.listen(config.port, config.host)
   await once(server, 'listening')
   logger.info({ host: config.host, port: config.port }, 'api is listening')
@@ -61,16 +67,22 @@ async function main(): Promise<void> {
   await stopAsked()
   draining.abort()
   if (config.isProduction) await sleep(noticeMs)
+  await drained(server)
+  certificate?.close()
+  await engine.close()
+  await db.close()
+  await checksDb.close()
+  keyring.close()
+}
+
+/** Answers what has begun; what takes too long is cut off. */
+async function drained(server: Server): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeIdleConnections()
   const cutOff = setTimeout(() => server.closeAllConnections(), drainMs)
   await closed
   clearTimeout(cutOff)
-  await engine.close()
-  await db.close()
-  await checksDb.close()
-  keyring.close()
 }
 
 function workflowsUrl({ isProduction, temporal }: Config): string | undefined {

@@ -1,16 +1,25 @@
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type { Express, NextFunction, Request, RequestHandler, Response } from 'express'
 import type { Logger } from 'pino'
 import { traceOf } from './access-log'
+import type { LimitAddress } from './address-limit'
 import type { Admission } from './admission'
 import type { Authenticate } from './authenticate'
+import type { Peers } from './client-address'
+import { openPathToPages, openToPages } from './cors'
 import { parseJson, readBody } from './json-body'
 import { problemOf } from './faults'
 import { Problem } from './problem'
+import type { TakeQuota } from './quota'
 import type { Call, Reply, Route } from './route'
 
 export interface MountDeps {
   authenticate: Authenticate
+  peers: Peers
   admission: Admission
+  limitAddress: LimitAddress
+  takeQuota: TakeQuota
   logger: Logger
   poolIsFull: () => boolean
 }
@@ -35,10 +44,12 @@ const answer =
   (route: Route, deps: MountDeps): RequestHandler =>
   async (request, response) => {
     traceOf(request).route = route.path
+    if (route.retirement) response.set(retirementHeaders(route.retirement))
+    openToPages(response, route)
     // Before everything else: what is too much must cost next to nothing.
     const leave = route.admission && deps.admission.enter(route.admission)
     try {
-      send(response, await route.handle(await readCall(route, deps, request, response)))
+      await send(response, await route.handle(await readCall(route, deps, request, response)))
     } finally {
       leave?.()
     }
@@ -47,7 +58,7 @@ const answer =
 /** The body is read only of callers that hold a key, or of a route that asks for none. */
 async function readCall(
   route: Route,
-  { authenticate }: MountDeps,
+  { authenticate, peers, limitAddress, takeQuota }: MountDeps,
   request: Request,
   response: Response,
 ): Promise<Call> {
@@ -59,6 +70,10 @@ async function readCall(
       })
     : undefined
   trace.keyId = key?.id ?? null
+  const client = peers.clientOf(request)
+  // First the address: one caller alone must not use up what all pages share.
+  if (key?.publishable) await limitAddress({ key, route, client })
+  if (key) response.set(await takeQuota(key))
   const params = request.params as Record<string, string>
   const { request_id: requestId } = params
   if (requestId !== undefined) {
@@ -73,7 +88,16 @@ async function readCall(
     params,
     headers: request.headers,
     key,
+    client,
     signal: leaving(response),
+  }
+}
+
+/** RFC 9745 and RFC 8594, on refusals too: a client that is being retired has to hear of it. */
+function retirementHeaders({ deprecated, sunset }: NonNullable<Route['retirement']>) {
+  return {
+    Deprecation: `@${Date.parse(deprecated) / 1_000}`,
+    Sunset: new Date(sunset).toUTCString(),
   }
 }
 
@@ -84,12 +108,24 @@ function leaving(response: Response): AbortSignal {
   return gone.signal
 }
 
-function send(response: Response, { status = 200, headers = {}, contentType, body }: Reply): void {
+async function send(
+  response: Response,
+  { status = 200, headers = {}, contentType, body }: Reply,
+): Promise<void> {
   response.status(status).set(headers)
   const bodyId = typeof body === 'object' && 'request_id' in body ? body.request_id : null
   if (typeof bodyId === 'string') traceOf(response.req).requestId ??= bodyId
-  if (contentType) response.type(contentType).send(body)
+  if (contentType) response.type(contentType)
+  if (body instanceof Readable) await stream(body, response)
+  else if (contentType) response.send(body)
   else response.json(body)
+}
+
+/** A caller may leave before the end; any other end before it cuts the connection, so that nobody takes a part for all. */
+async function stream(body: Readable, response: Response): Promise<void> {
+  await pipeline(body, response).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  })
 }
 
 function refuseMethod(path: string, routes: Route[]): RequestHandler {
@@ -101,6 +137,7 @@ function refuseMethod(path: string, routes: Route[]): RequestHandler {
     traceOf(request).route = path
     if (request.method !== 'OPTIONS')
       throw new Problem('METHOD_NOT_ALLOWED', { headers: { Allow: allow } })
+    openPathToPages(response, routes)
     response.set('Allow', allow).status(204).end()
   }
 }

@@ -49,6 +49,7 @@ function operationOf(route: Route): Operation {
     tags: [route.tag],
     summary: route.summary,
     ...(route.description && { description: route.description }),
+    ...(route.retirement && { deprecated: true }),
     ...(route.scope ? { security: [{ apiKey: [] }], 'x-scope': route.scope } : { security: [] }),
     parameters: parametersOf(route),
     ...(body && { requestBody: body }),
@@ -56,12 +57,30 @@ function operationOf(route: Route): Operation {
   }
 }
 
+/** What the parts of paths look like that are made by us; another text leads nowhere. */
+const pathSchemas: Record<string, Json> = {
+  request_id: {
+    type: 'string',
+    pattern: '^otp_[a-z2-7]{26}$',
+    examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'],
+  },
+  provider: { type: 'string', minLength: 1, examples: ['sandbox-a'] },
+}
+const headerSchemas: Record<string, Json> = {
+  'Idempotency-Key': {
+    type: 'string',
+    pattern: '^("[ -~]{1,255}"|[!-~]{1,255})$',
+    examples: ['login-4711'],
+  },
+  Prefer: { type: 'string', examples: ['wait=5'] },
+}
+
 function parametersOf({ path, query, requestHeaders = {} }: Route): Json[] {
   const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
     required: true,
-    schema: { type: 'string' },
+    schema: pathSchemas[name ?? ''] ?? { type: 'string', minLength: 1 },
   }))
   const properties = query ? ((inline(query).properties ?? {}) as Record<string, Json>) : {}
   const inQuery = Object.entries(properties).map(([name, { description, ...schema }]) => ({
@@ -74,7 +93,7 @@ function parametersOf({ path, query, requestHeaders = {} }: Route): Json[] {
     name,
     in: 'header',
     description,
-    schema: { type: 'string' },
+    schema: headerSchemas[name] ?? { type: 'string' },
   }))
   return [...inPath, ...inQuery, ...headers]
 }
@@ -92,13 +111,28 @@ const traceHeader = {
   'X-Trace-Id': { description: 'Leads to this call in the logs.', schema: { type: 'string' } },
 }
 
-function repliesOf({ replies }: Route): Record<string, Json> {
+/** What every answer of a route carries. */
+const commonHeaders = ({ scope, retirement }: Route): Json => ({
+  ...traceHeader,
+  ...(scope &&
+    headersOf({
+      'RateLimit-Policy': 'To secret keys: the calls that this key may make in a minute.',
+      RateLimit: 'To secret keys: about how many are left (r), and when there are new ones (t).',
+    })),
+  ...(retirement &&
+    headersOf({
+      Deprecation: 'RFC 9745: since when this call is on its way out.',
+      Sunset: 'RFC 8594: when this call will be gone.',
+    })),
+})
+
+function repliesOf(route: Route): Record<string, Json> {
   return Object.fromEntries(
-    Object.entries(replies).map(([status, reply]) => [
+    Object.entries(route.replies).map(([status, reply]) => [
       status,
       {
         description: reply.description,
-        headers: { ...traceHeader, ...headersOf(reply.headers) },
+        headers: { ...commonHeaders(route), ...headersOf(reply.headers) },
         ...(reply.content && { content: contentOf(reply.content) }),
       },
     ]),
@@ -130,7 +164,7 @@ function refusalsOf(route: Route): Record<string, Json> {
         {
           description: codes.map((code) => `${code}: ${errorCodes[code][1]}`).join(' '),
           headers: {
-            ...traceHeader,
+            ...commonHeaders(route),
             ...(status === 429 || status === 503
               ? headersOf({ 'Retry-After': 'Seconds to wait before the next try.' })
               : {}),

@@ -20,6 +20,8 @@ export interface Routing {
 /** Whose accounts count, and which of them failed often of late. */
 export interface Reach {
   environment: Environment
+  /** The app's: only accounts that are there count. Null: any. */
+  region: string | null
   unhealthy: readonly string[]
 }
 
@@ -57,6 +59,7 @@ function stepOf({ policy, accounts }: Routing, channel: Channel, reach: Reach): 
   const usable = [...accounts.values()]
     .filter((account) => account.channels.includes(channel))
     .filter((account) => account.test !== isLive(reach.environment))
+    .filter((account) => reach.region === null || account.region === reach.region)
     .map(({ name }) => name)
   if (usable.length === 0) return undefined
   const providers = healthyFirst(usable, new Set(reach.unhealthy))
@@ -73,9 +76,12 @@ function requireKind(channel: Channel, kind: RecipientKind): void {
   throw new Problem('INVALID_REQUEST', { detail })
 }
 
-const unavailable = (what: string, { environment }: Reach): Problem =>
+const unavailable = (what: string, { environment, region }: Reach): Problem =>
   new Problem('CHANNEL_UNAVAILABLE', {
-    detail: isLive(environment)
-      ? `No provider account serves ${what} for a live key: set OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET, or add an account to the policy file.`
-      : `No test account serves ${what}: a test key reaches only accounts marked "test": true in the policy file, such as the sandbox (SANDBOX_URL, SANDBOX_SECRET).`,
+    detail:
+      region !== null
+        ? `No provider account of the region ${region} serves ${what}: this app uses only accounts with "region": "${region}" in the policy file.`
+        : isLive(environment)
+          ? `No provider account serves ${what} for a live key: set OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET, or add an account to the policy file.`
+          : `No test account serves ${what}: a test key reaches only accounts marked "test": true in the policy file, such as the sandbox (SANDBOX_URL, SANDBOX_SECRET).`,
   })

@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ErrorCode } from '../core/error-code'
-import type { ApiKey, App } from '../db/apps'
+import type { ApiKey } from '../db/api-keys'
+import type { App } from '../db/apps'
+import type { Client } from './client-address'
 import { readFields } from './validation'
 
 export const scopes = ['send', 'verify', 'read', 'admin'] as const
@@ -19,6 +21,8 @@ export interface Call<Body = unknown, Query = unknown, Params = Record<string, s
   headers: Headers
   /** Who calls; undefined only on routes without a scope. */
   key: ApiKey | undefined
+  /** Where the call comes from: see `client-address.ts`. */
+  client: Client
   /** Aborts when the caller leaves. */
   signal: AbortSignal
 }
@@ -76,6 +80,10 @@ interface Description {
   errors?: readonly ErrorCode[]
   /** Keys that browsers and mobile apps hold may make this call too. */
   publishable?: boolean
+  /** Probes may call it without encryption, in production too. */
+  plainHttp?: boolean
+  /** When the call was declared to be on its way out, and when it will be gone: days, as 2027-01-31. */
+  retirement?: { deprecated: string; sunset: string }
   /** Counted against this limit of calls in flight. */
   admission?: 'send' | 'verify'
 }
@@ -141,12 +149,19 @@ export function route<Body = undefined, Query = undefined>(
 
 /** Every code a route can answer with: those of its own and those of its kind. */
 export function errorsOf(route: Route): ErrorCode[] {
-  const ofKind: ErrorCode[] = ['INTERNAL', 'METHOD_NOT_ALLOWED']
+  // The first three before the call has a route.
+  const ofKind: ErrorCode[] = [
+    'INVALID_REQUEST',
+    'REQUEST_TIMEOUT',
+    'HEADERS_TOO_LARGE',
+    'METHOD_NOT_ALLOWED',
+    'INTERNAL',
+  ]
+  if (!route.plainHttp) ofKind.push('HTTPS_REQUIRED')
   if (route.scope || route.rawBody) ofKind.push('OVERLOADED', 'SERVICE_UNAVAILABLE')
-  if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'REQUEST_TIMEOUT')
-  if (route.body || route.query) ofKind.push('INVALID_REQUEST')
-  if (route.body) ofKind.push('UNSUPPORTED_MEDIA_TYPE')
-  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'WRONG_REGION')
+  if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE')
+  if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'WRONG_REGION', 'QUOTA_EXCEEDED')
+  if (route.publishable) ofKind.push('RATE_LIMITED')
   if (route.path.includes('{')) ofKind.push('NOT_FOUND')
   return [...new Set([...(route.errors ?? []), ...ofKind])]
 }

@@ -1,5 +1,6 @@
 import { lifetime } from '../core/limits'
 import type { App } from '../db/apps'
+import type { Consent } from '../db/consent'
 import type { Owner } from '../db/owner'
 import type { SendBody } from './contract/send'
 import type { AppKey } from './route'
@@ -34,7 +35,18 @@ export function lifetimeOf({ expiry_seconds: wish, risk }: SendBody, app: App): 
     })
   }
   const seconds = wish ?? Math.min(lifetime.default, most)
-  return risk === 'high' ? Math.min(seconds, lifetime.highRisk) : seconds
+  return risk === 'high' ? Math.min(seconds, app.highRiskExpirySeconds) : seconds
+}
+
+/**
+ * The consent that a send carries; one without a time was given by this call.
+ * @throws {Problem} CONSENT_REQUIRED where the app insists on one.
+ */
+export function consentOf({ consent }: SendBody, app: App): Consent | undefined {
+  if (!consent && app.consentRequired) throw new Problem('CONSENT_REQUIRED')
+  if (!consent) return undefined
+  const { text_version: textVersion, given_at: givenAt, ...more } = consent
+  return { textVersion, givenAt: givenAt ? new Date(givenAt) : new Date(), ...more }
 }
 
 /**
@@ -52,11 +64,11 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
   })
 }
 
-/** The seconds of `Prefer: wait=n` (RFC 7240), between 1 and `most`; undefined without one. */
+/** The seconds of `Prefer: wait=n` (RFC 7240), at most `most`; undefined without one, or with 0. */
 export function readWait(header: string | string[] | undefined, most: number): number | undefined {
   const [, seconds] =
     /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,4})"?\s*(?:[,;]|$)/i.exec(String(header ?? '')) ?? []
-  return seconds === undefined ? undefined : Math.min(Math.max(Number(seconds), 1), most)
+  return Number(seconds) > 0 ? Math.min(Number(seconds), most) : undefined
 }
 
 /** Whom a wish counts for: the actor of audit rows. */

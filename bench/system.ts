@@ -14,9 +14,13 @@ import { migrate } from '../db/migrate'
 const root = resolve(__dirname, '..')
 const say = (sentence: string) => console.error(`[bench] ${sentence}`)
 
+const ownPrograms = ['sandbox', 'api', 'worker'] as const
+
 export interface SystemOptions {
   /** Postgres settings beside those of `npm start`. */
   postgresSettings?: Record<string, string>
+  /** Which of our own programs run; all of them when absent. */
+  programs?: readonly (typeof ownPrograms)[number][]
   /** Programs of the benchmark itself, by name, with their entry; they get the environment of the others. */
   extraPrograms?: Record<string, string>
 }
@@ -27,6 +31,7 @@ export interface System {
   sandboxUrl: string
   databaseUrl: string
   key: string
+  keysFile: string
   temporal: Client
   /** Process ids by the name of the part. */
   pids: Readonly<Record<string, number>>
@@ -66,10 +71,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     await migrate(postgres.url)
     const address = await startOwnTemporal(folder, note('temporal'))
     const env = await environment(folder, postgres.url, address)
+    const own = options.programs ?? ownPrograms
     const entries = {
-      sandbox: join(root, 'sandbox', 'main.ts'),
-      api: join(root, 'api', 'main.ts'),
-      worker: join(root, 'worker', 'main.ts'),
+      ...Object.fromEntries(own.map((name) => [name, join(root, name, 'main.ts')])),
       ...options.extraPrograms,
     }
     await Promise.all(
@@ -84,6 +88,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       sandboxUrl: env.SANDBOX_URL,
       databaseUrl: postgres.url,
       key: env.OTP_API_KEY ?? '',
+      keysFile: env.OTPILOT_KEYS_FILE,
       temporal: new Client({ connection }),
       pids,
       stop,
@@ -128,5 +133,9 @@ async function environment(folder: string, databaseUrl: string, temporalAddress:
     DATABASE_URL: databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress,
     ...(await seed(databaseUrl, { keysFile, known: {} })),
-  } as NodeJS.ProcessEnv & { OTPILOT_URL: string; SANDBOX_URL: string }
+  } as NodeJS.ProcessEnv & {
+    OTPILOT_URL: string
+    SANDBOX_URL: string
+    OTPILOT_KEYS_FILE: string
+  }
 }

@@ -140,7 +140,8 @@ export const describePostgres = (dataDir: string): string => {
   return `the packaged Postgres ${version}, data in ${join(dataDir, 'postgres')} or, where its account may not go there, under ${reachableRoot}`
 }
 
-const readPassword = (file: string): string => {
+/** A password of ours, made at its first use. */
+export const readPassword = (file: string): string => {
   if (!existsSync(file)) writeFileSync(file, randomBytes(24).toString('hex'), { mode: 0o600 })
   return readFileSync(file, 'utf8').trim()
 }

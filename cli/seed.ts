@@ -3,7 +3,8 @@ import { sql } from 'drizzle-orm'
 import { idOfKey, keyMatches } from '../codes/api-key'
 import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
-import { createApiKey, createApp, findApiKey } from '../db/apps'
+import { type ApiKey, createApiKey, findApiKey, revokeKey } from '../db/api-keys'
+import { createApp } from '../db/apps'
 import { createDatabase } from '../db'
 import type { Database } from '../db'
 import type { Variables } from './dotenv'
@@ -11,28 +12,51 @@ import type { Variables } from './dotenv'
 const app = { id: 'demo', name: 'Demo', brand: 'otpilot' }
 
 interface WantedKey {
+  /** Null: an operator's. */
+  appId: string | null
   environment: Environment
   scopes: string[]
   publishable?: boolean
+  requestsPerMinute?: number
 }
 
 /** The keys of a development system, by the variable that holds each (design.md section 7). */
 const wantedKeys: Record<string, WantedKey> = {
-  OTP_API_KEY: { environment: 'staging', scopes: ['send', 'verify', 'read'] },
-  OTPILOT_LIVE_KEY: { environment: 'production', scopes: ['send', 'verify', 'read'] },
-  OTPILOT_ADMIN_KEY: { environment: 'staging', scopes: ['admin'] },
+  OTP_API_KEY: {
+    appId: app.id,
+    environment: 'staging',
+    scopes: ['send', 'verify', 'read'],
+    // A load test has to find the service's limits, not this key's.
+    requestsPerMinute: 1_000_000,
+  },
+  OTPILOT_LIVE_KEY: {
+    appId: app.id,
+    environment: 'production',
+    scopes: ['send', 'verify', 'read'],
+  },
+  OTPILOT_ADMIN_KEY: { appId: null, environment: 'staging', scopes: ['admin'] },
   OTPILOT_PUBLISHABLE_KEY: {
+    appId: app.id,
     environment: 'staging',
     scopes: ['send', 'verify'],
     publishable: true,
   },
 }
 
-const stillWorks = async (db: Database, key: string): Promise<boolean> => {
-  const id = idOfKey(key)
-  if (id === undefined) return false
-  const known = await findApiKey(db, id)
-  return known !== undefined && known.usable && keyMatches(key, known.digest)
+const keyOf = async (db: Database, text: string): Promise<ApiKey | undefined> => {
+  const id = idOfKey(text)
+  const known = id === undefined ? undefined : await findApiKey(db, id)
+  return known?.usable && keyMatches(text, known.digest) ? known : undefined
+}
+
+/** The key that is there already, if it works and is of the kind wanted, else a new one in its place. */
+const keyFor = async (db: Database, wanted: WantedKey, text = ''): Promise<string> => {
+  const old = await keyOf(db, text)
+  const isWanted = old && (wanted.appId === null) === (old.app === null)
+  if (isWanted) return text
+  // An earlier version made the demo app's own administrator of what is an operator's key now.
+  if (old) await revokeKey(db, old.id)
+  return (await createApiKey(db, { name: 'npm start', ...wanted })).key
 }
 
 /** Whether somebody's number is stored: new keys would make it unreadable, silently. */
@@ -52,17 +76,12 @@ export const seed = async (
           `The key file ${keysFile} is gone, and the database holds data that only its keys can read. Put it back, or name another database or data folder.`,
         )
       }
-      makeKeyFile(keysFile)
+      makeKeyFile(keysFile, 'development')
     }
     await createApp(db, app)
     const keys: Variables = {}
-    for (const [variable, wanted] of Object.entries(wantedKeys)) {
-      const old = known[variable]
-      keys[variable] =
-        old !== undefined && (await stillWorks(db, old))
-          ? old
-          : (await createApiKey(db, { appId: app.id, ...wanted })).key
-    }
+    for (const [variable, wanted] of Object.entries(wantedKeys))
+      keys[variable] = await keyFor(db, wanted, known[variable])
     return keys
   } finally {
     await db.close()

@@ -1,12 +1,14 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readConfig } from '../config/index'
 import { describeStart, neededPorts } from './check-start'
 import { isChild, startChild } from './child'
 import { lock, readSecrets, rememberedProcesses, rememberProcesses, rotateLog } from './data-folder'
 import { readVariables, writeVariables } from './dotenv'
 import type { Variables } from './dotenv'
+import { openPostgres } from './open-postgres'
 import { assertFree } from './ports'
-import { answers, clustersOf, findPostgres, startPostgres, stopLeftBehind } from './postgres'
+import { clustersOf, stopLeftBehind } from './postgres'
 import { commandLine, isRunning, stopProcess } from './processes'
 import { seed } from './seed'
 import { readSettings, rememberGiven } from './settings'
@@ -39,28 +41,6 @@ const stopLeftovers = async ({ folder }: Settings): Promise<void> => {
   for (const cluster of clustersOf(folder.path))
     if (await stopLeftBehind(cluster)) say('Stopped the Postgres that the last start left behind.')
   rememberProcesses(folder, {})
-}
-
-const openPostgres = async (settings: Settings, supervisor: Supervisor): Promise<string> => {
-  const { env, folder, ports } = settings
-  if (env.DATABASE_URL) {
-    say('Postgres: the server that DATABASE_URL names.')
-    await answers(env.DATABASE_URL).catch((error: Error) => {
-      throw new Error(`The Postgres that DATABASE_URL names cannot be used: ${error.message}`)
-    })
-    return env.DATABASE_URL
-  }
-  const place = findPostgres(folder.path)
-  say(`Postgres: starting on port ${ports.PGPORT}, data in ${place.cluster}.`)
-  if (place.notice) say(place.notice)
-  let url = ''
-  const logFile = rotateLog(folder.logFile('postgres'))
-  await supervisor.keep('Postgres', async (born) => {
-    const postgres = await startPostgres(place, { port: ports.PGPORT, logFile, born })
-    url = postgres.url
-    return postgres
-  })
-  return url
 }
 
 const openTemporal = async (
@@ -120,19 +100,36 @@ const collectVariables = async (
   }
 }
 
+/** The environment of the three programs; `variables` are what the start found or made. */
+const programEnv = (settings: Settings, variables: Variables): NodeJS.ProcessEnv => ({
+  ...settings.env,
+  // Who serves callers need not be able to change tables.
+  MIGRATION_DATABASE_URL: undefined,
+  OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
+  OTPILOT_DATA_DIR: settings.folder.path,
+  PORT: String(settings.ports.PORT),
+  SANDBOX_PORT: String(settings.ports.SANDBOX_PORT),
+  ...variables,
+})
+
+/** Reads what the programs will read, before anything starts: a typing error is told at once. */
+const checkSettings = (settings: Settings): void => {
+  const { env, folder, urls } = settings
+  const found = {
+    OTPILOT_URL: urls.api,
+    SANDBOX_URL: urls.sandbox,
+    OTPILOT_KEYS_FILE: env.OTPILOT_KEYS_FILE || folder.keysFile,
+    DATABASE_URL: env.DATABASE_URL || 'postgresql://127.0.0.1/to-come',
+  }
+  readConfig(programEnv(settings, found), { serves: true })
+}
+
 const startPrograms = async (
   settings: Settings,
   supervisor: Supervisor,
   variables: Variables,
 ): Promise<void> => {
-  const env = {
-    ...settings.env,
-    OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
-    OTPILOT_DATA_DIR: settings.folder.path,
-    PORT: String(settings.ports.PORT),
-    SANDBOX_PORT: String(settings.ports.SANDBOX_PORT),
-    ...variables,
-  }
+  const env = programEnv(settings, variables)
   say(`Starting ${programs.join(', ')}.`)
   await Promise.all(
     programs.map((name) => {
@@ -172,11 +169,11 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
   const workflowBundle = bundleWorkflows(folder)
   // Its failure is told where it is awaited, after what starts beside it.
   workflowBundle.catch(() => undefined)
-  const databaseUrl = await openPostgres(settings, supervisor)
+  const database = await openPostgres(settings, supervisor, say)
   say('Postgres: bringing the tables up to date.')
-  await bringUpToDate(databaseUrl)
+  await bringUpToDate(database.migration, database.service)
   const temporal = await openTemporal(settings, supervisor)
-  const { shown, hidden } = await collectVariables(settings, databaseUrl, temporal)
+  const { shown, hidden } = await collectVariables(settings, database.service, temporal)
   writeVariables(
     folder.envFile,
     'Written by npm start. Load it with: set -a; . this-file; set +a',
@@ -200,6 +197,7 @@ const sameKeyMs = 1000
 
 const main = async (): Promise<void> => {
   const settings = readSettings(process.env)
+  checkSettings(settings)
   if (process.argv.includes('--check')) return say(await describeStart(settings))
   const unlock = lock(settings.folder)
   const supervisor = createSupervisor(say, (pids) => rememberProcesses(settings.folder, pids))

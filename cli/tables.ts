@@ -1,10 +1,14 @@
 import { migrate } from '../db/migrate'
 
-/** Migrates, or throws one sentence with Postgres's reason in place of the statement that failed. */
-export const bringUpToDate = (databaseUrl: string): Promise<void> =>
-  migrate(databaseUrl).catch((error: unknown) => {
+/**
+ * Migrates, or throws one sentence with Postgres's reason in place of the statement that failed.
+ * @param databaseUrl of the role that may change tables
+ * @param serviceUrl of the role that the service uses, where that is another one
+ */
+export const bringUpToDate = (databaseUrl: string, serviceUrl = databaseUrl): Promise<void> =>
+  migrate(databaseUrl, serviceUrl).catch((error: unknown) => {
     throw new Error(
-      `The tables in DATABASE_URL could not be brought up to date: ${reasonOf(error)}. Nothing was changed.`,
+      `The tables in ${serviceUrl === databaseUrl ? 'DATABASE_URL' : 'MIGRATION_DATABASE_URL'} could not be brought up to date: ${reasonOf(error)}. Nothing was changed.`,
     )
   })
 

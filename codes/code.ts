@@ -1,4 +1,5 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { type Alphabet, charactersOf } from '../core/alphabet'
 import type { Keyring } from './keyring'
 
 /** What a code is derived from; `salt` is wiped when the request ends. */
@@ -7,27 +8,50 @@ export interface CodeSeed {
   generation: number
   kid: string
   salt: Buffer
-  /** Digits, 6 to 10. */
+  /** Characters, 6 to 10. */
   length: number
+  alphabet: Alphabet
 }
 
 export const makeSalt = (): Buffer => randomBytes(16)
 
 /**
  * The code of a request: the same at every call, so that a retry after a crash sends the same one.
- * Rejection sampling keeps every digit equally likely.
+ * Rejection sampling keeps every character equally likely.
  * @throws {UnknownKey}
  */
 export function deriveCode(keyring: Keyring, seed: CodeSeed): string {
   const { key } = keyring.find('codes', seed.kid)
-  const count = 10n ** BigInt(seed.length)
+  const count = BigInt(charactersOf[seed.alphabet].length) ** BigInt(seed.length)
   const limit = (2n ** 64n / count) * count
   for (let counter = 0; ; counter++) {
-    const info = `otp/v1|${seed.requestId}|${seed.generation}|${seed.length}|${counter}`
-    const value = Buffer.from(hkdfSync('sha256', key, seed.salt, info, 8)).readBigUInt64BE()
-    if (value < limit) return (value % count).toString().padStart(seed.length, '0')
+    const value = Buffer.from(
+      hkdfSync('sha256', key, seed.salt, infoOf(seed, counter), 8),
+    ).readBigUInt64BE()
+    if (value < limit) return spell(value % count, seed)
   }
 }
+
+/** Codes of digits are derived as before there were others: live requests keep theirs. */
+function infoOf({ requestId, generation, length, alphabet }: CodeSeed, counter: number): string {
+  const shape = alphabet === 'digits' ? `${length}` : `${length}|${alphabet}`
+  return `otp/v1|${requestId}|${generation}|${shape}|${counter}`
+}
+
+function spell(value: bigint, { alphabet, length }: CodeSeed): string {
+  const characters = charactersOf[alphabet]
+  const base = BigInt(characters.length)
+  let [rest, text] = [value, '']
+  while (text.length < length) {
+    text = `${characters[Number(rest % base)]}${text}`
+    rest /= base
+  }
+  return text
+}
+
+/** A code as it was typed, as it is compared: letters may be small ones. Blanks and hyphens are gone already. */
+export const normaliseCode = (typed: string, alphabet: Alphabet): string =>
+  alphabet === 'alphanumeric' ? typed.toUpperCase() : typed
 
 /**
  * Keyed digest of a code, 32 bytes: without the key a stolen table cannot be tried out.
@@ -42,7 +66,9 @@ export function macOfCode(
   return createHmac('sha256', key).update(`check/v1|${requestId}|${generation}|${code}`).digest()
 }
 
-/** Constant-time comparison of two 32-byte digests; false when either is absent. */
-export function macsMatch(a: Buffer | null, b: Buffer | null): boolean {
-  return a?.length === 32 && b?.length === 32 && timingSafeEqual(a, b)
+const noMac = Buffer.alloc(32)
+
+/** Constant-time comparison with the stored digest, made also when there is none; then false. */
+export function macMatches(typed: Buffer, stored: Buffer | null): boolean {
+  return timingSafeEqual(typed, stored ?? noMac) && stored !== null
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { z } from 'zod'
 import { loadPolicy, type Policy } from './policy'
+import { readTrustProxy, type TrustProxy } from './trust-proxy'
 
 export type { Policy } from './policy'
 
@@ -14,9 +15,13 @@ const withDefault = <T extends z.ZodType>(schema: T, value: string) =>
 const port = z.coerce.number().int().min(0).max(65_535)
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' })
 const databaseUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// address' })
+/** Two while one is being replaced: see docs/operations.md, "Rotate keys". */
 const webhookSecret = z
   .string()
-  .regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'must be whsec_ and base64')
+  .regex(
+    /^whsec_[A-Za-z0-9+/]{32,}={0,2}( whsec_[A-Za-z0-9+/]{32,}={0,2})?$/,
+    'must be whsec_ and base64, or two of them separated by one blank',
+  )
 
 const Environment = z.object({
   OTPILOT_ENV: withDefault(z.enum(['development', 'production']), 'production'),
@@ -34,12 +39,27 @@ const Environment = z.object({
   OTPILOT_WORKFLOW_BUNDLE: optional(z.string()),
   OTPILOT_DATA_DIR: withDefault(z.string(), '.otpilot'),
   OTPILOT_KEYS_FILE: optional(z.string()),
+  OTPILOT_AUDIT_DIR: optional(z.string()),
   OTPILOT_POLICY_FILE: optional(z.string()),
   SANDBOX_URL: optional(httpUrl),
   SANDBOX_SECRET: optional(webhookSecret),
   OTPILOT_GATEWAY_URL: optional(httpUrl),
   OTPILOT_GATEWAY_SECRET: optional(webhookSecret),
   OTPILOT_RECEIPT_SECRET: optional(webhookSecret),
+  OTPILOT_TRUST_PROXY: optional(
+    z.string().transform((text, context) => {
+      const trust = readTrustProxy(text)
+      if (trust) return trust
+      context.addIssue({
+        code: 'custom',
+        message: 'must be a number of proxies from 1 to 9, or networks such as 10.0.0.0/8,fd00::/8',
+      })
+      return z.NEVER
+    }),
+  ),
+  OTPILOT_PLAIN_HTTP: withDefault(z.enum(['refuse', 'redirect']), 'refuse'),
+  TLS_CERT: optional(z.string()),
+  TLS_KEY: optional(z.string()),
   OTPILOT_REGION: optional(
     z.string().regex(/^[a-z0-9-]{1,20}$/, 'lower-case letters, digits and -'),
   ),
@@ -62,6 +82,17 @@ function productionFaults(env: NodeJS.ProcessEnv): string[] {
   return [...required, ...insecure]
 }
 
+/** What only the process that listens needs. */
+function tlsFaults(env: NodeJS.ProcessEnv): string[] {
+  const isProduction = (env.OTPILOT_ENV || 'production') === 'production'
+  if (!env.TLS_CERT !== !env.TLS_KEY)
+    return ['TLS_CERT, TLS_KEY: one is of no use without the other']
+  if (!isProduction || env.TLS_CERT || env.OTPILOT_TRUST_PROXY) return []
+  return [
+    'TLS_CERT and TLS_KEY, or OTPILOT_TRUST_PROXY: required in production, which is reached by https only',
+  ]
+}
+
 interface Temporal {
   /** Address, TLS and credentials, for either kind of connection. */
   connection: { address: string } & Pick<
@@ -77,6 +108,12 @@ export interface Config {
   isProduction: boolean
   /** Where this process stands; it serves no app of another region. */
   region: string | undefined
+  /** Proxies whose forwarding headers are believed. */
+  trustProxy: TrustProxy | undefined
+  /** What calls without encryption get in production. */
+  plainHttp: Environment['OTPILOT_PLAIN_HTTP']
+  /** Files of the API's own TLS; none where a proxy does it. */
+  tls: { certFile: string; keyFile: string } | undefined
   host: string
   port: number
   /** Public base address of the API, without a slash at its end; callbacks go there too. */
@@ -85,6 +122,8 @@ export interface Config {
   temporal: Temporal
   dataDir: string
   keysFile: string
+  /** Where the signed roots of the audit go. */
+  auditDir: string
   /** A bundle of the workflow code made before, so that a worker starts in a second. */
   workflowBundle: string | undefined
   policy: Policy
@@ -100,14 +139,19 @@ export interface Config {
 
 /**
  * Reads the whole configuration of an API or worker process.
+ * @param options.serves whether the process listens for callers: the API does
  * @throws naming every variable and every line of the policy file at fault, never a value.
  */
-export function readConfig(env: NodeJS.ProcessEnv): Config {
+export function readConfig(
+  env: NodeJS.ProcessEnv,
+  { serves = false }: { serves?: boolean } = {},
+): Config {
   const read = Environment.safeParse(env)
   const policy = loadPolicy(env.OTPILOT_POLICY_FILE)
   const faults = [
     ...(read.success ? [] : read.error.issues.map((issue) => faultOf(issue, env))),
     ...productionFaults(env),
+    ...(serves ? tlsFaults(env) : []),
     ...(policy.success ? [] : policy.faults),
   ]
   if (!read.success || !policy.success || faults.length > 0) {
@@ -128,6 +172,9 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
   return {
     isProduction: env.OTPILOT_ENV === 'production',
     region: env.OTPILOT_REGION,
+    trustProxy: env.OTPILOT_TRUST_PROXY,
+    plainHttp: env.OTPILOT_PLAIN_HTTP,
+    tls: env.TLS_CERT && env.TLS_KEY ? { certFile: env.TLS_CERT, keyFile: env.TLS_KEY } : undefined,
     host: env.OTPILOT_HOST,
     port: env.PORT,
     url: url.replace(/\/+$/, ''),
@@ -135,6 +182,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     temporal: readTemporal(env, raw),
     dataDir: env.OTPILOT_DATA_DIR,
     keysFile: env.OTPILOT_KEYS_FILE ?? join(env.OTPILOT_DATA_DIR, 'keys.json'),
+    auditDir: env.OTPILOT_AUDIT_DIR ?? join(env.OTPILOT_DATA_DIR, 'audit'),
     workflowBundle: env.OTPILOT_WORKFLOW_BUNDLE,
     policy,
     providers: {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { addressOf, channels } from '../core/channel'
 import { doubtPolicies } from '../core/plan'
 import { successRules } from '../core/receipt'
+import { type Retained, shortestRetention, usualRetention } from '../core/retention'
 import { AccountConfig } from '../providers/index'
 import shippedPolicy from './policy.json'
 
@@ -16,6 +17,18 @@ const StepOverride = z.strictObject({
   onDoubt: z.enum(doubtPolicies).optional(),
 })
 
+const days = (part: Retained) =>
+  z.int().min(shortestRetention[part]).max(3_650).default(usualRetention[part])
+
+const RetentionPolicy = z.strictObject({
+  recipients: days('recipients'),
+  contexts: days('contexts'),
+  messages: days('messages'),
+  events: days('events'),
+  requests: days('requests'),
+  audit: days('audit'),
+})
+
 const Policy = z
   .strictObject({
     accounts: z.array(AccountConfig).min(1),
@@ -25,14 +38,21 @@ const Policy = z
       email: z.array(z.enum(emailChannels)).min(1),
     }),
     steps: z.partialRecord(z.enum(channels), StepOverride),
+    /** In days; what is not given is as usual. */
+    retention: RetentionPolicy.prefault({}),
   })
-  .superRefine(({ accounts, channels: order }, context) => {
+  .superRefine(({ accounts, channels: order, retention }, context) => {
     const fault = (path: string[], message: string) =>
       context.addIssue({ code: 'custom', path, message })
     const names = accounts.map(({ name }) => name)
     if (new Set(names).size < names.length) fault(['accounts'], 'two accounts have the same name')
     // It would hide the address of the generic callback.
     if (names.includes('otp-status')) fault(['accounts'], 'no account can be named otp-status')
+    if (retention.requests < retention.audit)
+      fault(
+        ['retention', 'requests'],
+        'must be as long as audit at least: audit rows name requests',
+      )
     for (const kind of ['phone', 'email'] as const) {
       if (new Set(order[kind]).size < order[kind].length)
         fault(['channels', kind], 'a channel is named twice')

@@ -1,5 +1,5 @@
 /** Types of the events that an app is told of; at most one of each per request. */
-export const eventTypes = [
+const requestEventTypes = [
   'created',
   'sent',
   'delivered',
@@ -10,10 +10,51 @@ export const eventTypes = [
   'expired',
   'locked',
   'cancelled',
-  'alert',
 ] as const
+
+/** What an endpoint can be registered for; an `alert` is about the app. */
+export const chosenEventTypes = [...requestEventTypes, 'alert'] as const
+export type ChosenEventType = (typeof chosenEventTypes)[number]
+
+/** All of them; a `test` is sent on demand, to any endpoint. */
+export const eventTypes = [...chosenEventTypes, 'test'] as const
 export type EventType = (typeof eventTypes)[number]
 
 /** What became of an event's delivery to one endpoint. */
 export const deliveryStates = ['due', 'retrying', 'delivered', 'failed'] as const
 export type DeliveryState = (typeof deliveryStates)[number]
+
+/** Why nothing is sent to an endpoint. */
+export const disabledReasons = ['requested', 'gone', 'failing'] as const
+export type DisabledReason = (typeof disabledReasons)[number]
+
+const seconds = 1_000
+const minutes = 60 * seconds
+const hours = 60 * minutes
+
+/** Pauses before the tries after the first one, in milliseconds: the schedule that Standard Webhooks proposes. */
+export const retryDelaysMs: readonly number[] = [
+  5 * seconds,
+  5 * minutes,
+  30 * minutes,
+  2 * hours,
+  5 * hours,
+  10 * hours,
+  14 * hours,
+  20 * hours,
+  24 * hours,
+]
+
+/** A pause is longer by up to this share, so that an endpoint that is back is not met by all of them at once. */
+export const retryJitter = 0.1
+
+/** What the run of a failed delivery is given: ids and times only. */
+export interface EventDeliveryInput {
+  deliveryId: string
+  /** How often it was started anew by hand; a run of an earlier start has nothing more to do. */
+  replays: number
+  delaysMs: readonly number[]
+}
+
+/** Retries have activity slots of their own: receivers that hang must not keep codes from being sent. */
+export const eventTaskQueue = (taskQueue: string): string => `${taskQueue}-events`

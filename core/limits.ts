@@ -17,8 +17,39 @@ export const alreadySendingSeconds = 10
 /** Checks per code, counted across resends. */
 export const maxChecks = 5
 
-/** Lifetimes in seconds. */
-export const lifetime = { default: 300, highRisk: 180, min: 30, max: 600 } as const
+/**
+ * Wrong checks of one recipient across requests, resends and keys. Over `hourly` a pause follows each further one,
+ * over `daily` nothing passes without a solved challenge, and `consecutive` ones without a right one in between lock
+ * until an operator resets it: NIST SP 800-63B-4, 3.2.2, allows no more than 100, and names pauses of 30 s rising to
+ * 1 h and challenges as what comes before that. The two windows are ours: at 20 a day a phone's six digits are
+ * guessed with a chance of 0.0006 in a month.
+ */
+export const checkBudget = {
+  hourly: { max: 10, windowSeconds: 3_600 },
+  daily: { max: 20, windowSeconds: 86_400 },
+  pause: { firstSeconds: 30, maxSeconds: 3_600 },
+  consecutive: 100,
+} as const
+
+/**
+ * Guessing few times at many recipients passes by every budget of one recipient. What it is worth is the number of
+ * takeovers to expect: the sum of wrong checks over the number of codes there are, of the last 24 hours.
+ */
+export const guessing = {
+  windowSeconds: 86_400,
+  /** Alert, at most once in `alertEverySeconds`: 1,000 wrong checks a day at six digits. */
+  alertAt: 0.001,
+  alertEverySeconds: 3_600,
+  /** New codes get `longerBy` characters more: 10,000 wrong checks a day at six digits. */
+  lengthenAt: 0.01,
+  longerBy: 2,
+} as const
+
+/** Characters of a code. */
+export const codeLengths = { min: 6, max: 10 } as const
+
+/** Lifetimes in seconds. NIST SP 800-63B-4, 3.1.3.2: never more than 10 minutes. An app sets its own, high risk too. */
+export const lifetime = { default: 300, min: 30, max: 600 } as const
 
 /** How long after its end a request still answers a verify by phone, in seconds. */
 export const answerAfterEndSeconds = 600
@@ -34,3 +65,18 @@ export const backlogSeconds = 10
 
 /** A claim older than this is claimed again before the socket is written. */
 export const claimFreshMs = 2_000
+
+/** Calls with publishable keys from one address, an IPv6 one by its /56: anybody can read such a key out of a page. */
+export const addressLimits = {
+  send: { max: 10, windowSeconds: 3_600 },
+  verify: { max: 30, windowSeconds: 600 },
+  /** Each is good for one of the calls above; a page that asks again as it is opened again stays below. */
+  challenge: { max: 60, windowSeconds: 600 },
+} as const
+export type AddressLimit = keyof typeof addressLimits
+
+/**
+ * A process takes this share of a key's quota at a time: at most 20 writes a minute and key, however many calls, and
+ * what one process has taken in vain keeps little from the others.
+ */
+export const quotaShare = 1 / 20

@@ -1,9 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { Alphabet } from '../core/alphabet'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import { rankOf, type SuccessRule } from '../core/receipt'
 import { auditFrom } from './audit'
 import type { Queries } from './index'
+import { servedIn } from './region'
 import { randomId } from '../codes/random-id'
 
 /** What makes a claim one execution's own. */
@@ -28,6 +30,8 @@ export interface NewClaim extends ClaimKey {
   tryNo: number
   runId: string
   callbackDigest: Buffer
+  /** Of this process. */
+  region?: string | undefined
 }
 
 /** Everything a provider call needs, read by the claiming statement itself. */
@@ -44,6 +48,7 @@ export interface Claim {
   codeKid: string
   codeGeneration: number
   codeLength: number
+  codeAlphabet: Alphabet
   locale: string
   brand: string
   messageCiphertext: Buffer | null
@@ -87,7 +92,7 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
         current_step = greatest(current_step, ${claim.step}),
         -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
         workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
-      where id = ${claim.requestId} and state = 'pending' and expires_at > now()
+      where id = ${claim.requestId} and state = 'pending' and expires_at > now() and ${servedIn(claim.region)}
       returning *
     ), claimed as (
       insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success,
@@ -105,11 +110,21 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
       coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
       live.app_id as "appId",
       r.id as "recipientId", r.ciphertext, r.kid, live.code_salt as salt, live.code_kid as "codeKid",
-      live.code_generation as "codeGeneration", live.code_length as "codeLength", live.locale, live.brand,
+      live.code_generation as "codeGeneration", live.code_length as "codeLength", live.code_alphabet as "codeAlphabet", live.locale, live.brand,
       live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",
       round(extract(epoch from live.expires_at - live.created_at))::int as "lifetimeSeconds",
       floor(extract(epoch from live.expires_at - now()))::int as "lifeLeftSeconds"
     from live join recipients r on r.id = live.recipient_id`)
+}
+
+/** Whether a request goes on in another region: a claim that was refused for this is not the end. */
+export async function isElsewhere(
+  db: Queries,
+  { requestId, region }: { requestId: string; region: string | undefined },
+): Promise<boolean> {
+  const row = await db.one(sql`select from otp_requests
+    where id = ${requestId} and state = 'pending' and expires_at > now() and not ${servedIn(region)}`)
+  return row !== undefined
 }
 
 /** Claims an open attempt again because preparing it took long; false when it must not be sent any more. */
@@ -157,10 +172,11 @@ export async function recordAnswer(
   const replaces = state === 'in_doubt' ? ['open'] : ['open', 'in_doubt']
   await db.many(sql`
     with request as (
-      select id, state from otp_requests where id = ${requestId} for update
+      select id, state, erased from otp_requests where id = ${requestId} for update
     ), answered as (
       update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
-        provider_message_id = coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id),
+        provider_message_id = case when request.erased then null
+          else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
         cost_amount = coalesce(${cost?.amount ?? null}::numeric, cost_amount),
         cost_currency = coalesce(${cost?.currency ?? null}, cost_currency),
         wasted = request.state <> 'pending' and not ${refused},

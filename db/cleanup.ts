@@ -1,5 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { sendLimits } from '../core/limits'
+import { isForgotten } from './check-budgets'
+import { unmatchedKeptFor } from './early-receipts'
 import { keptFor } from './idempotency'
 import type { Queries } from './index'
 
@@ -7,7 +9,11 @@ const longestWindow = Math.max(...sendLimits.map(({ windowSeconds }) => windowSe
 
 /** What is short-lived, and when a row of it has had its time. */
 const outlived: { table: SQL; condition: SQL }[] = [
+  { table: sql`spent_challenges`, condition: sql`expires_at < now()` },
+  { table: sql`address_windows`, condition: sql`expires_at < now()` },
+  { table: sql`key_quotas`, condition: sql`minute < now() - interval '5 minutes'` },
   { table: sql`ussd_windows`, condition: sql`expires_at < now()` },
+  { table: sql`unmatched_receipts`, condition: sql`received_at < now() - ${unmatchedKeptFor}` },
   { table: sql`idempotency_keys`, condition: sql`created_at < now() - ${keptFor}` },
   {
     table: sql`send_windows`,
@@ -15,6 +21,8 @@ const outlived: { table: SQL; condition: SQL }[] = [
     condition: sql`coalesce(sends[array_upper(sends, 1)], '-infinity')
       < now() - make_interval(secs => ${longestWindow})`,
   },
+  // Wrong checks in a row are kept until a right one ends the row.
+  { table: sql`check_budgets`, condition: isForgotten },
 ]
 
 /**

@@ -29,7 +29,7 @@ const timeouts = {
 }
 
 /** Whether a statement gave up waiting for another transaction's row. */
-export const isLockTimeout = (error: unknown): boolean =>
+export const isLockTimeout = (error: unknown): error is pg.DatabaseError =>
   error instanceof pg.DatabaseError && error.code === '55P03'
 
 /** A server that does not take this at once rolls back by itself when the connection is thrown away. */

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import type { Channel } from '../core/channel'
 import type { Keyring } from '../codes/keyring'
+import { inTransaction } from './hold'
 import type { Queries } from './index'
 import { type Address, findOrAddRecipient, findRecipient } from './recipients'
 
@@ -10,9 +11,11 @@ export async function putPreference(
   keyring: Keyring,
   { channel, ...address }: Address & { channel: Channel },
 ): Promise<void> {
-  const recipientId = await findOrAddRecipient(db, keyring, address)
-  await db.many(sql`insert into preferences (recipient_id, channel) values (${recipientId}, ${channel})
-    on conflict (recipient_id) do update set channel = excluded.channel, updated_at = now()`)
+  await inTransaction(db, async (tx) => {
+    const recipientId = await findOrAddRecipient(tx, keyring, address)
+    await tx.many(sql`insert into preferences (recipient_id, channel) values (${recipientId}, ${channel})
+      on conflict (recipient_id) do update set channel = excluded.channel, updated_at = now()`)
+  })
 }
 
 export async function findPreference(

@@ -1,6 +1,6 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../codes/keyring'
-import { callbackDigest } from '../codes/seal'
+import { callbackDigests } from '../codes/seal'
 import type { Channel } from '../core/channel'
 import { isFailure, type ReceiptStatus, rankOf, satisfies, type SuccessRule } from '../core/receipt'
 import type { Wake } from '../core/wake'
@@ -30,6 +30,14 @@ export interface NewReceipt {
   eventKey: string
   at?: Date | undefined
   cost?: { amount: string; currency: string } | undefined
+  /** When it reached us, where that is longer ago. */
+  receivedAt?: Date | undefined
+}
+
+/** A message as its provider names it. */
+export interface MessageRef {
+  provider: string
+  messageId: string
 }
 
 const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
@@ -45,7 +53,17 @@ export function findAttemptByToken(
   { provider, token }: { provider: string; token: string },
 ): Promise<ReportedAttempt | undefined> {
   return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.callback_digest = ${callbackDigest(keyring, token)} and a.provider = ${provider}`)
+    where a.callback_digest in ${callbackDigests(keyring, token)} and a.provider = ${provider}`)
+}
+
+/** The attempt whose message has this id at its provider. */
+export function findAttemptByMessage(
+  db: Queries,
+  { provider, messageId }: MessageRef,
+): Promise<ReportedAttempt | undefined> {
+  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
+    where a.provider = ${provider} and a.provider_message_id = ${messageId}
+    order by a.claimed_at desc limit 1`)
 }
 
 /** The attempts a generic receipt may mean: the one it names, or all of its request. */
@@ -57,6 +75,10 @@ export function findAttemptsForReceipt(
   return db.many(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
     where a.request_id = ${requestId} ${named} order by a.number`)
 }
+
+/** The event's key as its row keeps it: it mostly holds the provider's message id, which an erasure takes away. */
+export const eventKeyIn = (erased: SQL, key: SQL): SQL =>
+  sql`case when ${erased} then 'sha256:' || encode(sha256(convert_to(${key}, 'UTF8')), 'hex') else ${key} end`
 
 export interface RecordedReceipt {
   duplicate: boolean
@@ -79,11 +101,12 @@ export async function recordReceipt(
   const decisive = good || isFailure(status)
   const row = await db.one<{ moved: boolean; dueAt: Date | null; pending: boolean }>(sql`
     with request as (
-      select id, state, workflow_started_at from otp_requests where id = ${attempt.requestId} for update
+      select id, state, erased from otp_requests where id = ${attempt.requestId} for update
     ), noted as (
-      insert into receipts (attempt_id, provider, event_key, status, raw_status, late, provider_at)
-      select ${attempt.id}, ${attempt.provider}, ${receipt.eventKey}, ${status}, ${receipt.rawStatus},
-        state <> 'pending', ${receipt.at ?? null} from request
+      insert into receipts (attempt_id, provider, event_key, status, raw_status, late, provider_at, received_at)
+      select ${attempt.id}, ${attempt.provider}, ${eventKeyIn(sql`erased`, sql`${receipt.eventKey}::text`)},
+        ${status}, ${receipt.rawStatus},
+        state <> 'pending', ${receipt.at ?? null}, coalesce(${receipt.receivedAt ?? null}, now()) from request
       on conflict (provider, event_key) do nothing returning late
     ), moved as (
       update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp(),
@@ -117,4 +140,28 @@ export async function recordReceipt(
     duplicate: false,
     wake: { requestId, dueAt, signal: 'receipt', attempt: number, step, status },
   }
+}
+
+/** A callback for this attempt was not its provider's: written down once a minute at most. */
+export async function noteRefusedCallback(
+  db: Queries,
+  { id, requestId, provider, channel }: ReportedAttempt,
+): Promise<void> {
+  await db.many(sql`
+    with request as (
+      select id from otp_requests where id = ${requestId} for update
+    ), marked as (
+      update attempts a set callback_refused_at = clock_timestamp() from request
+      where a.id = ${id}
+        and (callback_refused_at is null or callback_refused_at < clock_timestamp() - interval '1 minute')
+      returning a.request_id
+    ), noted as (
+      update otp_requests r set audit_seq = audit_seq + 1 from marked where r.id = marked.request_id
+      returning r.id, r.app_id, r.audit_seq
+    ) ${auditFrom(sql`noted`, {
+      type: 'callback_refused',
+      actor: 'unknown',
+      attemptId: id,
+      detail: { channel, provider, error_code: 'INVALID_SIGNATURE' },
+    })}`)
 }

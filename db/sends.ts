@@ -2,7 +2,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import { deriveCode, macOfCode, makeSalt } from '../codes/code'
 import type { Keyring } from '../codes/keyring'
 import { randomId } from '../codes/random-id'
-import { seal } from '../codes/seal'
+import { seal, sealedIn } from '../codes/seal'
+import type { Alphabet } from '../core/alphabet'
 import type { Channel, RecipientKind } from '../core/channel'
 import { alreadySendingSeconds, maxChecks } from '../core/limits'
 import type { OtpRequestInput } from '../core/otp-request'
@@ -10,6 +11,7 @@ import type { Plan, Step } from '../core/plan'
 import type { Wake } from '../core/wake'
 import { auditFrom } from './audit'
 import { channelInProgress } from './channel-in-progress'
+import { type Consent, keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from './consent'
 import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, type IdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockTimeout, type Queries } from './index'
@@ -28,11 +30,12 @@ export interface SendInput extends Owner {
   risk: 'normal' | 'high'
   lifetimeSeconds: number
   codeLength: number
+  codeAlphabet: Alphabet
   /** The caller's template, checked before. */
   message?: string | undefined
   metadata?: Record<string, string> | undefined
   ip?: string | undefined
-  consent?: Record<string, unknown> | undefined
+  consent?: Consent | undefined
   plan: Plan
   /** How to repeat on a channel that the caller named and the live plan may lack. */
   explicitStep?: Step | undefined
@@ -65,6 +68,8 @@ export type SendDecision =
     } & Startable)
   | { outcome: 'rate_limited'; retryAfterSeconds: number }
   | { outcome: 'idempotency_mismatch' }
+  /** The recipient withdrew their consent, and has not given it anew. */
+  | { outcome: 'opted_out' }
 
 /** Sends to one recipient, and equal ones of one key, queue behind a row; each wait for it is a second at most. */
 const lockPatience = 2
@@ -116,33 +121,42 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const found = await lockLive(tx, same, input.explicitStep?.channel)
-  if (found?.overdue) await closeOverdue(tx, same, 'api')
-  const live = found?.overdue ? undefined : found
+  const withdrawal = withdrawalOf({ ...input, recipientId })
+  const found = await lockLive(tx, same, { withdrawal, target: input.explicitStep?.channel })
+  if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
+  if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
+  if (found.live?.overdue) await closeOverdue(tx, same, 'api')
+  const live = found.live?.overdue ? undefined : found.live
   if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
-    return repeat(tx, input, live)
+    const repeated = await repeat(tx, input, live)
+    await keepConsent(tx, live.requestId, input)
+    return repeated
   }
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
-  return { ...(await create(tx, keyring, input, { requestId, recipientId, at: slot.at })), wakes }
+  const created = await create(tx, keyring, input, { requestId, recipientId, at: slot.at })
+  await keepConsent(tx, requestId, input)
+  return { ...created, wakes }
 }
 
 /**
- * The live request, locked. Its attempts are read by a second statement: a claim that the lock waited for is
+ * The live request, locked, and what its recipient has withdrawn. Its attempts are read by a second statement: a claim that the lock waited for is
  * committed by then, and the first one would not see it.
  */
 async function lockLive(
   tx: Queries,
   same: SQL,
-  target: Channel | undefined,
-): Promise<LiveRow | undefined> {
-  const locked = await tx.one<{ id: string }>(
-    sql`select id from otp_requests where ${same} and state = 'pending' for update`,
-  )
-  if (!locked) return undefined
-  return tx.one<LiveRow>(
+  { withdrawal, target }: { withdrawal: SQL; target: Channel | undefined },
+): Promise<{ live?: LiveRow | undefined; withdrawal: Withdrawal | null }> {
+  const locked = await tx.one<{ id: string | null; withdrawal: Withdrawal | null }>(sql`
+    select (select id from otp_requests where ${same} and state = 'pending' for update) as id,
+      ${withdrawal} as withdrawal`)
+  if (!locked) throw new Error('A statement without a condition gave no row.')
+  if (locked.id === null) return locked
+  const live = await tx.one<LiveRow>(
     sql`select ${liveColumns(target)} from otp_requests r where id = ${locked.id}`,
   )
+  return { ...locked, live }
 }
 
 interface LiveRow {
@@ -243,11 +257,12 @@ async function create(
     kid: keyring.active('codes').kid,
     salt: makeSalt(),
     length: input.codeLength,
+    alphabet: input.codeAlphabet,
   }
   const mac = macOfCode(keyring, seed, deriveCode(keyring, seed))
-  const message = input.message ? seal(keyring, input.message, `message|${requestId}`) : null
+  const message = input.message ? seal(keyring, input.message, sealedIn.message(requestId)) : null
   const metadata = input.metadata
-    ? seal(keyring, JSON.stringify(input.metadata), `metadata|${requestId}`)
+    ? seal(keyring, JSON.stringify(input.metadata), sealedIn.metadata(requestId))
     : null
   const first = input.plan[0]
   if (!first) throw new Error('A request needs at least one step.')
@@ -255,21 +270,20 @@ async function create(
     with made as (
       insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
         message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        max_checks, audit_seq, created_at, expires_at)
+        code_alphabet, max_checks, audit_seq, created_at, expires_at)
       values (${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
         ${input.country}, ${input.locale}, ${input.brand},
         ${message?.ciphertext ?? null}, ${metadata?.ciphertext ?? null}, ${message?.kid ?? metadata?.kid ?? null},
         ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
-        ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}))
+        ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}))
       returning id, app_id, audit_seq, expires_at
     ), logged as (${auditFrom(sql`made`, {
       type: 'requested',
       actor: `key:${input.keyId}`,
       detail: { channel: first.channel, purpose: input.purpose, country: input.country },
     })}), context as (
-      insert into request_contexts (request_id, ip, consent)
-      select id, ${input.ip ?? null}::inet, ${input.consent ? JSON.stringify(input.consent) : null}::jsonb
-      from made where ${input.ip !== undefined || input.consent !== undefined}
+      insert into request_contexts (request_id, ip)
+      select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
     )
     select expires_at as "expiresAt" from made`)
   if (!row) throw new Error('Postgres returned no row for a new request.')

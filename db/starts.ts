@@ -5,6 +5,7 @@ import type { Plan } from '../core/plan'
 import { auditFrom } from './audit'
 import { setState } from './ending'
 import type { Queries } from './index'
+import { servedIn } from './region'
 import type { Startable } from './sends'
 
 /**
@@ -81,7 +82,11 @@ export async function failNotStarted(
  * Takes requests that a crash left unstarted, each for one sweeper only. Younger than 2 s is still the API's
  * business; older than 30 s only a queued one is worth sending.
  */
-export async function takeUnstarted(db: Queries, limit: number): Promise<Startable[]> {
+export async function takeUnstarted(
+  db: Queries,
+  limit: number,
+  region?: string,
+): Promise<Startable[]> {
   const rows = await db.many<StartRow>(sql`
     update otp_requests set swept_at = now() where id in (
       select id from otp_requests
@@ -89,6 +94,7 @@ export async function takeUnstarted(db: Queries, limit: number): Promise<Startab
         and created_at < now() - interval '2 seconds'
         and (queued or created_at > now() - make_interval(secs => ${startWithinSeconds}))
         and (swept_at is null or swept_at < now() - interval '2 seconds')
+        and ${servedIn(region)}
       order by swept_at nulls first, created_at limit ${limit} for update skip locked)
     returning id, app_id as "appId", country, plan, expires_at as "expiresAt", queued`)
   return rows.map(({ id, plan, expiresAt, ...row }) => ({

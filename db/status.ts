@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { Keyring } from '../codes/keyring'
-import { unseal } from '../codes/seal'
+import { sealedIn, unseal } from '../codes/seal'
 import type { AuditType } from '../core/audit'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
@@ -123,7 +123,7 @@ export async function readStatus(
             unseal(
               keyring,
               { ciphertext: metadataCiphertext, kid: sealKid },
-              `metadata|${requestId}`,
+              sealedIn.metadata(requestId),
             ),
           ) as Record<string, string>)
         : undefined,

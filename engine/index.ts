@@ -5,10 +5,13 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client'
 import type { Logger } from 'pino'
+import type { EventDeliveryInput } from '../core/event'
 import type { Wake } from '../core/wake'
 import type { Queries } from '../db'
 import type { Startable } from '../db/sends'
 import { clearSignalDue } from '../db/signals'
+import { startEventDelivery } from './event-delivery'
+import { scheduleRetention } from './schedules'
 import { registerSearchAttributes } from './search-attributes'
 import { startRun } from './starting'
 
@@ -32,10 +35,14 @@ export interface Engine {
   wake(wake: Wake): Promise<void>
   /** Makes a run look at Postgres; for the sweeper. @throws when Temporal does not take it */
   lookAgain(mark: { requestId: string; dueAt: Date }): Promise<void>
+  /** Goes on with an event whose first call failed. @throws when Temporal does not take it */
+  startRetries(delivery: EventDeliveryInput): Promise<void>
   healthy(): Promise<boolean>
   workerIsPolling(): Promise<boolean>
   /** Makes the search attributes known to the namespace; harmless when they are. */
   registerSearchAttributes(): Promise<void>
+  /** Has the retention run every hour; harmless when it does. @throws when Temporal does not take it */
+  scheduleRetention(): Promise<void>
   close(): Promise<void>
 }
 
@@ -75,11 +82,14 @@ export function createEngine(options: EngineOptions): Engine {
       await signal(client, mark.requestId, 'lookAgain', [])
       await clearSignalDue(db, mark)
     },
+    startRetries: (delivery) => startEventDelivery({ client, taskQueue }, delivery),
     workerIsPolling: () => isPolled(connection, { namespace, taskQueue }),
     registerSearchAttributes: () =>
       within(connection, registrationDeadlineMs, () =>
         registerSearchAttributes(connection, namespace),
       ),
+    scheduleRetention: () =>
+      within(connection, registrationDeadlineMs, () => scheduleRetention(client, taskQueue)),
     close: () => connection.close(),
   }
 }

@@ -4,7 +4,7 @@ ALTER TYPE "public"."key_environment" RENAME VALUE 'test' TO 'staging';--> state
 ALTER TYPE "public"."key_environment" ADD VALUE 'development';--> statement-breakpoint
 CREATE TYPE "public"."code_alphabet" AS ENUM('digits', 'alphanumeric');--> statement-breakpoint
 CREATE TYPE "public"."delivery_state" AS ENUM('due', 'retrying', 'delivered', 'failed');--> statement-breakpoint
-CREATE TYPE "public"."event_type" AS ENUM('created', 'sent', 'delivered', 'plan_ended', 'action_required', 'verified', 'failed', 'expired', 'locked', 'cancelled', 'alert');--> statement-breakpoint
+CREATE TYPE "public"."event_type" AS ENUM('created', 'sent', 'delivered', 'plan_ended', 'action_required', 'verified', 'failed', 'expired', 'locked', 'cancelled', 'alert', 'test');--> statement-breakpoint
 ALTER TYPE "public"."audit_type" ADD VALUE 'check_refused';--> statement-breakpoint
 ALTER TYPE "public"."audit_type" ADD VALUE 'budget_locked';--> statement-breakpoint
 ALTER TYPE "public"."audit_type" ADD VALUE 'budget_unlocked';--> statement-breakpoint
@@ -72,6 +72,7 @@ CREATE TABLE "event_deliveries" (
 	"state" "delivery_state" DEFAULT 'due' NOT NULL,
 	"replays" integer DEFAULT 0 NOT NULL,
 	"tries" integer DEFAULT 0 NOT NULL,
+	"created_at" timestamp (6) with time zone NOT NULL,
 	"due_at" timestamp (6) with time zone DEFAULT now() NOT NULL,
 	"claimed_at" timestamp (6) with time zone,
 	"delivered_at" timestamp (6) with time zone,
@@ -92,6 +93,7 @@ CREATE TABLE "event_endpoints" (
 	"previous_secret_until" timestamp (6) with time zone,
 	"disabled_at" timestamp (6) with time zone,
 	"disabled_reason" text,
+	"failing_since" timestamp (6) with time zone,
 	"created_at" timestamp (6) with time zone DEFAULT now() NOT NULL,
 	"deleted_at" timestamp (6) with time zone
 );
@@ -125,9 +127,11 @@ CREATE TABLE "key_quotas" (
 );
 --> statement-breakpoint
 CREATE TABLE "opt_outs" (
-	"recipient_id" text PRIMARY KEY NOT NULL,
+	"recipient_id" text NOT NULL,
+	"environment" "key_environment" NOT NULL,
 	"source" text NOT NULL,
-	"at" timestamp (6) with time zone DEFAULT now() NOT NULL
+	"at" timestamp (6) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "opt_outs_recipient_id_environment_pk" PRIMARY KEY("recipient_id","environment")
 );
 --> statement-breakpoint
 CREATE TABLE "spent_challenges" (
@@ -174,7 +178,6 @@ ALTER TABLE "apps" ADD COLUMN "region" text;--> statement-breakpoint
 ALTER TABLE "audit_events" ADD COLUMN "chain" text GENERATED ALWAYS AS (coalesce(request_id, case when app_id is null then 'admin' else 'app:' || app_id end)) STORED NOT NULL;--> statement-breakpoint
 ALTER TABLE "otp_requests" ADD COLUMN "code_alphabet" "code_alphabet" DEFAULT 'digits' NOT NULL;--> statement-breakpoint
 ALTER TABLE "recipients" ADD COLUMN "erased_at" timestamp (6) with time zone;--> statement-breakpoint
-ALTER TABLE "check_budgets" ADD CONSTRAINT "check_budgets_recipient_id_recipients_id_fk" FOREIGN KEY ("recipient_id") REFERENCES "public"."recipients"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "event_deliveries" ADD CONSTRAINT "event_deliveries_event_id_events_id_fk" FOREIGN KEY ("event_id") REFERENCES "public"."events"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "event_deliveries" ADD CONSTRAINT "event_deliveries_endpoint_id_event_endpoints_id_fk" FOREIGN KEY ("endpoint_id") REFERENCES "public"."event_endpoints"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "event_endpoints" ADD CONSTRAINT "event_endpoints_app_id_apps_id_fk" FOREIGN KEY ("app_id") REFERENCES "public"."apps"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -183,8 +186,9 @@ ALTER TABLE "events" ADD CONSTRAINT "events_app_id_apps_id_fk" FOREIGN KEY ("app
 ALTER TABLE "events" ADD CONSTRAINT "events_request_id_otp_requests_id_fk" FOREIGN KEY ("request_id") REFERENCES "public"."otp_requests"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "opt_outs" ADD CONSTRAINT "opt_outs_recipient_id_recipients_id_fk" FOREIGN KEY ("recipient_id") REFERENCES "public"."recipients"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "address_windows_expiry" ON "address_windows" USING btree ("expires_at");--> statement-breakpoint
-CREATE INDEX "event_deliveries_due" ON "event_deliveries" USING btree ("due_at") WHERE state = 'due';--> statement-breakpoint
-CREATE INDEX "event_deliveries_endpoint" ON "event_deliveries" USING btree ("endpoint_id","due_at");--> statement-breakpoint
+CREATE INDEX "event_deliveries_due" ON "event_deliveries" USING btree ("endpoint_id","due_at") WHERE state = 'due';--> statement-breakpoint
+CREATE INDEX "event_deliveries_claimed" ON "event_deliveries" USING btree ("endpoint_id","claimed_at") WHERE claimed_at is not null;--> statement-breakpoint
+CREATE INDEX "event_deliveries_endpoint" ON "event_deliveries" USING btree ("endpoint_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "event_endpoints_app" ON "event_endpoints" USING btree ("app_id","environment") WHERE deleted_at is null;--> statement-breakpoint
 CREATE INDEX "events_app" ON "events" USING btree ("app_id","at","id");--> statement-breakpoint
 CREATE INDEX "events_age" ON "events" USING btree ("at");--> statement-breakpoint
@@ -192,7 +196,7 @@ CREATE INDEX "spent_challenges_expiry" ON "spent_challenges" USING btree ("expir
 CREATE INDEX "unmatched_receipts_message" ON "unmatched_receipts" USING btree ("provider","provider_message_id");--> statement-breakpoint
 CREATE INDEX "unmatched_receipts_age" ON "unmatched_receipts" USING btree ("received_at");--> statement-breakpoint
 CREATE INDEX "api_keys_app" ON "api_keys" USING btree ("app_id","created_at");--> statement-breakpoint
-CREATE INDEX "audit_events_wrong" ON "audit_events" USING btree ("app_id","at") WHERE type = 'check_rejected';--> statement-breakpoint
+CREATE INDEX "audit_events_wrong" ON "audit_events" USING btree ("app_id","at") WHERE type in ('check_rejected', 'locked');--> statement-breakpoint
 CREATE INDEX "recipients_kid" ON "recipients" USING btree ("kid","id");--> statement-breakpoint
 CREATE INDEX "recipients_index_kid" ON "recipients" USING btree ("index_kid","id");--> statement-breakpoint
 ALTER TABLE "audit_events" ADD CONSTRAINT "audit_events_chain_sequence" UNIQUE("chain","sequence");--> statement-breakpoint
@@ -203,4 +207,9 @@ ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_publishable" CHECK (not publisha
 ALTER TABLE "apps" ADD CONSTRAINT "apps_code_length" CHECK (code_length between 6 and 10);--> statement-breakpoint
 ALTER TABLE "apps" ADD CONSTRAINT "apps_lifetimes" CHECK (max_expiry_seconds between 30 and 600 and high_risk_expiry_seconds between 30 and 600);--> statement-breakpoint
 ALTER TABLE "otp_requests" ADD CONSTRAINT "otp_requests_state_reason" CHECK ((state = 'pending' and reason is null) or (state = 'verified' and reason is not null and reason::text in ('code_matched')) or (state = 'expired' and reason is not null and reason::text in ('lifetime_over')) or (state = 'exhausted' and reason is not null and reason::text in ('no_step_succeeded')) or (state = 'locked' and reason is not null and reason::text in ('too_many_checks')) or (state = 'cancelled' and reason is not null and reason::text in ('requested', 'superseded', 'erased')) or (state = 'failed' and reason is not null and reason::text in ('no_channel_accepted', 'not_started')));--> statement-breakpoint
-ALTER TABLE "recipients" ADD CONSTRAINT "recipients_erased" CHECK ((erased_at is null) = (ciphertext is not null));
+ALTER TABLE "recipients" ADD CONSTRAINT "recipients_erased" CHECK ((erased_at is null) = (ciphertext is not null));--> statement-breakpoint
+CREATE INDEX "otp_requests_seal_kid" ON "otp_requests" USING btree ("seal_kid","id") WHERE seal_kid is not null;--> statement-breakpoint
+CREATE INDEX "audit_seals_kid" ON "audit_seals" USING brin ("kid");--> statement-breakpoint
+CREATE TABLE "audit_unsealed" (
+	"event_id" bigint PRIMARY KEY NOT NULL
+);

@@ -9,6 +9,9 @@ import { createWebhookAccount } from './webhook'
 
 const adapters = ['sandbox', 'webhook'] as const
 
+/** A name of the operator's own, as in OTPILOT_REGION. */
+const Region = z.string().regex(/^[a-z0-9-]{1,20}$/, 'lower-case letters, digits and -')
+
 /** One provider account as the policy file describes it. */
 export const AccountConfig = z.strictObject({
   /** Part of callback paths, tables and search attributes. */
@@ -17,6 +20,8 @@ export const AccountConfig = z.strictObject({
   channels: z.array(z.enum(channels)).min(1),
   /** A test key reaches only accounts marked so. */
   test: z.boolean(),
+  /** Where the provider keeps what it is given; an app of a region uses only accounts of that region. */
+  region: Region.optional(),
 })
 export type AccountConfig = z.infer<typeof AccountConfig>
 
@@ -58,7 +63,8 @@ export function createProviders(
   const usable = new Map<string, ProviderAccount>()
   for (const account of accounts) {
     const build = adapterOf[account.adapter](account, env)
-    if (typeof build === 'function') usable.set(account.name, storable(build(dispatcher)))
+    if (typeof build === 'function')
+      usable.set(account.name, { ...storable(build(dispatcher)), region: account.region })
   }
   return usable
 }

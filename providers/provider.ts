@@ -79,6 +79,22 @@ export interface ReceiptReader {
   readReceipts(callback: InboundCallback): Receipt[]
 }
 
+/** A message that somebody sent to one of our numbers. */
+export interface InboundMessage {
+  /** E.164 with `+`. */
+  from: string
+  text: string
+}
+
+/** Reads replies to messages. */
+export interface InboundReader {
+  /**
+   * @throws {ForgedCallback} when the callback is not the provider's.
+   * @returns undefined for a genuine callback that is no message of a person.
+   */
+  readInbound(callback: InboundCallback): InboundMessage | undefined
+}
+
 /** What a dialled USSD session asks for. */
 export interface UssdDial {
   sessionId: string
@@ -119,11 +135,14 @@ export interface ProviderAccount {
   readonly channels: readonly Channel[]
   /** A test key reaches only accounts marked so. */
   readonly test: boolean
+  /** Where the provider keeps what it is given; apps of a region use accounts of that region only. */
+  readonly region?: string | undefined
   readonly sender: Sender
   readonly receipts?: ReceiptReader
+  readonly inbound?: InboundReader
   readonly ussd?: UssdMenu
   readonly outcomes?: OutcomeReporter
-  /** Secret of the generic callback `/webhooks/otp-status`, when the account uses it. */
+  /** Secret, or two with a blank, of the generic callback `/webhooks/otp-status`, when the account uses it. */
   readonly receiptSecret?: string
 }
 

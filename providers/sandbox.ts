@@ -1,4 +1,3 @@
-import { Webhook } from 'standardwebhooks'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { ReceiptStatus } from '../core/receipt'
@@ -6,13 +5,14 @@ import { Accepted, acceptedBody, parseJson, postJson } from './http'
 import {
   ForgedCallback,
   type InboundCallback,
+  type InboundMessage,
   type Message,
   type Outcome,
   type ProviderAccount,
   type Receipt,
   type UssdDial,
 } from './provider'
-import { checkSignature } from './standard-webhook'
+import { checkSignature, webhooksOf } from './standard-webhook'
 
 /** The words of sandbox/words.ts; anything else is unknown. */
 const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
@@ -33,6 +33,10 @@ const Callback = z.object({
   status: z.string().regex(/^[a-z_]{1,40}$/),
   at: z.iso.datetime().optional(),
 })
+const Reply = z.object({
+  from: z.string().regex(/^\+\d{5,15}$/),
+  text: z.string().max(1_000),
+})
 const Dial = z.object({
   session_id: z.string().min(1).max(200),
   phone_number: z.string().regex(/^\+\d{5,15}$/),
@@ -46,11 +50,11 @@ export function createSandboxAccount(
   { url, secret }: { url: string; secret: string },
   dispatcher: Dispatcher,
 ): ProviderAccount {
-  const webhook = new Webhook(secret)
+  const [token] = secret.split(' ')
   const base = url.replace(/\/+$/, '')
 
   const call = async (path: string, payload: object, signal: AbortSignal, notAfter?: number) => {
-    const headers = { authorization: `Bearer ${secret}` }
+    const headers = { authorization: `Bearer ${token}` }
     const post = { url: base + path, headers, body: JSON.stringify(payload), notAfter }
     return acceptedBody(await postJson(dispatcher, post, signal))
   }
@@ -61,29 +65,6 @@ export function createSandboxAccount(
     // A 2xx is an acceptance whatever its body holds; receipts find the attempt by their URL.
     const { id, cost } = Accepted.parse(body)
     return { providerMessageId: id ?? message.attemptId, cost }
-  }
-
-  function readReceipts(callback: InboundCallback): Receipt[] {
-    checkSignature(webhook, callback)
-    const { data } = Callback.safeParse(parseJson(callback.body.toString('utf8')))
-    if (!data) return []
-    const { id, status, at } = data
-    return [
-      {
-        status: receiptOf.get(status) ?? 'unknown',
-        rawStatus: status,
-        eventKey: `${id}:${status}`,
-        providerMessageId: id,
-        at: at === undefined ? undefined : new Date(at),
-      },
-    ]
-  }
-
-  function readDial(callback: InboundCallback): UssdDial {
-    checkSignature(webhook, callback)
-    const { data } = Dial.safeParse(parseJson(callback.body.toString('utf8')))
-    if (!data) throw new ForgedCallback('The callback is signed but is no USSD session.')
-    return { sessionId: data.session_id, phoneNumber: data.phone_number }
   }
 
   async function reportOutcome(
@@ -100,9 +81,45 @@ export function createSandboxAccount(
     channels,
     test,
     sender: { send },
-    receipts: { readReceipts },
-    ussd: { readDial, showCode },
+    ...readersOf(webhooksOf(secret)),
     outcomes: { reportOutcome },
+  }
+}
+
+/** What the sandbox tells us, each signed with the account's secret. */
+function readersOf(webhooks: ReturnType<typeof webhooksOf>) {
+  function readReceipts(callback: InboundCallback): Receipt[] {
+    checkSignature(webhooks, callback)
+    const { data } = Callback.safeParse(parseJson(callback.body.toString('utf8')))
+    if (!data) return []
+    const { id, status, at } = data
+    return [
+      {
+        status: receiptOf.get(status) ?? 'unknown',
+        rawStatus: status,
+        eventKey: `${id}:${status}`,
+        providerMessageId: id,
+        at: at === undefined ? undefined : new Date(at),
+      },
+    ]
+  }
+
+  function readDial(callback: InboundCallback): UssdDial {
+    checkSignature(webhooks, callback)
+    const { data } = Dial.safeParse(parseJson(callback.body.toString('utf8')))
+    if (!data) throw new ForgedCallback('The callback is signed but is no USSD session.')
+    return { sessionId: data.session_id, phoneNumber: data.phone_number }
+  }
+
+  function readInbound(callback: InboundCallback): InboundMessage | undefined {
+    checkSignature(webhooks, callback)
+    return Reply.safeParse(parseJson(callback.body.toString('utf8'))).data
+  }
+
+  return {
+    receipts: { readReceipts },
+    inbound: { readInbound },
+    ussd: { readDial, showCode },
   }
 }
 

@@ -1,25 +1,46 @@
 import { Webhook, WebhookVerificationError } from 'standardwebhooks'
 import { ForgedCallback, type InboundCallback } from './provider'
 
-/** Signature headers of an outgoing body, as Standard Webhooks defines them. */
-export function signatureHeaders(webhook: Webhook, id: string, body: string) {
+/** Of one secret, or of two separated by a blank: while one is being replaced, both are good. */
+export const webhooksOf = (secrets: string): Webhook[] =>
+  secrets.split(' ').map((secret) => new Webhook(secret))
+
+/** Signature headers of an outgoing body, as Standard Webhooks defines them: one signature a secret. */
+export function signatureHeaders(webhooks: readonly Webhook[], id: string, body: string) {
   const at = new Date()
   return {
     'webhook-id': id,
     'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)),
-    'webhook-signature': webhook.sign(id, at, body),
+    'webhook-signature': webhooks.map((webhook) => webhook.sign(id, at, body)).join(' '),
   }
 }
 
-/** @throws {ForgedCallback} when the signature is missing, wrong or older than five minutes. */
-export function checkSignature(webhook: Webhook, { headers, body }: InboundCallback): void {
-  const single = Object.entries(headers).filter((header): header is [string, string] => {
-    return typeof header[1] === 'string'
-  })
+/** @throws {ForgedCallback} when no secret made the signature, it is missing, or older than five minutes. */
+export function checkSignature(
+  webhooks: readonly Webhook[],
+  { headers, body }: InboundCallback,
+): void {
+  const single = Object.fromEntries(
+    Object.entries(headers).filter((header): header is [string, string] => {
+      return typeof header[1] === 'string'
+    }),
+  )
+  const faults = webhooks.map((webhook) => faultOf(webhook, body, single))
+  if (faults.includes(undefined)) return
+  const [cause] = faults
+  throw new ForgedCallback(`The callback is not authentic: ${cause?.message}.`, { cause })
+}
+
+function faultOf(
+  webhook: Webhook,
+  body: Buffer,
+  headers: Record<string, string>,
+): WebhookVerificationError | undefined {
   try {
-    webhook.verify(body, Object.fromEntries(single), { jsonParse: false })
+    webhook.verify(body, headers, { jsonParse: false })
+    return undefined
   } catch (error) {
-    if (!(error instanceof WebhookVerificationError)) throw error
-    throw new ForgedCallback(`The callback is not authentic: ${error.message}.`, { cause: error })
+    if (error instanceof WebhookVerificationError) return error
+    throw error
   }
 }

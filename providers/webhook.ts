@@ -1,8 +1,7 @@
-import { Webhook } from 'standardwebhooks'
 import type { Dispatcher } from 'undici'
 import { Accepted, acceptedBody, postJson } from './http'
 import type { Message, ProviderAccount } from './provider'
-import { signatureHeaders } from './standard-webhook'
+import { signatureHeaders, webhooksOf } from './standard-webhook'
 
 type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
 
@@ -12,12 +11,12 @@ export function createWebhookAccount(
   { url, secret, receiptSecret }: { url: string; secret: string; receiptSecret?: string },
   dispatcher: Dispatcher,
 ): ProviderAccount {
-  const webhook = new Webhook(secret)
+  const webhooks = webhooksOf(secret)
 
   async function send(message: Message, signal: AbortSignal) {
     const body = JSON.stringify(wireMessage(message))
     // The attempt's id as webhook-id lets a gateway drop a message that it already has.
-    const headers = signatureHeaders(webhook, message.attemptId, body)
+    const headers = signatureHeaders(webhooks, message.attemptId, body)
     const post = { url, headers, body, notAfter: message.notAfter }
     const answer = await postJson(dispatcher, post, signal)
     const { id, cost } = Accepted.parse(acceptedBody(answer))

@@ -12,7 +12,7 @@ export type Callbacks = ReturnType<typeof createCallbacks>
 
 /** Signed calls to the product, over kept-alive connections. */
 export function createCallbacks(secret: string, timers: Timers, logger: Logger) {
-  const webhook = new Webhook(secret)
+  const webhooks = secret.split(' ').map((each) => new Webhook(each))
   const agent = new Agent({
     connections: 64,
     connect: { timeout: 2_000 },
@@ -31,7 +31,7 @@ export function createCallbacks(secret: string, timers: Timers, logger: Logger) 
         'content-type': 'application/json',
         'webhook-id': id,
         'webhook-timestamp': String(Math.floor(now.getTime() / 1_000)),
-        'webhook-signature': webhook.sign(id, now, body),
+        'webhook-signature': webhooks.map((webhook) => webhook.sign(id, now, body)).join(' '),
       },
       body,
     })

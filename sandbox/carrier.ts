@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Callbacks } from './callbacks'
 import { Calls } from './calls'
 import type { Entry, Inbox } from './inbox'
@@ -21,6 +22,8 @@ interface CarrierParts {
   ussd: Ussd
   callbacks: Callbacks
   timers: Timers
+  /** Where the product takes what people send to an account. */
+  inboundUrl: (account: string) => string
 }
 
 /** Carries accepted messages to the phones and reports what happens to them. */
@@ -80,6 +83,22 @@ export class Carrier {
       this.showState(number)
     }
     return { message, code: shown?.code ?? null }
+  }
+
+  /**
+   * The user answers to the account that wrote last.
+   * @returns whether the product took it
+   */
+  async reply(number: string, text: string): Promise<boolean> {
+    const { inbox, callbacks, inboundUrl } = this.parts
+    const account =
+      inbox.list(number, 100).find(({ channel }) => channel === 'sms')?.provider ?? firstAccount
+    const id = `in_${randomUUID()}`
+    const message = { id, from: number, text, at: new Date().toISOString() }
+    return callbacks.post(inboundUrl(account), id, message).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** Marks what became of a request on every message that carried its code. */

@@ -6,6 +6,7 @@ import { createCallbacks } from './callbacks'
 import { Carrier } from './carrier'
 import { createInbox } from './inbox'
 import { phoneRoutes } from './phone-routes'
+import { refuseOtherNames } from './own-name'
 import { Phones } from './phones'
 import { notFound, Problem, problems } from './problem'
 import { providerRoutes } from './provider-routes'
@@ -15,34 +16,37 @@ import { createTimers } from './timers'
 import { Ussd } from './ussd'
 
 export interface SandboxOptions {
-  /** `whsec_` and base64: Bearer token of sends and signing key of callbacks. */
+  /** `whsec_` and base64: Bearer token of sends and signing key of callbacks; two with a blank while one is replaced. */
   secret: string
   /** Where USSD sessions go; a function where the address is known only later. */
   otpilotUrl: string | (() => string)
   logger: Logger
+  /** Where the sandbox itself is reached, when not by an address or a name of one part. */
+  url?: string | undefined
 }
 
 /** A messaging service that plays provider and phone; `close` ends its open connections and timers. */
-export function createSandbox({ secret, otpilotUrl, logger }: SandboxOptions) {
+export function createSandbox({ secret, otpilotUrl, logger, url }: SandboxOptions) {
   const timers = createTimers()
   const inbox = createInbox()
   const scenarios = new Scenarios()
   const phones = new Phones(inbox, timers)
   const callbacks = createCallbacks(secret, timers, logger)
-  const ussd = new Ussd(callbacks, () =>
-    typeof otpilotUrl === 'string' ? otpilotUrl : otpilotUrl(),
-  )
-  const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers })
+  const productUrl = () => (typeof otpilotUrl === 'string' ? otpilotUrl : otpilotUrl())
+  const ussd = new Ussd(callbacks, productUrl)
+  const accountUrl = (account: string) => `${productUrl()}/webhooks/${account}`
+  const inboundUrl = (account: string) => `${accountUrl(account)}/inbound`
+  const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers, inboundUrl })
   const hanging = new Set<Response>()
 
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
-  app.use(safeHeaders, refuseOtherSites, express.json({ limit: '64kb' }))
+  app.use(safeHeaders, refuseOtherNames(url), refuseOtherSites, express.json({ limit: '64kb' }))
   app.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' })
   })
-  app.use(providerRoutes({ secret, carrier, scenarios, timers, hanging }))
+  app.use(providerRoutes({ secret, carrier, scenarios, timers, hanging, accountUrl }))
   app.use(phoneRoutes({ inbox, phones, carrier }))
   app.use(scenarioRoutes(scenarios))
   app.use(express.static(pageFolder(), { maxAge: 0 }))

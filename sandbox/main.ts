@@ -5,14 +5,22 @@ import { createSandbox } from './index'
 const Env = z.object({
   SANDBOX_PORT: z.coerce.number().int().min(0).max(65_535).default(8081),
   SANDBOX_HOST: z.string().min(1).default('127.0.0.1'),
-  SANDBOX_SECRET: z.string().regex(/^whsec_[A-Za-z0-9+/]{32,}={0,2}$/, 'whsec_ and base64'),
+  SANDBOX_SECRET: z
+    .string()
+    .regex(
+      /^whsec_[A-Za-z0-9+/]{32,}={0,2}( whsec_[A-Za-z0-9+/]{32,}={0,2})?$/,
+      'whsec_ and base64, or two of them separated by a blank',
+    ),
   PORT: z.coerce.number().int().default(8080),
   OTPILOT_URL: z.url({ protocol: /^https?$/ }).optional(),
-  LOG_LEVEL: z.string().default('info'),
+  SANDBOX_URL: z.url({ protocol: /^https?$/ }).optional(),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 })
 
 function main() {
-  const { success, data: env, error } = Env.safeParse(process.env)
+  // An empty variable counts as absent: compose files and shells make them so.
+  const given = Object.entries(process.env).filter(([, value]) => value !== '')
+  const { success, data: env, error } = Env.safeParse(Object.fromEntries(given))
   if (!success) {
     console.error(`The sandbox cannot start; set these variables:\n${z.prettifyError(error)}`)
     process.exit(1)
@@ -20,7 +28,12 @@ function main() {
 
   const logger = pino({ name: 'sandbox', level: env.LOG_LEVEL })
   const otpilotUrl = env.OTPILOT_URL ?? `http://127.0.0.1:${env.PORT}`
-  const sandbox = createSandbox({ secret: env.SANDBOX_SECRET, otpilotUrl, logger })
+  const sandbox = createSandbox({
+    secret: env.SANDBOX_SECRET,
+    otpilotUrl,
+    logger,
+    url: env.SANDBOX_URL,
+  })
 
   const server = sandbox.app.listen(env.SANDBOX_PORT, env.SANDBOX_HOST, (failure) => {
     if (failure) {

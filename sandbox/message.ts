@@ -23,4 +23,6 @@ export const SendBody = z.object({
 export type Message = z.infer<typeof SendBody> & { id: string; provider: string }
 
 export const OutcomeBody = z.object({ outcome: z.enum(['verified', 'not_verified']) })
+/** What the user of a phone answers. */
+export const ReplyBody = z.object({ text: z.string().trim().min(1).max(1_000) })
 export const DialBody = z.object({ service_code: z.string().max(40) })

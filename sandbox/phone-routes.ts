@@ -2,7 +2,7 @@ import { Router } from 'express'
 import { z } from 'zod'
 import type { Carrier } from './carrier'
 import type { Inbox } from './inbox'
-import { DialBody } from './message'
+import { DialBody, ReplyBody } from './message'
 import type { Phones } from './phones'
 import { Problem, parse } from './problem'
 import { readAddress } from './words'
@@ -52,6 +52,11 @@ export function phoneRoutes({ inbox, phones, carrier }: PhoneParts) {
     const number = addressOf(req.params.number)
     if (service_code.replace(/\s/g, '') === serviceCode) res.json(await carrier.dial(number))
     else res.json({ message: `Unknown code. Dial ${serviceCode}.`, code: null })
+  })
+  router.post('/phones/:number/messages', async (req, res) => {
+    const { text } = parse(ReplyBody, req.body)
+    if (await carrier.reply(addressOf(req.params.number), text)) return res.status(204).end()
+    throw new Problem(502, 'NOT_TAKEN', 'The product did not take the message.')
   })
   router.post('/calls/:id/:action', (req, res) => {
     const status = callActions.get(req.params.action)

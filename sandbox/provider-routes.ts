@@ -13,6 +13,8 @@ interface ProviderParts {
   carrier: Carrier
   scenarios: Scenarios
   timers: Timers
+  /** Where the product takes the reports of all messages of an account. */
+  accountUrl: (account: string) => string
   /** Sends that are never answered. */
   hanging: Set<Response>
 }
@@ -20,18 +22,22 @@ interface ProviderParts {
 const priceOf = { sms: '0.03', voice: '0.05', whatsapp: '0.02', ussd: '0.01', email: '0.001' }
 
 /** The provider's side: taking messages, and reports of what became of a request. */
-export function providerRoutes({ secret, carrier, scenarios, timers, hanging }: ProviderParts) {
+export function providerRoutes(parts: ProviderParts) {
+  const { secret, carrier, scenarios, timers, hanging, accountUrl } = parts
   const router = Router()
   router.use(['/providers', '/requests'], bearer(secret))
 
   router.post('/providers/:account/messages', async (req, res) => {
-    const message = readMessage(req.params.account, req.body)
+    const sent = readMessage(req.params.account, req.body)
     const verdict = scenarios.decide({
-      provider: message.provider,
-      channel: message.channel,
-      to: message.to,
-      requestId: message.request_id,
+      provider: sent.provider,
+      channel: sent.channel,
+      to: sent.to,
+      requestId: sent.request_id,
     })
+    const message = verdict.receiptsToAccount
+      ? { ...sent, callback_url: accountUrl(sent.provider) }
+      : sent
     await timers.wait(verdict.latencyMs)
     switch (verdict.answer.kind) {
       case 'refuse':
@@ -84,9 +90,10 @@ function refuse(res: Response, answer: Verdict['answer'] & { kind: 'refuse' }) {
 
 function bearer(secret: string): RequestHandler {
   const digest = (text: string) => createHash('sha256').update(text).digest()
-  const expected = digest(`Bearer ${secret}`)
+  const expected = secret.split(' ').map((each) => digest(`Bearer ${each}`))
   return (req, _res, next) => {
-    if (timingSafeEqual(digest(req.headers.authorization ?? ''), expected)) return next()
+    const given = digest(req.headers.authorization ?? '')
+    if (expected.some((each) => timingSafeEqual(given, each))) return next()
     throw new Problem(401, 'UNAUTHENTICATED', 'Send the sandbox secret as a Bearer token.')
   }
 }

@@ -49,6 +49,8 @@ const Rule = z
       .optional(),
     /** Receipts are posted before the send is answered. */
     receipts_first: z.boolean().optional(),
+    /** Receipts go to the account's one address instead of the message's own. */
+    receipts_to: z.literal('account').optional(),
   })
   .refine((rule) => !rule.receipts || (!rule.receipt && rule.receipt_after_ms === undefined), {
     error: 'Give either receipts, or receipt and receipt_after_ms.',
@@ -72,6 +74,7 @@ export interface Verdict {
     | { kind: 'refuse'; status: number; errorCode: string; retryAfterSeconds?: number }
   receipts: PlannedReceipt[]
   receiptsFirst: boolean
+  receiptsToAccount: boolean
 }
 
 const delivered: PlannedReceipt[] = [{ status: 'delivered', after_ms: 200 }]

@@ -50,6 +50,7 @@ export class Scenarios {
         this.answerFrom(byNumber, send.requestId ?? send.to) ?? { kind: 'accept' },
       receipts: receiptsOf(saysReceipts(byProvider) ? byProvider : byNumber, send.channel),
       receiptsFirst: byProvider?.receipts_first ?? byNumber?.receipts_first ?? false,
+      receiptsToAccount: (byProvider?.receipts_to ?? byNumber?.receipts_to) === 'account',
     }
   }
 

@@ -8,7 +8,7 @@ import { problemOf } from '../api/faults'
 import { createHttpServer } from '../api/server'
 import type { ErrorCode } from '../core/error-code'
 import { createDatabase } from '../db'
-import { createApiKey } from '../db/apps'
+import { createApiKey } from '../db/api-keys'
 import { closeServer, listen } from './harness/listening'
 import { canary, rawCall, refusalOf, type Sent } from './harness/refusal'
 import { startSystem, type System } from './harness/system'
@@ -191,7 +191,7 @@ describe('keys', () => {
     ['a wrong checksum', 'changed', 'UNAUTHENTICATED'],
     ['a revoked key', 'revoked', 'UNAUTHENTICATED'],
     ['a key without the scope', 'readOnly', 'FORBIDDEN'],
-    ['a publishable key', 'publishable', 'FORBIDDEN'],
+    ['a publishable key without a challenge', 'publishable', 'CHALLENGE_REQUIRED'],
   ]
   test.each(authorizations)('%s', async (_name, given, code) => {
     const known: Record<string, string> = { ...keys, changed: `${system.key.slice(0, -1)}!` }

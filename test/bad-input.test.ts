@@ -64,6 +64,17 @@ describe('bodies', () => {
       'INVALID_REQUEST',
     ],
     ['constructor', { body: send({ constructor: {} }) }, 'INVALID_REQUEST'],
+    [
+      'a field twice',
+      { body: `{"phone_number":"${phone}","phone_number":"+233241234568"}` },
+      'INVALID_REQUEST',
+    ],
+    [
+      'a field twice, once with escapes',
+      { body: `{"phone_number":"${phone}","metadata":{"a":"x","\\u0061":"y"}}` },
+      'INVALID_REQUEST',
+    ],
+    ['a string without an end', { body: `"${'\\"'.repeat(8_000)}` }, 'INVALID_REQUEST'],
   ]
   test.each(cases)('%s', async (_name, sent, code) => {
     expect(await refusal(sent)).toBe(code)

@@ -53,17 +53,75 @@ describe('checking a code', () => {
     expect(await stateOf(requestId)).toEqual({ state: 'locked', reason: 'too_many_checks' })
   })
 
-  test('says EXPIRED one second after the lifetime, by the database clock', async () => {
-    const { requestId } = await open()
-    const code = await codeOf(requestId)
-    await shiftTime(requestId, 299)
-    expect((await readProgress(db, requestId)).state).toBe('pending')
-    await shiftTime(requestId, 1)
-    expect(await check(requestId, code)).toMatchObject({
-      outcome: 'rejected',
-      errorCode: 'EXPIRED',
+  test('lives to its last second by the database clock, and failover and resends do not make it longer', async () => {
+    const aged = async (seconds: number) => {
+      const opened = await open()
+      await claim(opened.requestId)
+      await claim(opened.requestId, { sendNo: 2, channel: 'voice', step: 1 })
+      await askNext(db, { ...owner, requestId: opened.requestId, actor: 'test' })
+      await askResend(db, { ...owner, requestId: opened.requestId, actor: 'test' })
+      const code = await codeOf(opened.requestId)
+      expect(
+        await db.one(sql`select expires_at from otp_requests where id = ${opened.requestId}`),
+      ).toEqual({ expires_at: opened.expiresAt })
+      await shiftTime(opened.requestId, seconds)
+      return { requestId: opened.requestId, code }
+    }
+    const early = await aged(299)
+    expect((await readProgress(db, early.requestId)).state).toBe('pending')
+    expect(await check(early.requestId, early.code)).toMatchObject({ outcome: 'verified' })
+    for (const seconds of [300, 301]) {
+      const late = await aged(seconds)
+      const expired = { outcome: 'rejected', errorCode: 'EXPIRED', attemptsRemaining: 0 }
+      expect(await check(late.requestId, late.code)).toMatchObject(expired)
+      expect(await check(late.requestId, late.code)).toMatchObject(expired)
+      expect(await stateOf(late.requestId)).toEqual({
+        state: 'exhausted',
+        reason: 'no_step_succeeded',
+      })
+      const rows = await db.many(sql`select type, detail from audit_events
+        where request_id = ${late.requestId} and type in ('exhausted', 'check_rejected') order by sequence`)
+      expect(rows).toEqual([
+        { type: 'exhausted', detail: { reason: 'no_step_succeeded' } },
+        { type: 'check_rejected', detail: { state: 'exhausted' } },
+        { type: 'check_rejected', detail: { state: 'exhausted' } },
+      ])
+    }
+  })
+
+  test('the code of one request is wrong for another, and counts there', async () => {
+    const [one, other] = [await open(), await open()]
+    const code = await codeOf(one.requestId)
+    expect(await codeOf(other.requestId)).not.toBe(code)
+    expect(await check(other.requestId, code)).toMatchObject({
+      errorCode: 'INVALID_CODE',
+      attemptsRemaining: 4,
     })
-    expect(await stateOf(requestId)).toEqual({ state: 'exhausted', reason: 'no_step_succeeded' })
+    const checks = await db.many(sql`select checks from otp_requests
+      where id in (${one.requestId}, ${other.requestId}) order by id = ${one.requestId} desc`)
+    expect(checks).toEqual([{ checks: 0 }, { checks: 1 }])
+  })
+
+  test('of nobody are counted, without a row about whoever was asked for', async () => {
+    const countAll = async () =>
+      (
+        await db.one<{ count: number }>(sql`select coalesce(sum(count), 0)::int as count
+        from unknown_checks where app_id = ${owner.appId}`)
+      )?.count ?? 0
+    const [before, recipients] = [
+      await countAll(),
+      await db.many(sql`select id from recipients order by id`),
+    ]
+    const by = { ...freshNumber(), purpose: 'default' }
+    const asked = await Promise.all(
+      Array.from({ length: 30 }, () =>
+        checkCode(db, keyring, { ...owner, by, code: '123456', actor: 'test' }),
+      ),
+    )
+    expect(new Set(asked.map((outcome) => JSON.stringify(outcome))).size).toBe(1)
+    expect(asked[0]).toMatchObject({ errorCode: 'NO_ACTIVE_REQUEST', attemptsRemaining: 0 })
+    expect(await countAll()).toBe(before + 30)
+    expect(await db.many(sql`select id from recipients order by id`)).toEqual(recipients)
   })
 
   test('wipes salt and digest at the end', async () => {

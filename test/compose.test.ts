@@ -77,7 +77,7 @@ describe('docker-compose.yml', () => {
   })
 
   test('sets only variables that our programs read', () => {
-    const sources = ['config/index.ts', 'sandbox/main.ts', 'cli/otpilot.ts']
+    const sources = ['config/index.ts', 'sandbox/main.ts', 'cli/commands/tables.ts']
       .map((file) => readFileSync(join(root, file), 'utf8'))
       .join()
     for (const [, { environment = {} }] of ours)

@@ -1,6 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { openKeyFile } from '../codes/key-file'
+import type { Finding } from '../db/audit-findings'
+import { verifyAudit } from '../db/audit-verify'
 import { clientOf, freshPhone, type InboxEntry, until } from './harness/client'
 import { createImpatientUser } from './harness/impatient-user'
 import { gatherEvidence, strayMessages, violationsOf } from './harness/invariants'
@@ -56,7 +59,7 @@ const statement = {
   claimOfVoice: /insert into attempts[^]*voice/,
   answer: /answered as \(/,
   started: /with started as \(/,
-  check: /set checks = checks \+ 1/,
+  check: /checks = r\.checks \+ o\.counts/,
   receipt: /insert into receipts/,
   settle: /set state = 'in_doubt', fault = 'in_doubt'/,
 }
@@ -225,6 +228,22 @@ test('every request ended once and legally, with one code and at most one messag
   expect(strayMessages(evidence, messages)).toEqual([])
   expect(rig.crashes).toEqual([])
 }, 120_000)
+
+test('the audit has no gap, no row without its seal and no root that does not hold', async () => {
+  const waits = () => rig.db.one(sql`select from audit_unsealed`)
+  await until(async () => (await waits()) === undefined, { within: 60_000 })
+  const keyring = openKeyFile(rig.keysFile, { strict: true })
+  const findings: Finding[] = []
+  const { rows, roots } = await verifyAudit(rig.db, keyring, {
+    folder: rig.auditDir,
+    retainedDays: 365,
+    report: (finding) => findings.push(finding),
+  })
+  keyring.close()
+  expect(findings).toEqual([])
+  expect(rows).toBeGreaterThan(0)
+  expect(roots).toBeGreaterThan(0)
+}, 90_000)
 
 async function runs(): Promise<{ requestId: string; closed: boolean }[]> {
   const listed = []

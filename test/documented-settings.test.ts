@@ -7,7 +7,7 @@ const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
 /** Everything that may read the environment: the linter refuses it elsewhere. */
 const readers = [
-  ...['cli', 'config'].flatMap((folder) =>
+  ...['cli', 'cli/commands', 'config'].flatMap((folder) =>
     readdirSync(join(root, folder))
       .filter((name) => /\.(ts|mjs)$/.test(name))
       .map((name) => `${folder}/${name}`),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
+import { createDatabase } from '../db'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { dumpPostgres, dumpTemporal, eventCount, findLeaks, type Place } from './harness/leaks'
 import { startSystem, type System } from './harness/system'
@@ -93,11 +94,13 @@ describe('what is written down', () => {
 
   test('the search for leaks finds a planted one in every kind of place', async () => {
     const secret = '233241234567'
-    await system.db.many(sql`create table planted (t text, b bytea, j jsonb)`)
-    await system.db.many(sql`insert into planted values (${secret}, ${Buffer.from(`x${secret}`)},
+    const admin = createDatabase(system.adminUrl, { max: 1 })
+    await admin.many(sql`create table planted (t text, b bytea, j jsonb)`)
+    await admin.many(sql`insert into planted values (${secret}, ${Buffer.from(`x${secret}`)},
       ${JSON.stringify({ a: [Buffer.from(`to ${secret}`).toString('base64')] })}::jsonb)`)
-    const leaks = findLeaks(await dumpPostgres(system.databaseUrl), [secret])
-    await system.db.many(sql`drop table planted`)
+    const leaks = findLeaks(await dumpPostgres(system.adminUrl), [secret])
+    await admin.many(sql`drop table planted`)
+    await admin.close()
     expect(leaks).toEqual(['public.planted.t', 'public.planted.b', 'public.planted.j'])
 
     const id = `planted-${Date.now()}`

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { ProblemBody } from '../api/contract/common'
 import { HealthAnswer, ReadinessAnswer } from '../api/contract/health'
 import { DeletedAnswer, PreferenceAnswer } from '../api/contract/preferences'
+import { ChallengeAnswer } from '../api/contract/challenge'
 import { CommandAnswer, SendAnswer } from '../api/contract/send'
 import { SearchAnswer, StatusAnswer } from '../api/contract/status'
 import { VerifyAnswer } from '../api/contract/verify'
@@ -17,6 +18,7 @@ interface Operation {
   operationId: string
   summary: string
   security: unknown[]
+  'x-scope'?: string
   requestBody?: { content: Record<string, { schema?: unknown; example?: unknown }> }
   responses: Record<string, Reply>
 }
@@ -28,11 +30,13 @@ interface Document {
 
 let system: System
 let client: TestClient
+let operator: TestClient
 let document: Document
 
 beforeAll(async () => {
   system = await startSystem()
   client = clientOf(system)
+  operator = clientOf(system, system.operatorKey)
   document = (await (await fetch(`${system.url}/openapi.json`)).json()) as Document
 })
 afterAll(() => system.stop())
@@ -46,6 +50,7 @@ describe('the document', () => {
   test('names every call of the contract', () => {
     expect(operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)).toEqual([
       'POST /otp/send',
+      'GET /otp/challenge',
       'POST /otp/verify',
       'GET /otp/{request_id}',
       'POST /otp/{request_id}/resend',
@@ -55,9 +60,34 @@ describe('the document', () => {
       'PUT /preferences',
       'POST /preferences/lookup',
       'POST /preferences/delete',
+      'POST /consent/withdraw',
       'POST /webhooks/otp-status',
+      'POST /webhooks/{provider}',
+      'POST /webhooks/{provider}/inbound',
       'POST /webhooks/{provider}/{token}',
       'POST /ussd/{provider}/session',
+      'POST /admin/apps',
+      'GET /admin/apps',
+      'GET /admin/apps/{app_id}',
+      'PATCH /admin/apps/{app_id}',
+      'POST /admin/keys',
+      'GET /admin/keys',
+      'GET /admin/keys/{key_id}',
+      'DELETE /admin/keys/{key_id}',
+      'POST /admin/keys/{key_id}/rotate',
+      'POST /admin/recipients/unlock',
+      'POST /admin/erasures',
+      'GET /admin/audit',
+      'POST /admin/event-endpoints',
+      'GET /admin/event-endpoints',
+      'GET /admin/event-endpoints/{endpoint_id}',
+      'PATCH /admin/event-endpoints/{endpoint_id}',
+      'DELETE /admin/event-endpoints/{endpoint_id}',
+      'POST /admin/event-endpoints/{endpoint_id}/rotate-secret',
+      'POST /admin/event-endpoints/{endpoint_id}/test',
+      'GET /admin/event-endpoints/{endpoint_id}/deliveries',
+      'POST /admin/event-endpoints/{endpoint_id}/deliveries/replay',
+      'POST /admin/events/{event_id}/replay',
       'GET /healthz',
       'GET /readyz',
       'GET /openapi.json',
@@ -91,16 +121,27 @@ describe('the document', () => {
       expect(Object.keys(operation.responses)).toEqual(
         expect.arrayContaining(['200', '405', '500']),
       )
-      const needsPostgres = /^.(otp|preferences|webhooks|ussd|readyz)/.test(path)
+      const needsPostgres = /^.(otp|preferences|consent|webhooks|ussd|admin|readyz)/.test(path)
       expect([path, '503' in operation.responses]).toEqual([path, needsPostgres])
     }
   })
 
   test('calls with a key can be refused for the key', () => {
     for (const { operation } of operations()) {
-      const statuses = Object.keys(operation.responses)
+      const refused = operation.responses['403']?.description ?? ''
       const needsKey = operation.security.length > 0
-      expect(statuses.includes('403')).toBe(needsKey)
+      expect([refused.includes('FORBIDDEN'), refused.includes('WRONG_REGION')]).toEqual([
+        needsKey,
+        needsKey,
+      ])
+    }
+  })
+
+  test('only probes may come without encryption', () => {
+    for (const { path, operation } of operations()) {
+      const refused = operation.responses['403']?.description ?? ''
+      const isProbe = /^.(healthz|readyz|metrics)$/.test(path)
+      expect([path, refused.includes('HTTPS_REQUIRED')]).toEqual([path, !isProbe])
     }
   })
 })
@@ -125,6 +166,7 @@ describe('what the API answers is what the document says', () => {
       channel: 'sms',
     })
     const id = String(sent.request_id)
+    await call('GET', '/otp/challenge', ChallengeAnswer)
     const [message] = await until(async () => {
       const inbox = await client.inbox(phone)
       return inbox.length > 0 && inbox
@@ -159,7 +201,8 @@ describe('what the API answers is what the document says', () => {
     for (const { method, path, operation } of operations()) {
       const example = operation.requestBody?.content['application/json']?.example
       if (!example || path.startsWith('/webhooks') || path.includes('{')) continue
-      const { status } = await client.call(method.toUpperCase(), path, example)
+      const caller = operation['x-scope'] === 'admin' ? operator : client
+      const { status } = await caller.call(method.toUpperCase(), path, example)
       expect([path, status]).toEqual([path, 200])
     }
   })

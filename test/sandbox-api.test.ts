@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs'
+import { createServer, type RequestListener } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
+import pino from 'pino'
+import { request } from 'undici'
+import { createSandbox } from '../sandbox'
 import { reservedNumbers } from '../sandbox/numbers'
 import { createInbox } from '../sandbox/inbox'
 import { readAddress } from '../sandbox/words'
+import { closeServer, listen } from './harness/listening'
 import { ordinary, sandboxRig, settled } from './harness/sandbox-rig'
 
 const rig = sandboxRig()
@@ -18,6 +23,40 @@ describe('the inbox', () => {
   ])('reads the address %s', async (form) => {
     await rig.send(ordinary)
     expect(await rig.inboxOf(form)).toHaveLength(1)
+  })
+
+  test.each([
+    ['evil.example', 403],
+    ['127.0.0.1.evil.example:8081', 403],
+    ['localhost.evil.example', 403],
+    ['user@evil.example', 403],
+    ['', 403],
+    ['127.0.0.1:8081', 200],
+    ['[::1]:8081', 200],
+    ['localhost:8081', 200],
+    ['phones.localhost', 200],
+    ['sandbox:8081', 200],
+  ])('is shown to who asks for %j: %d', async (host, status) => {
+    const { statusCode, body } = await request(`${rig.url}/inbox`, { headers: { host } })
+    await body.dump()
+    expect(statusCode).toBe(status)
+  })
+
+  test('is shown by a longer name only where that is its own', async () => {
+    const logger = pino({ level: 'silent' })
+    const options = { secret: rig.secret, otpilotUrl: rig.productUrl, logger }
+    const sandbox = createSandbox({ ...options, url: 'http://phones.test.example:8081' })
+    const server = createServer(sandbox.app as RequestListener)
+    const url = await listen(server)
+    const statusOf = async (host: string) => {
+      const { statusCode, body } = await request(`${url}/inbox`, { headers: { host } })
+      await body.dump()
+      return statusCode
+    }
+    expect(await statusOf('phones.test.example:8081')).toBe(200)
+    expect(await statusOf('evil.example')).toBe(403)
+    await sandbox.close()
+    await closeServer(server)
   })
 
   test('lists newest first, everybody without an address, and can be emptied', async () => {

@@ -103,13 +103,13 @@ test('the number of what could not be started is nobody’s', async () => {
 })
 
 test('a migration that fails is one sentence without its statement', async () => {
-  const { url, drop } = await freshDatabase()
-  const client = new Client({ connectionString: url })
+  const { adminUrl, drop } = await freshDatabase()
+  const client = new Client({ connectionString: adminUrl })
   try {
     await client.connect()
     // The tables without the note of what was applied: everything would be made a second time.
     await client.query('drop schema drizzle cascade')
-    await expect(bringUpToDate(url)).rejects.toThrow(
+    await expect(bringUpToDate(adminUrl)).rejects.toThrow(
       /^The tables in DATABASE_URL could not be brought up to date: type "\w+" already exists\. Nothing was changed\.$/,
     )
   } finally {

@@ -130,6 +130,9 @@ describe('npm start', () => {
     )
     firstVariables = variables()
     expect(statSync(join(folder, 'env')).mode & 0o777).toBe(0o600)
+    // The programs have the service's role, whose password is nobody's but ours.
+    expect(new URL(firstVariables.DATABASE_URL ?? '').username).toBe('otpilot_app')
+    expect(statSync(join(folder, 'postgres-app-password')).mode & 0o777).toBe(0o600)
     expect(Object.keys(firstVariables)).toEqual(
       expect.arrayContaining([
         ...['OTPILOT_URL', 'OTP_API_KEY', 'OTPILOT_LIVE_KEY', 'OTPILOT_ADMIN_KEY'],

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs'
 import { DefaultLogger, Runtime } from '@temporalio/worker'
-import pino from 'pino'
-import { createEngine } from '../engine'
-import { openKeyFile } from '../codes/key-file'
+import pino, { type Logger } from 'pino'
+import { createEngine, type Engine } from '../engine'
+import { openKeys } from '../codes/open-keys'
 import { readConfig } from '../config'
 import { createDatabase } from '../db'
 import { errorForLog } from '../db/error-for-log'
 import { createProviders } from '../providers'
 import { bundlePath } from './bundle'
+import { startEvents } from './events'
+import { startSealer } from './sealer'
 import { startSweeper } from './sweeper'
 import { createWorker } from './worker'
 
@@ -18,6 +20,65 @@ async function main(): Promise<void> {
     base: { process: 'worker' },
     serializers: { err: errorForLog },
   })
+  installRuntime(log)
+  const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot worker' })
+  const keyring = openKeys(config, log)
+  const engine = createEngine({ ...config.temporal, db, log })
+  await engine.registerSearchAttributes()
+  const { worker, connection } = await createWorker({
+    ...config.temporal,
+    workflows: workflowsOf(config.workflowBundle ?? bundlePath),
+    db,
+    keyring,
+    providers: createProviders(config.policy.accounts, config.providers),
+    region: config.region,
+    retention: config.policy.retention,
+    publicUrl: config.url,
+    wake: (wake) => engine.wake(wake),
+    log,
+  })
+  const sweeper = startSweeper({ db, engine, region: config.region, log })
+  void scheduleRetention(engine, log)
+  const sealer = startSealer({ db, keyring, auditDir: config.auditDir, log })
+  const stopLoops = () => Promise.all([sweeper.stop(), sealer.stop()])
+  const events = await startEvents({
+    ...config.temporal,
+    connection,
+    db,
+    keyring,
+    engine,
+    reach: config,
+    region: config.region,
+    log,
+  })
+  // Both end their round while the worker drains, not after it.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void stopLoops())
+  process.once('disconnect', () => {
+    void stopLoops()
+    // A signal may have come first.
+    if (worker.getState() === 'RUNNING') worker.shutdown()
+    void events.stop()
+  })
+  process.send?.({ ready: true })
+  log.info('worker is polling')
+  try {
+    await Promise.all([worker.run(), events.running])
+  } finally {
+    await stopLoops()
+    await engine.close()
+    await connection.close()
+    await db.close()
+    keyring.close()
+  }
+}
+
+/** Nothing that a worker needs to send: a Temporal that does not take it now is asked again by the next start. */
+const scheduleRetention = (engine: Engine, log: Logger) =>
+  engine
+    .scheduleRetention()
+    .catch((error: unknown) => log.warn({ err: error }, 'the retention could not be scheduled'))
+
+function installRuntime(log: Logger): void {
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
       log[level === 'ERROR' ? 'error' : 'warn'](
@@ -29,38 +90,6 @@ async function main(): Promise<void> {
     // SIGTERM and SIGINT drain the worker; `run()` returns when it is done.
     shutdownSignals: ['SIGTERM', 'SIGINT'],
   })
-  const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot worker' })
-  const keyring = openKeyFile(config.keysFile, { strict: config.isProduction })
-  const engine = createEngine({ ...config.temporal, db, log })
-  await engine.registerSearchAttributes()
-  const { worker, connection } = await createWorker({
-    ...config.temporal,
-    workflows: workflowsOf(config.workflowBundle ?? bundlePath),
-    db,
-    keyring,
-    providers: createProviders(config.policy.accounts, config.providers),
-    publicUrl: config.url,
-    log,
-  })
-  const sweeper = startSweeper({ db, engine, log })
-  // The sweeper ends its round while the worker drains, not after it.
-  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void sweeper.stop())
-  process.once('disconnect', () => {
-    void sweeper.stop()
-    // A signal may have come first.
-    if (worker.getState() === 'RUNNING') worker.shutdown()
-  })
-  process.send?.({ ready: true })
-  log.info('worker is polling')
-  try {
-    await worker.run()
-  } finally {
-    await sweeper.stop()
-    await engine.close()
-    await connection.close()
-    await db.close()
-    keyring.close()
-  }
 }
 
 /** The bundle, or the sources where nobody has made one. */

@@ -29,6 +29,8 @@ const cleanUpEveryMs = 60_000
 export interface SweeperDeps {
   db: Queries
   engine: Pick<Engine, 'start' | 'lookAgain' | 'healthy'>
+  /** Where this process stands; apps of another region are left to a process there. */
+  region?: string | undefined
   log: Logger
 }
 
@@ -71,7 +73,7 @@ async function sweepUntilStopped(sweep: Sweep): Promise<void> {
 
 async function startUnstarted(sweep: Sweep): Promise<void> {
   const { db, engine, log } = sweep
-  await inBatches(sweep, takeUnstarted, {
+  await inBatches(sweep, (db, limit) => takeUnstarted(db, limit, sweep.region), {
     idOf: ({ input }) => input.requestId,
     async mend(request) {
       const { requestId } = request.input

@@ -1,1 +1,3 @@
+export { eventDelivery } from './event-delivery'
 export { otpRequest } from './otp-request'
+export { retention } from './retention'

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { Channel, email, isPlainText, phoneNumber, purpose, requestId, time } from './common'
+import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
 const shortText = (most: number) =>
@@ -10,6 +11,15 @@ const shortText = (most: number) =>
 const metadata = z
   .record(z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/), z.string().max(500))
   .refine((pairs) => Object.keys(pairs).length <= 10, 'at most 10 pairs')
+
+const legalBases = [
+  'consent',
+  'contract',
+  'legal_obligation',
+  'vital_interests',
+  'public_task',
+  'legitimate_interests',
+] as const
 
 export const SendBody = named(
   'SendBody',
@@ -60,18 +70,34 @@ export const SendBody = named(
         text_version: shortText(100).describe('Which wording the user agreed to.'),
         given_at: z.iso
           .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
-          .optional(),
-        source: shortText(100).optional(),
+          .optional()
+          .describe('When; the time of this call when absent.'),
+        source: shortText(100).optional().describe('Where: a page, a form, a call.'),
+        basis: z
+          .enum(legalBases)
+          .optional()
+          .describe('The legal basis after GDPR art. 6(1); consent when absent.'),
       })
       .optional()
-      .describe('What the user agreed to and when; kept apart, so that it can be erased.'),
+      .describe(
+        'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. Given later than a withdrawal, it lifts it.',
+      ),
     brand: shortText(30)
       .optional()
       .describe('Who the message is from; the app’s brand when absent.'),
     metadata: metadata.optional().describe('At most 10 pairs of text.'),
+    challenge: solvedChallenge.optional(),
   }),
 )
 export type SendBody = z.infer<typeof SendBody>
+
+/** All that a publishable key may say: the text, the lifetime and the purpose are the app's. */
+export const publishableSendFields: readonly string[] = [
+  'phone_number',
+  'channel',
+  'locale',
+  'challenge',
+] satisfies (keyof SendBody)[]
 
 export const ProviderAnswer = named(
   'ProviderAnswer',

@@ -62,6 +62,12 @@ const outcome = {
   expires_at: time,
   ended_at: time.nullable(),
   delivered_at: time.nullable(),
+  proof: z
+    .string()
+    .optional()
+    .describe(
+      'Once verified: what a page with a publishable key was told when it gave the right code.',
+    ),
 }
 
 export const StatusAnswer = named(

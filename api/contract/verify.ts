@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
 import { email, phoneNumber, purpose, requestId, requestIdInput } from './common'
+import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
 export const VerifyBody = named(
@@ -11,12 +12,17 @@ export const VerifyBody = named(
     request_id: requestIdInput.optional(),
     code: z
       .string()
-      .max(40)
-      .transform((typed) => typed.replace(/[\s-]/g, ''))
+      .max(100)
+      .transform((typed) => typed.replace(/[\s\p{Pd}]/gu, ''))
       .pipe(z.string().regex(/^[0-9A-Za-z]{4,12}$/, 'must be 4 to 12 letters or digits'))
-      .describe('As typed; blanks and hyphens are dropped.')
+      .describe('As typed; blanks and hyphens are dropped, small letters count as capital ones.')
       .meta({ examples: ['482910'] }),
     purpose: purpose.optional(),
+    challenge: solvedChallenge
+      .optional()
+      .describe(
+        'For a recipient with too many wrong checks: GET /otp/challenge, solved. It is spent only if it is needed.',
+      ),
   }),
 )
 export type VerifyBody = z.infer<typeof VerifyBody>
@@ -24,7 +30,16 @@ export type VerifyBody = z.infer<typeof VerifyBody>
 export const VerifyAnswer = named(
   'VerifyAnswer',
   z.discriminatedUnion('status', [
-    z.object({ status: z.literal('verified'), request_id: requestId }),
+    z.object({
+      status: z.literal('verified'),
+      request_id: requestId,
+      proof: z
+        .string()
+        .optional()
+        .describe(
+          'To publishable keys: hand it to your back end, which compares it with the one that it reads.',
+        ),
+    }),
     z.object({
       status: z.literal('rejected'),
       error_code: z.enum(rejections),

@@ -89,8 +89,9 @@ async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel
       detail: `This request cannot go by ${channel}.`,
     })
   }
-  const { environment } = call.key
-  return namedStep(deps.routing, channel, { environment, unhealthy: await health.unhealthy() })
+  const { environment, app } = call.key
+  const unhealthy = await health.unhealthy()
+  return namedStep(deps.routing, channel, { environment, region: app.region, unhealthy })
 }
 
 type Done = Extract<CommandOutcome, { outcome: 'done' | 'already_sending' }>

@@ -14,7 +14,7 @@ export function documentationRoutes(others: Route[], publicUrl: string): Route[]
       summary: 'This API as an OpenAPI 3.1 document',
       scope: null,
       replies: { 200: { description: 'The document.', content: 'application/json' } },
-      handle: async () => ({ body: document }),
+      handle: async () => ({ body: document, contentType: 'application/json' }),
     }),
     route({
       method: 'get',
@@ -31,7 +31,8 @@ export function documentationRoutes(others: Route[], publicUrl: string): Route[]
       }),
     }),
   ]
-  const document = openApiDocument(routes, publicUrl)
+  // Written once: anybody may ask for it, as often as they like.
+  const document = Buffer.from(JSON.stringify(openApiDocument(routes, publicUrl)))
   const page = docsPage(routes, publicUrl)
   return routes.slice(others.length)
 }

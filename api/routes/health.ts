@@ -13,6 +13,7 @@ export const healthRoutes = (deps: ApiDeps) => [
     tag: 'Health',
     summary: 'Whether this process runs',
     scope: null,
+    plainHttp: true,
     replies: { 200: { description: 'It runs.', content: HealthAnswer } },
     handle: async () => ({ body: { status: 'ok' } }),
   }),
@@ -23,6 +24,7 @@ export const healthRoutes = (deps: ApiDeps) => [
     tag: 'Health',
     summary: 'Whether this process can do its work',
     scope: null,
+    plainHttp: true,
     replies: {
       200: { description: 'Every part answers.', content: ReadinessAnswer },
       503: {

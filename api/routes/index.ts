@@ -1,11 +1,23 @@
+import { createChallenges } from '../challenge'
 import type { ApiDeps } from '../deps'
+import { createGuessing } from '../guessing'
 import { createHealthView } from '../health-view'
 import type { Route } from '../route'
+import { appRoutes } from './admin/apps'
+import { auditRoute } from './admin/audit'
+import { erasureRoute } from './admin/erasure'
+import { eventEndpointRoutes } from './admin/event-endpoints'
+import { eventRoutes } from './admin/events'
+import { keyRoutes } from './admin/keys'
+import { recipientRoutes } from './admin/recipients'
+import { challengeRoute } from './challenge'
 import { cancelRoute, nextRoute, resendRoute } from './commands'
+import { withdrawRoute } from './consent'
 import { documentationRoutes } from './documentation'
 import { healthRoutes } from './health'
+import { inboundRoute } from './inbound'
 import { preferenceRoutes } from './preferences'
-import { genericReceiptRoute, providerReceiptRoute } from './receipts'
+import { accountReceiptRoute, genericReceiptRoute, providerReceiptRoute } from './receipts'
 import { searchRoute } from './search'
 import { sendRoute } from './send'
 import { statusRoute } from './status'
@@ -15,18 +27,32 @@ import { verifyRoute } from './verify'
 /** Every route of the API, in the order of its documentation. */
 export function createRoutes(deps: ApiDeps): Route[] {
   const health = createHealthView(deps.db)
+  // On the checks' pool: a check may have to spend one while sends wait for Postgres.
+  const challenges = createChallenges({ db: deps.checksDb, keyring: deps.keyring })
+  const guessing = createGuessing(deps)
   const routes = [
-    sendRoute(deps, health),
-    verifyRoute(deps),
+    sendRoute(deps, { health, challenges, guessing }),
+    challengeRoute(challenges),
+    verifyRoute(deps, { challenges, guessing }),
     statusRoute(deps),
     resendRoute(deps, health),
     nextRoute(deps),
     cancelRoute(deps),
     searchRoute(deps),
     ...preferenceRoutes(deps),
+    withdrawRoute(deps),
     genericReceiptRoute(deps),
+    accountReceiptRoute(deps),
+    inboundRoute(deps),
     providerReceiptRoute(deps),
     ussdRoute(deps),
+    ...appRoutes(deps),
+    ...keyRoutes(deps),
+    ...recipientRoutes(deps),
+    erasureRoute(deps),
+    auditRoute(deps),
+    ...eventEndpointRoutes(deps),
+    ...eventRoutes(deps),
     ...healthRoutes(deps),
   ]
   return [...routes, ...documentationRoutes(routes, deps.publicUrl)]

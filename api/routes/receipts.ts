@@ -1,15 +1,16 @@
-import { Webhook } from 'standardwebhooks'
 import type { ReceiptStatus } from '../../core/receipt'
+import { recordByMessage } from '../../db/early-receipts'
 import { openRecipient } from '../../db/recipients'
 import {
   findAttemptByToken,
   findAttemptsForReceipt,
   type NewReceipt,
+  noteRefusedCallback,
   recordReceipt,
   type ReportedAttempt,
 } from '../../db/receipts'
 import { versionOf } from '../../db/status'
-import { checkSignature } from '../../providers/standard-webhook'
+import { checkSignature, webhooksOf } from '../../providers/standard-webhook'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
 import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, wakeRuns } from '../deps'
@@ -27,6 +28,16 @@ export function authentic<T>(read: () => T): T {
     return read()
   } catch (error) {
     if (error instanceof ForgedCallback) throw new Problem('INVALID_SIGNATURE', { cause: error })
+    throw error
+  }
+}
+
+/** As {@link authentic}; a refusal is noted before it is answered. */
+async function authenticOr<T>(read: () => T, note: () => Promise<void>): Promise<T> {
+  try {
+    return authentic(read)
+  } catch (error) {
+    if (error instanceof Problem) await note()
     throw error
   }
 }
@@ -51,8 +62,41 @@ export const providerReceiptRoute = (deps: ApiDeps) =>
       if (!attempt) throw new Problem('NOT_FOUND')
       const { receipts } = account
       const url = `${deps.publicUrl}/webhooks/${provider}/${token}`
-      const reports = authentic(() => receipts.readReceipts({ headers, body: raw, url }))
+      const reports = await authenticOr(
+        () => receipts.readReceipts({ headers, body: raw, url }),
+        () => noteRefusedCallback(deps.db, attempt),
+      )
       for (const receipt of reports) await record(deps, attempt, receipt)
+      return { body: { received: true } }
+    },
+  })
+
+export const accountReceiptRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/webhooks/{provider}',
+    operationId: 'accountReceipt',
+    tag: 'Callbacks',
+    summary: 'A provider’s callback for all messages of an account',
+    description:
+      'For providers that take one address per account: authenticated as that provider does it, matched by the provider’s message id. A report that comes before the answer to its send waits for it, up to 24 hours.',
+    scope: null,
+    rawBody: true,
+    replies: received,
+    errors: ['INVALID_SIGNATURE'],
+    async handle({ params: { provider = '' }, headers, raw }) {
+      const account = deps.routing.accounts.get(provider)
+      if (!account?.receipts) throw new Problem('NOT_FOUND')
+      const { receipts } = account
+      const url = `${deps.publicUrl}/webhooks/${provider}`
+      const reports = authentic(() => receipts.readReceipts({ headers, body: raw, url }))
+      for (const { providerMessageId: messageId, ...receipt } of reports) {
+        if (messageId === undefined) continue
+        const message = { provider, messageId }
+        const actor = `provider:${provider}`
+        const { wake } = await recordByMessage(deps.db, { message, receipt, actor })
+        wakeRuns(deps, [wake])
+      }
       return { body: { received: true } }
     },
   })
@@ -134,7 +178,7 @@ async function attemptOf(
 function isSignedBy(secret: string | undefined, callback: InboundCallback): boolean {
   if (secret === undefined) return false
   try {
-    checkSignature(new Webhook(secret), callback)
+    checkSignature(webhooksOf(secret), callback)
     return true
   } catch (error) {
     if (error instanceof ForgedCallback) return false

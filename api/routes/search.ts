@@ -44,7 +44,8 @@ export const searchRoute = ({ db, keyring }: ApiDeps) =>
         limit,
         after: cursor === undefined ? undefined : readCursor(cursor),
       })
-      return { body: { requests: rows.map(summaryOf), next_cursor: next ? cursorOf(next) : null } }
+      const requests = rows.map((row) => summaryOf(row, keyring))
+      return { body: { requests, next_cursor: next ? cursorOf(next) : null } }
     },
   })
 

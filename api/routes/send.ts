@@ -2,7 +2,8 @@ import { resendAfterSeconds } from '../../core/limits'
 import type { Channel } from '../../core/channel'
 import { findPreference } from '../../db/preferences'
 import { openRequest, type SendDecision, type SendInput } from '../../db/sends'
-import { QueuedAnswer, SendAnswer, SendBody } from '../contract/send'
+import type { Challenges } from '../challenge'
+import { publishableSendFields, QueuedAnswer, SendAnswer, SendBody } from '../contract/send'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { startRun } from '../start-run'
 import { type Reach, namedStep, planFor } from '../plan-for'
@@ -10,14 +11,38 @@ import { Problem } from '../problem'
 import { readProviderAnswer } from '../provider-answer'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, type Reply, route } from '../route'
-import { checkTemplate, lifetimeOf, readIdempotencyKey, readWait } from '../send-wish'
+import { checkTemplate, consentOf, lifetimeOf, readIdempotencyKey, readWait } from '../send-wish'
+import type { Guessing } from '../guessing'
 import type { HealthView } from '../health-view'
 
 type Opened = Extract<SendDecision, { requestId: string }>
 
 const longestWaitSeconds = 10
+const errors = [
+  'INVALID_NUMBER',
+  'INVALID_EMAIL',
+  'INVALID_MESSAGE',
+  'INVALID_EXPIRY',
+  'CHANNEL_UNAVAILABLE',
+  'CONSENT_REQUIRED',
+  'BLOCKED',
+  'IDEMPOTENCY_CONFLICT',
+  'IDEMPOTENCY_MISMATCH',
+  'RATE_LIMITED',
+  'CHALLENGE_REQUIRED',
+  'INVALID_CHALLENGE',
+] as const
+const optedOut =
+  'This recipient withdrew their consent. Sends are possible again with a consent whose given_at is later than that.'
 
-export const sendRoute = (deps: ApiDeps, health: HealthView) =>
+/** What a send asks beside the database. */
+export interface SendParts {
+  health: HealthView
+  challenges: Challenges
+  guessing: Guessing
+}
+
+export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
   route({
     method: 'post',
     path: '/otp/send',
@@ -25,8 +50,9 @@ export const sendRoute = (deps: ApiDeps, health: HealthView) =>
     tag: 'OTP',
     summary: 'Send a code',
     description:
-      'Starts an OTP request, or repeats the code of the live one for this recipient and purpose. "sent" means that the request is stored and its workflow has started. Retry with the same Idempotency-Key.',
+      'Starts an OTP request, or repeats the code of the live one for this recipient and purpose. "sent" means that the request is stored and its workflow has started. Retry with the same Idempotency-Key. Publishable keys give phone_number, channel, locale and a solved challenge, nothing else.',
     scope: 'send',
+    publishable: true,
     admission: 'send',
     body: SendBody,
     example: {
@@ -55,34 +81,47 @@ export const sendRoute = (deps: ApiDeps, health: HealthView) =>
         content: QueuedAnswer,
       },
     },
-    errors: [
-      'INVALID_NUMBER',
-      'INVALID_EMAIL',
-      'INVALID_MESSAGE',
-      'INVALID_EXPIRY',
-      'CHANNEL_UNAVAILABLE',
-      'BLOCKED',
-      'IDEMPOTENCY_CONFLICT',
-      'IDEMPOTENCY_MISMATCH',
-      'RATE_LIMITED',
-    ],
+    errors,
     async handle(call) {
-      const opened = await open(deps, health, call)
+      if (call.key.publishable) requirePublishable(call.body)
+      const opened = await open(deps, parts, call)
       const status = await startRun(deps, opened, call.key.app)
       wakeRuns(deps, opened.wakes)
       return answer(deps, call, opened, status)
     },
   })
 
-async function open(deps: ApiDeps, health: HealthView, call: KeyCall<SendBody>): Promise<Opened> {
+/** @throws {Problem} for what only a secret key may say, and without a challenge. */
+function requirePublishable(body: SendBody): void {
+  const errors = Object.keys(body)
+    .filter((field) => !publishableSendFields.includes(field))
+    .map((field) => ({ field, message: 'not with a publishable key' }))
+  const [first] = errors
+  if (first)
+    throw new Problem('INVALID_REQUEST', { detail: `${first.field}: ${first.message}.`, errors })
+  if (body.challenge === undefined)
+    throw new Problem('CHALLENGE_REQUIRED', { action: 'solve_challenge' })
+}
+
+async function open(deps: ApiDeps, parts: SendParts, call: KeyCall<SendBody>): Promise<Opened> {
+  const { health, challenges } = parts
   if (await health.isBacklogged()) {
     throw new Problem('OVERLOADED', {
       retryAfterSeconds: 5,
       detail: 'The workers are behind: a code sent now would come too late. Try again shortly.',
     })
   }
-  const decision = await openRequest(deps.db, deps.keyring, await readSend(deps, health, call))
+  const input = await readSend(deps, parts, call)
+  const { key, body } = call
+  // Last of all that can refuse: a mistyped number must not cost its owner another challenge.
+  if (key.publishable && !(await challenges.spend(key.app.id, body.challenge ?? '')))
+    throw new Problem('INVALID_CHALLENGE', { action: 'solve_challenge' })
+  const decision = await openRequest(deps.db, deps.keyring, input)
   if (decision.outcome === 'idempotency_mismatch') throw new Problem('IDEMPOTENCY_MISMATCH')
+  if (decision.outcome === 'opted_out') {
+    // That there was a consent to withdraw is not for strangers.
+    throw new Problem('BLOCKED', key.publishable ? {} : { detail: optedOut })
+  }
   if (decision.outcome === 'rate_limited') {
     throw new Problem('RATE_LIMITED', { retryAfterSeconds: decision.retryAfterSeconds })
   }
@@ -92,20 +131,28 @@ async function open(deps: ApiDeps, health: HealthView, call: KeyCall<SendBody>):
 /** Everything that can be refused without a look at the live request is refused here. */
 async function readSend(
   { db, keyring, routing }: ApiDeps,
-  health: HealthView,
+  { health, guessing }: SendParts,
   { key, body, raw, headers }: KeyCall<SendBody>,
 ): Promise<SendInput> {
   const { app, environment } = key
   const { country, ...recipient } = readAddress(body, app.defaultCountry)
   if (body.message !== undefined) checkTemplate(body.message)
   const lifetimeSeconds = lifetimeOf(body, app)
-  const idempotencyKey = readIdempotencyKey(headers['idempotency-key'])
+  // Names chosen by strangers must not meet those of the app's back end; a challenge is single use anyway.
+  const idempotencyKey = key.publishable
+    ? undefined
+    : readIdempotencyKey(headers['idempotency-key'])
   const { channel, channels } = body
   const preference: Channel | undefined =
-    channel || channels
+    // The channel is in the answer: a stored one would tell strangers that this number is known.
+    channel || channels || key.publishable
       ? undefined
       : await findPreference(db, keyring, { appId: app.id, ...recipient })
-  const reach: Reach = { environment, unhealthy: await health.unhealthy() }
+  const reach: Reach = {
+    environment,
+    region: app.region,
+    unhealthy: await health.unhealthy(),
+  }
   const wish = { channels, channel, preference }
   return {
     appId: app.id,
@@ -118,11 +165,12 @@ async function readSend(
     brand: body.brand ?? app.brand,
     risk: body.risk ?? 'normal',
     lifetimeSeconds,
-    codeLength: app.codeLength,
+    codeLength: await guessing.codeLength(app, environment),
+    codeAlphabet: app.codeAlphabet,
     message: body.message,
     metadata: body.metadata,
     ip: body.ip_address,
-    consent: body.consent,
+    consent: consentOf(body, app),
     plan: planFor(routing, { kind: recipient.kind, wish, ...reach }),
     explicitStep: channel && !channels ? namedStep(routing, channel, reach) : undefined,
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
@@ -131,7 +179,7 @@ async function readSend(
 
 async function answer(
   deps: ApiDeps,
-  { headers, signal }: KeyCall<SendBody>,
+  { key, headers, signal }: KeyCall<SendBody>,
   opened: Opened,
   status: 'sent' | 'queued',
 ): Promise<Reply> {
@@ -144,6 +192,8 @@ async function answer(
     resend_after: resendAfterSeconds(opened.sends),
   }
   if (status === 'queued') return { status: 202, body: { status, ...body }, headers: replayed }
+  // Whether a request was live already, and what a provider knows of the number, is not for strangers.
+  if (key.publishable) return { body: { status, ...body } }
   const wait = readWait(headers.prefer, longestWaitSeconds)
   const providerAnswer =
     wait &&

@@ -1,3 +1,5 @@
+import type { Keyring } from '../../codes/keyring'
+import { proofOf } from '../../codes/proof'
 import { resendAfterSeconds } from '../../core/limits'
 import {
   type AttemptView,
@@ -49,7 +51,7 @@ export const statusRoute = (deps: ApiDeps) => {
 const timeOf = (at: Date | null): string | null => at?.toISOString() ?? null
 
 /** What every view of a request shows. */
-export const summaryOf = (request: RequestSummary) => ({
+export const summaryOf = (request: RequestSummary, keyring: Keyring) => ({
   request_id: request.requestId,
   state: request.state,
   reason: request.reason,
@@ -59,6 +61,7 @@ export const summaryOf = (request: RequestSummary) => ({
   expires_at: request.expiresAt.toISOString(),
   ended_at: timeOf(request.endedAt),
   delivered_at: timeOf(request.deliveredAt),
+  ...(request.state === 'verified' && { proof: proofOf(keyring, request.requestId) }),
 })
 
 const allChannelsFailed = {
@@ -68,9 +71,9 @@ const allChannelsFailed = {
   action: 'contact_support',
 } as const
 
-function answerOf(request: RequestStatus, { workflowsUrl }: ApiDeps): StatusAnswer {
+function answerOf(request: RequestStatus, { keyring, workflowsUrl }: ApiDeps): StatusAnswer {
   return {
-    ...summaryOf(request),
+    ...summaryOf(request, keyring),
     version: request.version,
     checks: { used: request.checks, max: request.maxChecks },
     resend_after: resendAfterSeconds(request.sends),

@@ -1,7 +1,10 @@
+import { proofOf } from '../../codes/proof'
 import type { Rejection } from '../../core/error-code'
-import { checkCode } from '../../db/checks'
+import { type CheckInput, type CheckOutcome, checkCode } from '../../db/checks'
+import type { Challenges } from '../challenge'
 import { VerifyAnswer, VerifyBody } from '../contract/verify'
 import { type ApiDeps, wakeRuns } from '../deps'
+import type { Guessing } from '../guessing'
 import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
@@ -14,7 +17,21 @@ const sentenceOf: Record<Rejection, string> = {
   NO_ACTIVE_REQUEST: 'No code is waiting to be checked: send one first.',
 }
 
-export const verifyRoute = (deps: ApiDeps) =>
+/** All that a publishable key hears of a check that did not succeed, whatever the cause. */
+const refusal: VerifyAnswer = {
+  status: 'rejected',
+  error_code: 'INVALID_CODE',
+  message: sentenceOf.INVALID_CODE,
+  request_id: null,
+  attempts_remaining: 0,
+}
+
+export interface VerifyParts {
+  challenges: Challenges
+  guessing: Guessing
+}
+
+export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts) =>
   route({
     method: 'post',
     path: '/otp/verify',
@@ -22,41 +39,73 @@ export const verifyRoute = (deps: ApiDeps) =>
     tag: 'OTP',
     summary: 'Check a code',
     description:
-      'Exactly one of phone_number, email and request_id. Needs Postgres only: it works while Temporal, the workers or the providers are down.',
+      'Exactly one of phone_number, email and request_id; a publishable key gives request_id, and every refusal looks the same to it. Needs Postgres only: it works while Temporal, the workers or the providers are down.',
     scope: 'verify',
+    publishable: true,
     admission: 'verify',
     body: VerifyBody,
     example: { phone_number: '+233241234567', code: '482910' },
     replies: { 200: { description: 'Verified or rejected.', content: VerifyAnswer } },
-    errors: ['INVALID_NUMBER', 'INVALID_EMAIL', 'LOCKED'],
+    errors: [
+      'INVALID_NUMBER',
+      'INVALID_EMAIL',
+      'INVALID_CHALLENGE',
+      'LOCKED',
+      'TOO_MANY_CHECKS',
+      'RATE_LIMITED',
+    ],
     async handle(call) {
-      const { key, body } = call
-      const check = { ...ownerOf(key), by: whichCode(call), code: body.code, actor: actorOf(key) }
-      const checked = await checkCode(deps.checksDb, deps.keyring, check)
-      if (checked.outcome === 'locked') {
-        throw new Problem('LOCKED', { requestId: checked.requestId, action: 'send_again' })
-      }
-      wakeRuns(deps, [checked.wake])
-      return { body: answerOf(checked) }
+      const checked = await check(deps, challenges, call)
+      // The answer first: what else there is to do would make the time of a check tell what came of it.
+      setImmediate(() => {
+        if ('wake' in checked) wakeRuns(deps, [checked.wake])
+        if (checked.outcome === 'rejected') guessing.noticeWrong()
+      })
+      return { body: call.key.publishable ? plainAnswer(deps, checked) : fullAnswer(checked) }
     },
   })
 
-function whichCode({ key, body }: KeyCall<VerifyBody>) {
+type Checked = CheckOutcome | { outcome: 'bad_challenge'; requestId: string }
+
+/** A challenge is spent only where the recipient's budget asks for one: a caller may give one with every check. */
+async function check(
+  { checksDb, keyring }: ApiDeps,
+  challenges: Challenges,
+  call: KeyCall<VerifyBody>,
+): Promise<Checked> {
+  const { key, body } = call
+  const { challenge, code } = body
+  const input: CheckInput = { ...ownerOf(key), by: whichCode(call), code, actor: actorOf(key) }
+  const checked = await checkCode(checksDb, keyring, input)
+  if (checked.outcome !== 'held_back' || checked.forGood || challenge === undefined) return checked
+  if (!(await challenges.spend(key.app.id, challenge)))
+    return { outcome: 'bad_challenge', requestId: checked.requestId }
+  return checkCode(checksDb, keyring, { ...input, solvedChallenge: true })
+}
+
+function whichCode({ key, body }: KeyCall<VerifyBody>): CheckInput['by'] {
   const { request_id: requestId, phone_number, email, purpose } = body
+  const refuse = (detail: string) => new Problem('INVALID_REQUEST', { detail })
+  if (key.publishable && (requestId === undefined || purpose !== undefined))
+    throw refuse('A publishable key gives request_id and code, and challenge where it has one.')
   if (requestId === undefined) {
     const { kind, value } = readAddress({ phone_number, email }, key.app.defaultCountry)
     return { kind, value, purpose: purpose ?? 'default' }
   }
   if (phone_number === undefined && email === undefined) return { requestId, purpose }
-  throw new Problem('INVALID_REQUEST', {
-    detail: 'Give exactly one of phone_number, email and request_id.',
-  })
+  throw refuse('Give exactly one of phone_number, email and request_id.')
 }
 
-type Checked = Exclude<Awaited<ReturnType<typeof checkCode>>, { outcome: 'locked' }>
+function plainAnswer({ keyring }: ApiDeps, checked: Checked): VerifyAnswer {
+  if (checked.outcome !== 'verified') return refusal
+  const { requestId } = checked
+  return { status: 'verified', request_id: requestId, proof: proofOf(keyring, requestId) }
+}
 
-function answerOf(checked: Checked): VerifyAnswer {
+/** @throws {Problem} when this code, or the recipient's budget, takes no more checks. */
+function fullAnswer(checked: Checked): VerifyAnswer {
   if (checked.outcome === 'verified') return { status: 'verified', request_id: checked.requestId }
+  if (checked.outcome !== 'rejected') throw problemOf(checked)
   return {
     status: 'rejected',
     error_code: checked.errorCode,
@@ -64,4 +113,22 @@ function answerOf(checked: Checked): VerifyAnswer {
     request_id: checked.requestId ?? null,
     attempts_remaining: checked.attemptsRemaining,
   }
+}
+
+function problemOf(
+  checked: Extract<Checked, { outcome: 'locked' | 'held_back' | 'bad_challenge' }>,
+): Problem {
+  const { requestId } = checked
+  if (checked.outcome === 'locked')
+    return new Problem('LOCKED', { requestId, action: 'send_again' })
+  const action = 'solve_challenge'
+  if (checked.outcome === 'bad_challenge')
+    return new Problem('INVALID_CHALLENGE', { requestId, action })
+  const { forGood, retryAfterSeconds } = checked
+  if (!forGood) return new Problem('TOO_MANY_CHECKS', { requestId, action, retryAfterSeconds })
+  return new Problem('LOCKED', {
+    requestId,
+    action: 'contact_support',
+    detail: 'Too many wrong codes for this recipient: an operator has to unlock it.',
+  })
 }

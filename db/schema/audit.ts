@@ -33,7 +33,7 @@ export const auditEvents = pgTable(
     unique('audit_events_chain_sequence').on(table.chain, table.sequence),
     index('audit_events_wrong')
       .on(table.appId, table.at)
-      .where(sql`type = 'check_rejected'`),
+      .where(sql`type in ('check_rejected', 'locked')`),
   ],
 )
 
@@ -56,8 +56,17 @@ export const auditSeals = pgTable(
     kid: text().notNull(),
     sealedAt: at('sealed_at').notNull().defaultNow(),
   },
-  (table) => [unique().on(table.chain, table.sequence)],
+  (table) => [
+    unique().on(table.chain, table.sequence),
+    // Rows come in the order of keys: tiny, and enough to tell whether a key is needed.
+    index('audit_seals_kid').using('brin', table.kid),
+  ],
 )
+
+/** Rows that wait for their seal: a trigger adds each in its own transaction, so that none is missed, whenever it commits. */
+export const auditUnsealed = pgTable('audit_unsealed', {
+  eventId: bigint('event_id', { mode: 'bigint' }).primaryKey(),
+})
 
 /** How far the signed roots outside of Postgres reach. */
 export const auditRoots = pgTable('audit_roots', {

@@ -34,6 +34,8 @@ export const eventEndpoints = pgTable(
     previousSecretUntil: at('previous_secret_until'),
     disabledAt: at('disabled_at'),
     disabledReason: text('disabled_reason'),
+    /** The first failed call since the last one that succeeded. */
+    failingSince: at('failing_since'),
     createdAt: at('created_at').notNull().defaultNow(),
     deletedAt: at('deleted_at'),
   },
@@ -80,17 +82,22 @@ export const eventDeliveries = pgTable(
     /** How often it was started by hand again; part of the id of the workflow that retries. */
     replays: integer().notNull().default(0),
     tries: integer().notNull().default(0),
+    /** The event's own time. */
+    createdAt: at('created_at').notNull(),
     dueAt: at('due_at').notNull().defaultNow(),
-    /** A sender that took it and died leaves it to others after a while. */
+    /** Being called now. A sender that took it and died leaves it to others after a while. */
     claimedAt: at('claimed_at'),
     deliveredAt: at('delivered_at'),
   },
   (table) => [
     unique().on(table.eventId, table.endpointId),
     index('event_deliveries_due')
-      .on(table.dueAt)
+      .on(table.endpointId, table.dueAt)
       .where(sql`state = 'due'`),
-    index('event_deliveries_endpoint').on(table.endpointId, table.dueAt),
+    index('event_deliveries_claimed')
+      .on(table.endpointId, table.claimedAt)
+      .where(sql`claimed_at is not null`),
+    index('event_deliveries_endpoint').on(table.endpointId, table.createdAt, table.id),
   ],
 )
 

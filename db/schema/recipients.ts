@@ -35,27 +35,38 @@ export const recipients = pgTable(
     unique().on(table.appId, table.kind, table.index),
     index('recipients_kid').on(table.kid, table.id),
     index('recipients_index_kid').on(table.indexKid, table.id),
+    index('recipients_age')
+      .on(table.createdAt, table.id)
+      .where(sql`erased_at is null`),
+    index('recipients_erased')
+      .on(table.erasedAt)
+      .where(sql`erased_at is not null`),
     check('recipients_erased', sql`(erased_at is null) = (ciphertext is not null)`),
   ],
 )
 
 /** Recipients who withdrew their consent: nothing is sent to them until they give it anew. */
-export const optOuts = pgTable('opt_outs', {
-  recipientId: text('recipient_id')
-    .primaryKey()
-    .references(() => recipients.id),
-  /** `api`, or `inbound:<provider>` for a STOP. */
-  source: text().notNull(),
-  at: at('at').notNull().defaultNow(),
-})
+export const optOuts = pgTable(
+  'opt_outs',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    /** Somebody who tries STOP in a test still wants the codes of production. */
+    environment: environmentType().notNull(),
+    /** `api`, or `inbound:<provider>` for a STOP. */
+    source: text().notNull(),
+    at: at('at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+)
 
 /** Wrong checks of a recipient across requests. */
 export const checkBudgets = pgTable(
   'check_budgets',
   {
-    recipientId: text('recipient_id')
-      .notNull()
-      .references(() => recipients.id),
+    /** No foreign key: its check would lock the recipient after the request, and erasure locks them the other way. */
+    recipientId: text('recipient_id').notNull(),
     environment: environmentType().notNull(),
     /** Times of wrong checks in the last 24 hours. */
     wrong: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),

@@ -94,6 +94,8 @@ export const otpRequests = pgTable(
     succeededAt: at('succeeded_at'),
     planEndedAt: at('plan_ended_at'),
     endedAt: at('ended_at'),
+    /** Its recipient was erased: what a provider says later about its messages is not kept. */
+    erased: boolean().notNull().default(false),
   },
   (table) => [
     uniqueIndex('otp_requests_live')
@@ -113,19 +115,32 @@ export const otpRequests = pgTable(
     index('otp_requests_signal_due')
       .on(table.signalDueAt)
       .where(sql`signal_due_at is not null`),
+    index('otp_requests_age').on(table.createdAt),
+    index('otp_requests_texts')
+      .on(table.endedAt)
+      .where(sql`message_ciphertext is not null or metadata_ciphertext is not null`),
+    // For re-encryption, which goes from key to key.
+    index('otp_requests_seal_kid')
+      .on(table.sealKid, table.id)
+      .where(sql`seal_kid is not null`),
     check('otp_requests_state_reason', sql.raw(statePairs)),
     check('otp_requests_checks', sql`checks between 0 and max_checks`),
   ],
 )
 
 /** Personal data about a request that erasure removes: never referenced by audit rows. */
-export const requestContexts = pgTable('request_contexts', {
-  requestId: text('request_id')
-    .primaryKey()
-    .references(() => otpRequests.id),
-  ip: inet(),
-  consent: jsonb().$type<Record<string, unknown>>(),
-})
+export const requestContexts = pgTable(
+  'request_contexts',
+  {
+    requestId: text('request_id')
+      .primaryKey()
+      .references(() => otpRequests.id),
+    ip: inet(),
+    consent: jsonb().$type<Record<string, unknown>>(),
+    createdAt: at('created_at').notNull().defaultNow(),
+  },
+  (table) => [index('request_contexts_age').on(table.createdAt)],
+)
 
 /** Idempotency keys of sends, kept 24 h: keyed digests of key and raw body, no body. */
 export const idempotencyKeys = pgTable(
@@ -179,6 +194,8 @@ export const attempts = pgTable(
     claimedAt: at('claimed_at').notNull().defaultNow(),
     finishedAt: at('finished_at'),
     statusAt: at('status_at'),
+    /** When a callback with a wrong signature was last written down. */
+    callbackRefusedAt: at('callback_refused_at'),
   },
   (table) => [
     unique().on(table.requestId, table.number),

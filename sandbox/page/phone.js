@@ -133,6 +133,7 @@ function draw() {
   timeline.scrollTop = timeline.scrollHeight
   const isMailbox = phone.number.includes('@')
   $('dialler').hidden = isMailbox
+  $('reply').hidden = isMailbox
   $('dialler').dataset.waiting = String(phone.ussdWaiting)
   $('hint').textContent = hintFor(shown.length)
   drawCall()
@@ -243,6 +244,19 @@ async function dial(event) {
   $('screen-text').textContent = screen?.message ?? 'Connection problem or invalid MMI code.'
 }
 
+/* Replies */
+
+async function reply(event) {
+  event.preventDefault()
+  const field = $('answer-text')
+  const path = `/phones/${encodeURIComponent(phone.number)}/messages`
+  const headers = { 'content-type': 'application/json' }
+  const body = JSON.stringify({ text: field.value })
+  const { status } = await fetch(path, { method: 'POST', headers, body })
+  $('hint').textContent = status === 204 ? `Sent: ${field.value}` : 'Not sent.'
+  if (status === 204) field.value = ''
+}
+
 /* Start */
 
 for (const [name, label] of Object.entries(filters)) {
@@ -264,6 +278,7 @@ $('choose').addEventListener('submit', (event) => {
 $('answer').addEventListener('click', () => void answerCall())
 $('decline').addEventListener('click', () => void endCall())
 $('dialler').addEventListener('submit', (event) => void dial(event))
+$('reply').addEventListener('submit', (event) => void reply(event))
 $('screen-close').addEventListener('click', () => {
   $('screen').hidden = true
 })

@@ -7,7 +7,7 @@ import type { System } from './system'
 const root = resolve(__dirname, '..', '..')
 
 /** A second API in a process of its own, started as `npm start` does, beside a running system. */
-export async function startApiProcess(system: System) {
+export async function startApiProcess(system: System, env: Record<string, string> = {}) {
   const port = await freePort()
   const child = fork(resolve(root, 'api', 'main.ts'), {
     cwd: root,
@@ -25,6 +25,7 @@ export async function startApiProcess(system: System) {
       SANDBOX_URL: system.sandboxUrl,
       SANDBOX_SECRET: system.sandboxSecret,
       LOG_LEVEL: 'silent',
+      ...env,
     },
   })
   const ended = once(child, 'exit')
@@ -33,6 +34,8 @@ export async function startApiProcess(system: System) {
     ended.then(([code]) => Promise.reject(new Error(`api/main.ts ended with ${code}.`))),
   ])
   return {
+    port,
+    pid: child.pid ?? 0,
     url: `http://127.0.0.1:${port}`,
     stop: async () => {
       child.kill('SIGTERM')

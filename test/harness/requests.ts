@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { deriveCode } from '../../codes/code'
+import { type CodeSeed, deriveCode } from '../../codes/code'
 import { openKeyFile } from '../../codes/key-file'
 import { createDatabase, type Queries } from '../../db'
 import { createApp } from '../../db/apps'
@@ -13,10 +13,9 @@ import { sendInput, tempKeyFile } from './seed'
 type Opened = Extract<SendDecision, { requestId: string }>
 
 /** A database of its own, and requests in it, without Temporal: what the statements alone decide. */
-export async function requestsOnly() {
-  const { url, drop } = await freshDatabase()
+export async function requestsOnly(keyring = openKeyFile(tempKeyFile(), { strict: true })) {
+  const { url, adminUrl, drop } = await freshDatabase()
   const db = createDatabase(url)
-  const keyring = openKeyFile(tempKeyFile(), { strict: true })
   await createApp(db, { id: 'app', name: 'Acme' })
   const owner = { appId: 'app', environment: 'staging' as const }
   let lastNumber = 10_000_000
@@ -30,6 +29,8 @@ export async function requestsOnly() {
   }
 
   return {
+    url,
+    adminUrl,
     db,
     keyring,
     owner,
@@ -59,11 +60,12 @@ export async function requestsOnly() {
         ...given,
       }),
     codeOf: async (requestId: string): Promise<string> => {
-      const row = await db.one<{ salt: Buffer; kid: string }>(
-        sql`select code_salt as salt, code_kid as kid from otp_requests where id = ${requestId}`,
+      const row = await db.one<Omit<CodeSeed, 'requestId'>>(
+        sql`select code_salt as salt, code_kid as kid, code_generation as generation, code_length as length,
+          code_alphabet as alphabet from otp_requests where id = ${requestId}`,
       )
       if (!row) throw new Error('no row')
-      return deriveCode(keyring, { requestId, generation: 1, length: 6, ...row })
+      return deriveCode(keyring, { requestId, ...row })
     },
     stateOf: (requestId: string) =>
       db.one<{ state: string; reason: string | null }>(

@@ -11,7 +11,8 @@ import shippedPolicy from '../../config/policy.json'
 import type { Channel } from '../../core/channel'
 import type { Step } from '../../core/plan'
 import { createDatabase } from '../../db'
-import { createApiKey, createApp, setQueueWhenDown } from '../../db/apps'
+import { createApiKey } from '../../db/api-keys'
+import { changeApp, createApp } from '../../db/apps'
 import { createSandbox } from '../../sandbox'
 import { freshDatabase } from './database'
 import { createPostgresProxy } from './postgres-proxy'
@@ -62,6 +63,8 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
   const workerDatabase = await createPostgresProxy(databaseUrl)
 
   const policyFile = join(folder, 'policy.json')
+  const keysFile = tempKeyFile()
+  const auditDir = join(folder, 'audit')
   writeFileSync(policyFile, JSON.stringify({ ...shippedPolicy, steps }))
   const env = {
     PATH: process.env.PATH,
@@ -72,7 +75,8 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
     PORT: new URL(url).port,
     OTPILOT_URL: url,
     OTPILOT_DATA_DIR: folder,
-    OTPILOT_KEYS_FILE: tempKeyFile(),
+    OTPILOT_KEYS_FILE: keysFile,
+    OTPILOT_AUDIT_DIR: auditDir,
     OTPILOT_POLICY_FILE: policyFile,
     TEMPORAL_ADDRESS: temporal.address,
     SANDBOX_SECRET: secret,
@@ -92,7 +96,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
 
   await createApp(db, { id: 'app', name: 'Acme' })
   await createApp(db, { id: 'patient', name: 'Patient' })
-  await setQueueWhenDown(db, 'patient', true)
+  await changeApp(db, 'patient', { queueWhenDown: true })
   const keyOf = async (appId: string) => {
     const scopes = ['send', 'verify', 'read']
     return (await createApiKey(db, { appId, environment: 'staging', scopes })).key
@@ -103,6 +107,8 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
 
   return {
     folder,
+    keysFile,
+    auditDir,
     url,
     sandboxUrl,
     key,

@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client'
 import { historyToJSON } from '@temporalio/common/lib/proto-utils'
 import { checkCode } from '../../db/checks'
 import { clientOf, freshPhone, type TestClient, until } from './client'
+import { eventListenersOf } from './event-listeners'
 import { startSharedServices } from './shared-services'
 import { startSystem, type System } from './system'
 
@@ -140,6 +141,33 @@ const scenarios: Record<string, Scenario> = {
     await client.verify({ request_id: id, code: await firstCode(client, phone) })
     return id
   },
+  // No run of a request, but one that may be alive all the same.
+  retention: async (_, system) => {
+    const connection = await Connection.connect(system.temporal.connection)
+    try {
+      const { workflowId } = await new Client({ connection }).workflow.start('retention', {
+        workflowId: 'otpilot-retention',
+        taskQueue: system.temporal.taskQueue,
+      })
+      return workflowId
+    } finally {
+      await connection.close()
+    }
+  },
+  // A run of a failed delivery.
+  'event-received-late': async (_, system) => {
+    const listeners = eventListenersOf(system)
+    let calls = 0
+    const receiver = await listeners.receiverOf(() => ({ status: ++calls < 3 ? 503 : 200 }))
+    const { endpoint_id } = await listeners.register(receiver.url, { types: ['alert'] })
+    const { body } = await listeners.operator.call<{ delivery_id: string }>(
+      'POST',
+      `/admin/event-endpoints/${endpoint_id}/test`,
+    )
+    await until(async () => (await listeners.deliveriesOf(endpoint_id, '?state=delivered'))[0])
+    await listeners.clear()
+    return `event-${body.delivery_id}-0`
+  },
   'signal-lost-found-by-the-sweeper': async (client, system) => {
     const { phone, id } = await sentTo(client, { receipt: 'none' })
     const code = await firstCode(client, phone)
@@ -160,6 +188,7 @@ async function main(): Promise<void> {
   const stepTimes = { timeoutMs: 6_000 }
   const system = await startSystem({
     steps: { sms: stepTimes, voice: stepTimes, whatsapp: stepTimes, ussd: stepTimes },
+    eventDelaysMs: [500, 1_000, 2_000],
   })
   const connection = await Connection.connect(system.temporal.connection)
   try {

@@ -34,6 +34,7 @@ export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   risk: 'normal',
   lifetimeSeconds: 300,
   codeLength: 6,
+  codeAlphabet: 'digits',
   plan: smsThenVoice,
   ...given,
 })

@@ -18,7 +18,8 @@ import { commandLine, isRunning, stopProcess } from '../../cli/processes'
 import { startTemporal } from '../../cli/temporal'
 import { findTemporal } from '../../cli/temporal-binary'
 import { migrate } from '../../db/migrate'
-import { templateDatabase } from './template-database'
+import { separateRoles } from '../../db/roles'
+import { asService, templateDatabase } from './template-database'
 
 const records = join(tmpdir(), 'otpilot-tests')
 
@@ -101,7 +102,8 @@ const makeTemplate = async (url: string): Promise<void> => {
   await client.end()
   const template = new URL(url)
   template.pathname = `/${templateDatabase}`
-  await migrate(template.href)
+  await separateRoles(template.href, { app: template.password })
+  await migrate(template.href, asService(template.href))
 }
 
 const clearUp = async ({ folder, cluster, temporalPid }: Record): Promise<void> => {

@@ -7,12 +7,15 @@ import { createApi } from '../../api/app'
 import { createEngine, type Engine } from '../../engine'
 import { openKeyFile } from '../../codes/key-file'
 import { loadPolicy, type Policy } from '../../config/policy'
+import type { TrustProxy } from '../../config/trust-proxy'
 import { createDatabase, type Database } from '../../db'
-import { createApiKey, createApp } from '../../db/apps'
+import { createApiKey } from '../../db/api-keys'
+import { createApp } from '../../db/apps'
 import type { Step } from '../../core/plan'
 import type { Channel } from '../../core/channel'
 import { createProviders, type ProviderEnv } from '../../providers'
 import { createSandbox } from '../../sandbox'
+import { startEvents } from '../../worker/events'
 import { startSweeper } from '../../worker/sweeper'
 import { createWorker } from '../../worker/worker'
 import { freshDatabase, temporalAddress } from './database'
@@ -27,19 +30,31 @@ export interface SystemOptions {
   channels?: Channel[]
   providers?: ProviderEnv
   withWorker?: boolean
+  /** Where API, worker and provider accounts stand. */
+  region?: string
+  /** Pauses between the tries of an event, in milliseconds. */
+  eventDelaysMs?: readonly number[]
+  /** Calls may then come from anywhere, by `X-Forwarded-For`. */
+  trustProxy?: TrustProxy
   log?: Logger
 }
 
-Runtime.install({
-  logger: new DefaultLogger('ERROR'),
-  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
-  shutdownSignals: [],
-})
+let isInstalled = false
+/** Only with a worker: nothing else ever ends the runtime, and jest would wait for it. */
+function installRuntime(): void {
+  if (isInstalled) return
+  isInstalled = true
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
+    shutdownSignals: [],
+  })
+}
 
 /** The whole service in one process, on the run's Temporal server and a database of its own. */
 export async function startSystem(options: SystemOptions = {}) {
   const log = options.log ?? pino({ level: 'silent' })
-  const { url: databaseUrl, drop } = await freshDatabase()
+  const { url: databaseUrl, adminUrl, drop } = await freshDatabase()
   const db = createDatabase(databaseUrl)
   const keysFile = tempKeyFile()
   const keyring = openKeyFile(keysFile, { strict: true })
@@ -74,6 +89,8 @@ export async function startSystem(options: SystemOptions = {}) {
       logger: log,
       draining: draining.signal,
       isProduction: false,
+      region: options.region,
+      trustProxy: options.trustProxy,
       publicUrl,
       sandboxUrl,
       requireWorker: false,
@@ -94,25 +111,45 @@ export async function startSystem(options: SystemOptions = {}) {
     environment: 'staging',
     scopes,
   })
+  const { key: operatorKey } = await createApiKey(db, {
+    appId: null,
+    environment: 'staging',
+    scopes: ['admin'],
+  })
 
-  const startWorker = async () => {
+  const startWorker = async (region = options.region) => {
+    installRuntime()
     const { worker, connection } = await createWorker({
       ...temporal,
       workflows: { workflowBundle: { codePath: bundlePath() } },
       db,
       keyring,
       providers: accounts,
+      region,
+      retention: policy.retention,
       publicUrl,
+      wake: (wake) => engine.wake(wake),
       log,
     })
-    const sweeper = startSweeper({ db, engine, log })
+    const sweeper = startSweeper({ db, engine, region, log })
+    const events = await startEvents({
+      ...temporal,
+      connection,
+      db,
+      keyring,
+      engine,
+      reach: { isProduction: false },
+      region: options.region,
+      ...(options.eventDelaysMs && { delaysMs: options.eventDelaysMs }),
+      log,
+    })
     const running = worker.run()
     return {
       worker,
       stop: async () => {
         await sweeper.stop()
         if (worker.getState() === 'RUNNING') worker.shutdown()
-        await running
+        await Promise.all([running, events.stop()])
         await connection.close()
       },
     }
@@ -125,6 +162,7 @@ export async function startSystem(options: SystemOptions = {}) {
     sandboxUrl,
     sandboxSecret: secret,
     databaseUrl,
+    adminUrl,
     keysFile,
     keyring,
     db,
@@ -135,6 +173,7 @@ export async function startSystem(options: SystemOptions = {}) {
     key,
     liveKey,
     otherKey,
+    operatorKey,
     makeApi,
     stopWorker: async () => {
       await worker?.stop()
@@ -143,6 +182,8 @@ export async function startSystem(options: SystemOptions = {}) {
     startWorker: async () => {
       worker ??= await startWorker()
     },
+    /** A second one beside it; to be stopped before the system. */
+    startWorkerElsewhere: (region: string) => startWorker(region),
     stop: async () => {
       draining.abort()
       await worker?.stop()
@@ -158,12 +199,13 @@ export async function startSystem(options: SystemOptions = {}) {
 }
 export type System = Awaited<ReturnType<typeof startSystem>>
 
-function policyWith({ steps, channels }: SystemOptions): Policy {
+function policyWith({ steps, channels, region }: SystemOptions): Policy {
   const loaded = loadPolicy(undefined)
   if (!loaded.success) throw new Error(loaded.faults.join('\n'))
   const { policy } = loaded
   return {
     ...policy,
+    accounts: policy.accounts.map((account) => ({ ...account, region })),
     channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
     steps: { ...policy.steps, ...steps },
   }

@@ -1,0 +1,88 @@
+import type { IncomingMessage } from 'node:http'
+import { isIP, type Socket } from 'node:net'
+import ipaddr from 'ipaddr.js'
+import type { TrustProxy } from '../config/trust-proxy'
+
+/** Where a call comes from. */
+export interface Client {
+  /** IPv4 or IPv6, never anything else: safe for an `inet` column. */
+  address: string
+  /** Whom limits are counted for: the IPv4 address, or the /56 that one IPv6 line is given. */
+  network: string
+}
+
+type Address = ReturnType<typeof ipaddr.process>
+type Peer = Pick<Socket, 'remoteAddress'>
+type Asked = Pick<IncomingMessage, 'headers'> & { socket: Peer }
+
+export interface Peers {
+  /** The caller, seen through the proxies that are believed. */
+  clientOf(request: Asked): Client
+  /** Who holds the other end of a socket: the caller, or a proxy. */
+  peerOf(socket: Peer): Client
+  /** Whether that is a proxy that is believed. */
+  isProxy(socket: Peer): boolean
+  /** Whether a trusted proxy says that the client's connection is encrypted. */
+  saysHttps(request: Asked): boolean
+}
+
+/** A socket that is gone has no address; its answer reaches nobody. */
+const nowhere = ipaddr.IPv4.parse('0.0.0.0')
+const ipv6LineBits = 56
+
+/**
+ * Makes the reader of client addresses. Where the proxies' list is missing, too short or holds what is no
+ * address, the socket's own address counts: a caller can make itself no other than who delivers its call.
+ * @param trust none: what callers write into forwarding headers is ignored
+ */
+export function createPeers(trust: TrustProxy | undefined): Peers {
+  const isTrusted = (address: Address, distance: number): boolean => {
+    if (trust === undefined) return false
+    if ('hops' in trust) return distance < trust.hops
+    return trust.networks.some(
+      ([network, bits]) => address.kind() === network.kind() && address.match(network, bits),
+    )
+  }
+  const addressOf = (request: Asked): Address => {
+    const socket = socketAddress(request.socket)
+    if (!isTrusted(socket, 0)) return socket
+    // Every proxy adds its caller at the right.
+    const chain = String(request.headers['x-forwarded-for'] ?? '')
+      .split(',')
+      .map((entry) => readAddress(entry.trim()))
+      .reverse()
+    const end = chain.findIndex((address, index) => !address || !isTrusted(address, index + 1))
+    // Inside trusted networks only: the first of them is the caller. A number of proxies has to be met, though.
+    const isInside = end === -1 && trust !== undefined && 'networks' in trust
+    return (isInside ? chain.at(-1) : chain[end]) ?? socket
+  }
+  return {
+    clientOf: (request) => toClient(addressOf(request)),
+    peerOf: (socket) => toClient(socketAddress(socket)),
+    isProxy: (socket) => isTrusted(socketAddress(socket), 0),
+    saysHttps: (request) => {
+      if (!isTrusted(socketAddress(request.socket), 0)) return false
+      // A proxy that adds to the list instead of replacing it leaves what the caller wrote at the left.
+      const said = String(request.headers['x-forwarded-proto'] ?? '').split(',')
+      return said.every((protocol) => protocol.trim().toLowerCase() === 'https')
+    },
+  }
+}
+
+const socketAddress = ({ remoteAddress }: Peer): Address =>
+  readAddress((remoteAddress ?? '').split('%')[0] ?? '') ?? nowhere
+
+/** An IPv4 address that is written as IPv6 is that IPv4 address. */
+const readAddress = (text: string): Address | undefined =>
+  isIP(text) === 0 || text.includes('%') ? undefined : ipaddr.process(text)
+
+const toClient = (address: Address): Client => ({
+  address: address.toString(),
+  network: networkOf(address),
+})
+
+function networkOf(address: Address): string {
+  const text = address.toString()
+  if (address.kind() === 'ipv4') return text
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${text}/${ipv6LineBits}`).toString()}/${ipv6LineBits}`
+}

@@ -1,0 +1,17 @@
+import { z } from 'zod'
+import { appId } from './admin'
+
+const moment = z.iso.datetime({ offset: true, error: 'must be a time as in RFC 3339' })
+
+export const AuditQuery = z.strictObject({
+  app_id: appId
+    .optional()
+    .describe('Rows of this app only. An app’s own key means its own; an operator’s, every app.'),
+  from: moment.optional().describe('Rows written from this time on.'),
+  to: moment.optional().describe('Rows written before this time.'),
+  after: z
+    .string()
+    .regex(/^\d{1,15}$/, 'must be a number')
+    .optional()
+    .describe('`number` of the last row that you have.'),
+})

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import { email, phoneNumber } from './common'
+import { named } from './registry'
+
+export const ErasureBody = named(
+  'ErasureBody',
+  z.strictObject({
+    phone_number: phoneNumber.optional(),
+    email: email.optional(),
+    app_id: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,39}$/, 'is no app id')
+      .optional()
+      .describe('The app that is to forget; an operator who names none means every app.'),
+  }),
+)
+export type ErasureBody = z.infer<typeof ErasureBody>
+
+export const ErasureAnswer = named(
+  'ErasureAnswer',
+  z.object({
+    erased: z.object({
+      recipients: z.int().describe('In how many apps the recipient was known.'),
+      requests: z.int().describe('How many of their requests were emptied.'),
+    }),
+  }),
+)
+
+export const WithdrawalAnswer = named(
+  'WithdrawalAnswer',
+  z.object({
+    status: z.literal('withdrawn'),
+    requests_cancelled: z.int().describe('Live requests that it ended.'),
+  }),
+)

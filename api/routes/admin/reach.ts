@@ -1,0 +1,58 @@
+import type { ApiKey } from '../../../db/api-keys'
+import { type App, findApp } from '../../../db/apps'
+import { appId } from '../../contract/admin'
+import type { ApiDeps } from '../../deps'
+import { Problem } from '../../problem'
+import type { AdminCall } from '../../route'
+
+/**
+ * The id of the app that an administrative call is about: an app's key means its own, an operator's key names one.
+ * Whether an operator's app exists is for the statement that follows to find out.
+ * @throws {Problem} NOT_FOUND for another app than the key's own; INVALID_REQUEST where an operator names none.
+ */
+export function appIn(key: ApiKey, named?: string): string {
+  const id = appOrAllIn(key, named)
+  if (id !== undefined) return id
+  throw new Problem('INVALID_REQUEST', {
+    detail: 'app_id: required, since this key administers every app.',
+    errors: [{ field: 'app_id', message: 'required' }],
+  })
+}
+
+/**
+ * As {@link appIn}, for calls that an operator may make about all apps at once.
+ * @returns undefined: every app
+ */
+export function appOrAllIn(key: ApiKey, named?: string): string | undefined {
+  if (!key.app) return named
+  if (named !== undefined && named !== key.app.id) throw new Problem('NOT_FOUND')
+  return key.app.id
+}
+
+/**
+ * As {@link appIn}, with the app itself: for calls that touch what belongs to it.
+ * @throws {Problem} WRONG_REGION too: the data of another region's app are not for this process, whoever asks.
+ */
+export async function findAppIn(
+  { db, region }: Pick<ApiDeps, 'db' | 'region'>,
+  key: ApiKey,
+  named?: string,
+): Promise<App> {
+  const id = appIn(key, named)
+  const app = key.app ?? (await findApp(db, id))
+  if (!app) throw new Problem('NOT_FOUND')
+  if (app.region !== null && app.region !== region) throw new Problem('WRONG_REGION')
+  return app
+}
+
+/** The app that `/admin/apps/{app_id}/…` names; what cannot be an id is as unknown as any other. */
+export function appInPath({ key, params }: Pick<AdminCall, 'key' | 'params'>): string {
+  const { success, data } = appId.safeParse(params.app_id)
+  if (!success) throw new Problem('NOT_FOUND')
+  return appIn(key, data)
+}
+
+/** @throws {Problem} FORBIDDEN for the key of an app. */
+export function requireOperator({ app }: ApiKey): void {
+  if (app) throw new Problem('FORBIDDEN', { detail: 'This takes an operator’s key.' })
+}

@@ -1,0 +1,40 @@
+import { environments, isLive } from '../../core/state'
+import { isStop } from '../../core/stop-word'
+import { stopByReply } from '../../db/consent'
+import { ReceivedAnswer } from '../contract/receipt'
+import { type ApiDeps, wakeRuns } from '../deps'
+import { readPhoneNumber } from '../phone-number'
+import { Problem } from '../problem'
+import { route } from '../route'
+import { authentic } from './receipts'
+
+export const inboundRoute = (deps: ApiDeps) =>
+  route({
+    method: 'post',
+    path: '/webhooks/{provider}/inbound',
+    operationId: 'inboundMessage',
+    tag: 'Callbacks',
+    summary: 'A message that a person sent to a provider’s number',
+    description:
+      'Authenticated as that provider does it. STOP and its like withdraw the sender’s consent in every app that knows the number; any other text is taken and forgotten.',
+    scope: null,
+    rawBody: true,
+    replies: { 200: { description: 'Taken.', content: ReceivedAnswer } },
+    errors: ['INVALID_SIGNATURE', 'INVALID_NUMBER'],
+    async handle({ params: { provider = '' }, headers, raw }) {
+      const account = deps.routing.accounts.get(provider)
+      const { inbound, test } = account ?? {}
+      if (!inbound) throw new Problem('NOT_FOUND')
+      const url = `${deps.publicUrl}/webhooks/${provider}/inbound`
+      const message = authentic(() => inbound.readInbound({ headers, body: raw, url }))
+      if (message && isStop(message.text)) {
+        const { number: phoneNumber } = readPhoneNumber(message.from, null)
+        // Whoever answers to a test account answers to a test.
+        const reached = environments.filter((environment) => isLive(environment) !== test)
+        const stop = { phoneNumber, provider, environments: reached }
+        const { wakes } = await stopByReply(deps.db, deps.keyring, stop)
+        wakeRuns(deps, wakes)
+      }
+      return { body: { received: true } }
+    },
+  })

@@ -1,0 +1,35 @@
+import { text } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import { readAddress } from '../../api/recipient-address'
+import { openKeyFile } from '../../codes/key-file'
+import { eraseRecipient } from '../../db/erasure'
+import { withDatabase } from './connection'
+import { fileOption, usualKeyFile } from './key-file'
+
+export const addErasureCommand = (program: Command): void => {
+  program
+    .command('erase')
+    .description('forgets the phone number or e-mail address that it reads from standard input')
+    .option('--app <app>', 'only what this app knows; without it, every app')
+    .option(...fileOption, usualKeyFile())
+    .action(async ({ app, file }: { app?: string; file: string }) => {
+      // An argument would be seen by everybody on this machine, and stay in the shell's history.
+      const input = (await text(process.stdin)).trim()
+      if (input === '')
+        throw new Error('Give one phone number or e-mail address on standard input.')
+      const { kind, value } = readAddress(
+        input.includes('@') ? { email: input } : { phone_number: input },
+        null,
+      )
+      const keyring = openKeyFile(file, { strict: false })
+      try {
+        await withDatabase(async (db) => {
+          const addressee = { kind, value, appId: app, actor: 'cli' }
+          const { recipients, requests } = await eraseRecipient(db, keyring, addressee)
+          console.log(JSON.stringify({ erased: { recipients, requests } }))
+        })
+      } finally {
+        keyring.close()
+      }
+    })
+}

@@ -1,0 +1,35 @@
+/** How long what is kept is kept, in days. */
+export interface Retention {
+  /** A recipient's address, counted from its last request. */
+  recipients: number
+  /** Addresses of callers' users and consent records. */
+  contexts: number
+  /** Callers' texts and metadata, counted from the end of their request. */
+  messages: number
+  /** Events and the log of their deliveries. */
+  events: number
+  /** Requests with their attempts and receipts. */
+  requests: number
+  /** Audit rows; they name their request, so it stays at least as long. */
+  audit: number
+}
+export type Retained = keyof Retention
+
+/** The least that makes sense: less would take rows away that the service still works with. */
+export const shortestRetention: Retention = {
+  recipients: 1,
+  contexts: 1,
+  messages: 1,
+  events: 7,
+  requests: 90,
+  audit: 90,
+}
+
+export const usualRetention: Retention = {
+  recipients: 30,
+  contexts: 30,
+  messages: 1,
+  events: 30,
+  requests: 365,
+  audit: 365,
+}

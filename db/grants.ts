@@ -1,0 +1,67 @@
+import type { Client } from 'pg'
+
+type Privilege = 'insert' | 'update' | 'delete'
+
+const rows: readonly Privilege[] = ['insert', 'update', 'delete']
+const kept: readonly Privilege[] = ['insert', 'update']
+
+/**
+ * What the service may do with each table beside reading it. A table that is not named here is read only. Locking
+ * rows (`for update`) takes the right to update them.
+ */
+export const tableGrants: Record<string, readonly Privilege[]> = {
+  // Said once, never changed: see docs/operations.md, "Audit".
+  audit_events: ['insert'],
+  audit_seals: ['insert'],
+  audit_roots: ['insert'],
+  audit_chains: kept,
+  audit_unsealed: ['insert', 'delete'],
+  apps: kept,
+  api_keys: kept,
+  event_endpoints: kept,
+  // These go with their event, by its foreign key.
+  event_deliveries: kept,
+  event_tries: ['insert'],
+  address_windows: rows,
+  attempts: rows,
+  check_budgets: rows,
+  events: rows,
+  idempotency_keys: rows,
+  key_quotas: rows,
+  opt_outs: rows,
+  otp_requests: rows,
+  preferences: rows,
+  receipts: rows,
+  recipients: rows,
+  request_contexts: rows,
+  send_windows: rows,
+  spent_challenges: rows,
+  unknown_checks: rows,
+  unmatched_receipts: rows,
+  ussd_windows: rows,
+}
+
+/** What the service may call that runs with the owner's rights. */
+const functions: readonly string[] = ['public.retire_audit(timestamptz, integer)']
+
+/**
+ * Gives a role exactly what the service needs: rows, never tables, triggers or types; and to read all of it, for
+ * pg_dump. One transaction, so that running processes never meet the moment between.
+ */
+export async function grantTo(client: Client, role: string): Promise<void> {
+  const to = client.escapeIdentifier(role)
+  const statements = [
+    `revoke all on all tables in schema public, drizzle from ${to}`,
+    `revoke all on all sequences in schema public, drizzle from ${to}`,
+    `grant usage on schema public, drizzle to ${to}`,
+    `grant select on all tables in schema public, drizzle to ${to}`,
+    `grant select on all sequences in schema drizzle to ${to}`,
+    // To take the next number, not to set it.
+    `grant usage, select on all sequences in schema public to ${to}`,
+    ...Object.entries(tableGrants).map(
+      ([table, privileges]) => `grant ${privileges.join(', ')} on public.${table} to ${to}`,
+    ),
+    ...functions.map((name) => `grant execute on function ${name} to ${to}`),
+  ]
+  await client.query(['begin', ...statements, 'commit'].join(';\n'))
+}

@@ -1,0 +1,292 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
+import { z } from 'zod'
+import { createApi } from '../api/app'
+import { type Route, scopes } from '../api/route'
+import { createRoutes } from '../api/routes'
+import type { ErrorCode } from '../core/error-code'
+import { createApiKey } from '../db/api-keys'
+import { changeApp, createApp } from '../db/apps'
+import { apiDepsOf } from './harness/api-deps'
+import { clientOf, freshPhone } from './harness/client'
+import { closeServer, listen } from './harness/listening'
+import { startSystem, type System } from './harness/system'
+
+let system: System
+let routes: Route[]
+
+beforeAll(async () => {
+  system = await startSystem({ withWorker: false })
+  routes = createRoutes(apiDepsOf(system))
+})
+afterAll(() => system.stop())
+
+const keyOf = async (
+  keyScopes: string[],
+  { appId = 'app', ...given }: Partial<Parameters<typeof createApiKey>[1]> = {},
+) => createApiKey(system.db, { appId, environment: 'staging', scopes: keyScopes, ...given })
+
+/** Ids in paths; a route with another placeholder has to say here what it is about. */
+const unknownIds: Record<string, string> = {
+  request_id: 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+  app_id: 'app',
+  key_id: 'aaaaaaaaaaaa',
+  endpoint_id: 'ep_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+  event_id: `evt_${'a'.repeat(32)}`,
+  provider: 'sandbox-a',
+  token: 'aaaaaaaaaaaaaaaaaaaaaaaaaa',
+}
+
+/** A body that is valid: the documentation's, or where it has none that works anywhere, one for here. */
+const endpoint = { environment: 'staging', url: 'http://127.0.0.1:9999/events' }
+const bodyFor = ({ operationId, example }: Route): object =>
+  operationId === 'createEventEndpoint' ? endpoint : (example ?? {})
+
+const pathOf = (route: Route, ids: Record<string, string>) =>
+  route.path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const id = ids[name] ?? unknownIds[name]
+    if (id === undefined) throw new Error(`Say in unknownIds what a {${name}} looks like.`)
+    return id
+  })
+
+interface Called {
+  status: number
+  code: ErrorCode | undefined
+  detail: unknown
+}
+
+async function call(
+  route: Route,
+  key: string | undefined,
+  {
+    ids = {},
+    query = '',
+    body = {},
+  }: { ids?: Record<string, string>; query?: string; body?: object } = {},
+): Promise<Called> {
+  const response = await fetch(`${system.url}${pathOf(route, ids)}${query}`, {
+    method: route.method.toUpperCase(),
+    headers: {
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+      'content-type': 'application/json',
+    },
+    ...(route.method !== 'get' && { body: JSON.stringify(body) }),
+  })
+  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+  const text = await response.text()
+  const problem = isProblem
+    ? (JSON.parse(text) as { error_code: ErrorCode; detail: string })
+    : undefined
+  return { status: response.status, code: problem?.error_code, detail: problem?.detail }
+}
+
+const operatorsOnly = 'This takes an operator’s key.'
+type Verdict = 'passes' | 'UNAUTHENTICATED' | 'FORBIDDEN'
+
+/** What the check of keys said: whatever comes later (no such id, an empty body) means that it let the call pass. */
+const verdictOf = ({ code, detail }: Called): Verdict =>
+  code === 'UNAUTHENTICATED' || (code === 'FORBIDDEN' && detail !== operatorsOnly) ? code : 'passes'
+
+interface Kind {
+  key: string | undefined
+  verdict: (route: Route & { scope: NonNullable<Route['scope']> }) => Verdict
+}
+
+async function kinds(): Promise<Record<string, Kind>> {
+  const [expired, revoked] = await Promise.all([keyOf([...scopes]), keyOf([...scopes])])
+  await system.db.many(sql`update api_keys set expires_at = now() where id = ${expired.id}`)
+  await system.db.many(sql`update api_keys set revoked_at = now() where id = ${revoked.id}`)
+  // Its id and checksum are right, its secret is not what was stored.
+  const forged = await keyOf([...scopes])
+  await system.db.many(sql`update api_keys set digest = sha256('other') where id = ${forged.id}`)
+  const dead = (key: string | undefined): Kind => ({ key, verdict: () => 'UNAUTHENTICATED' })
+  const found: Record<string, Kind> = {
+    expired: dead(expired.key),
+    revoked: dead(revoked.key),
+    'no key': dead(undefined),
+    'a wrong secret': dead(forged.key),
+    operator: {
+      key: system.operatorKey,
+      verdict: ({ scope }) => (scope === 'admin' ? 'passes' : 'FORBIDDEN'),
+    },
+  }
+  for (const scope of scopes) {
+    const { key } = await keyOf([scope])
+    found[`secret, ${scope}`] = {
+      key,
+      verdict: (route) => (route.scope === scope ? 'passes' : 'FORBIDDEN'),
+    }
+  }
+  for (const list of [['send'], ['verify'], ['send', 'verify']]) {
+    const { key } = await keyOf(list, { publishable: true })
+    found[`publishable, ${list.join(' and ')}`] = {
+      key,
+      verdict: ({ scope, publishable }) =>
+        publishable && list.includes(scope) ? 'passes' : 'FORBIDDEN',
+    }
+  }
+  return found
+}
+
+test('every route lets every kind of key pass or not, as its scope says', async () => {
+  const observed: string[] = []
+  const expected: string[] = []
+  for (const [kind, { key, verdict }] of Object.entries(await kinds())) {
+    for (const route of routes) {
+      const name = `${kind}: ${route.method} ${route.path}`
+      const { scope } = route
+      observed.push(`${name}: ${verdictOf(await call(route, key))}`)
+      expected.push(`${name}: ${scope === null ? 'passes' : verdict({ ...route, scope })}`)
+    }
+  }
+  expect(observed).toEqual(expected)
+  expect(expected.filter((line) => line.endsWith('passes')).length).toBeGreaterThan(20)
+})
+
+test('what needs no key, what a page’s key may call and what administers is a short list', () => {
+  const named = (which: (route: Route) => boolean) =>
+    routes.filter(which).map(({ method, path }) => `${method} ${path}`)
+  for (const path of named(({ scope }) => scope === null))
+    expect(path).toMatch(
+      /^(post \/(webhooks|ussd)\/|get \/(healthz|readyz|metrics|openapi\.json|docs)$)/,
+    )
+  expect(named(({ publishable }) => publishable === true)).toEqual([
+    'post /otp/send',
+    'get /otp/challenge',
+    'post /otp/verify',
+  ])
+  expect(named(({ scope }) => scope === 'admin')).toEqual(
+    named(({ path }) => path.startsWith('/admin/')),
+  )
+})
+
+/** Something of the app `app` for every placeholder that names something of an app. */
+async function realIds(): Promise<Record<string, string>> {
+  const operator = clientOf(system, system.operatorKey)
+  const { status, body } = await operator.call<{ endpoint_id: string }>(
+    'POST',
+    '/admin/event-endpoints',
+    { ...endpoint, app_id: 'app' },
+  )
+  expect([status, body]).toMatchObject([200, {}])
+  const requestId = await clientOf(system).sent(freshPhone())
+  const event = await system.db.one<{ id: string }>(
+    sql`select id from events where request_id = ${requestId}`,
+  )
+  return {
+    request_id: requestId,
+    app_id: 'app',
+    key_id: (await keyOf(['send'])).id,
+    endpoint_id: body.endpoint_id,
+    event_id: event?.id ?? '',
+  }
+}
+
+describe('another app', () => {
+  test('’s ids are unknown: 404 on every route that names one', async () => {
+    const ids = await realIds()
+    const { key: theirs } = await keyOf([...scopes], { appId: 'other' })
+    const { key: own } = await keyOf([...scopes])
+    const named = routes.filter(
+      ({ scope, path }) =>
+        scope !== null && Object.keys(ids).some((id) => path.includes(`{${id}}`)),
+    )
+    for (const route of named) {
+      const name = `${route.method} ${route.path}`
+      const given = { ids, body: bodyFor(route) }
+      expect([name, await call(route, theirs, given)]).toMatchObject([name, { code: 'NOT_FOUND' }])
+      expect([
+        name,
+        await call(route, theirs, { body: given.body, ids: { app_id: 'nobody' } }),
+      ]).toEqual([name, await call(route, theirs, given)])
+    }
+    // Their owner finds them: so it is not that the ids are wrong.
+    const deletesLast = [...named].sort((one, next) => one.method.length - next.method.length)
+    for (const route of deletesLast) {
+      const name = `${route.method} ${route.path}`
+      const answer = await call(route, own, { ids, body: bodyFor(route) })
+      expect([name, answer.code]).not.toEqual([name, 'NOT_FOUND'])
+    }
+  })
+
+  test('’s id as app_id is unknown to an app’s key, and read by an operator’s', async () => {
+    const { key: theirs } = await keyOf([...scopes], { appId: 'other' })
+    const naming = (schema: z.ZodType | undefined) =>
+      schema !== undefined &&
+      'app_id' in ((z.toJSONSchema(schema, { io: 'input' }).properties ?? {}) as object)
+    const inBody = routes.filter(({ body, path }) => naming(body) && path !== '/admin/apps')
+    const inQuery = routes.filter(({ query }) => naming(query))
+    for (const route of inBody) {
+      const body = { ...bodyFor(route), app_id: 'app' }
+      expect([route.path, await call(route, theirs, { body })]).toMatchObject([
+        route.path,
+        { code: 'NOT_FOUND' },
+      ])
+    }
+    for (const route of inQuery) {
+      expect([route.path, await call(route, theirs, { query: '?app_id=app' })]).toMatchObject([
+        route.path,
+        { code: 'NOT_FOUND' },
+      ])
+      expect([
+        route.path,
+        await call(route, system.operatorKey, { query: '?app_id=app' }),
+      ]).toMatchObject([route.path, { status: 200 }])
+    }
+    expect([inBody.length, inQuery.length]).not.toContain(0)
+  })
+
+  test('’s request is to a check as one that never was', async () => {
+    const requestId = await clientOf(system).sent(freshPhone())
+    const theirs = clientOf(system, system.otherKey)
+    const check = async (id: string) =>
+      (await theirs.verify({ request_id: id, code: '123456' })).body
+    expect(await check(requestId)).toEqual(await check('otp_aaaaaaaaaaaaaaaaaaaaaaaaaa'))
+    expect((await clientOf(system).status(requestId)).checks.used).toBe(0)
+  })
+})
+
+describe('an app of a region', () => {
+  const servers: Server[] = []
+  const urlIn = async (region: string | undefined) => {
+    const server = createServer(createApi(apiDepsOf(system, { region })) as RequestListener)
+    servers.push(server)
+    return listen(server)
+  }
+  afterAll(() => Promise.all(servers.map(closeServer)))
+
+  test('is served by a process of that region alone', async () => {
+    await createApp(system.db, { id: 'european', name: 'European', region: 'eu' })
+    const { key } = await keyOf([...scopes], { appId: 'european' })
+    const codes = async (path: string, method: string, body?: object, by = key) => {
+      const answers: unknown[] = []
+      for (const region of ['eu', 'us', undefined]) {
+        const client = clientOf({ ...system, url: await urlIn(region) }, by)
+        const { status, body: answer } = await client.call(method, path, body)
+        answers.push(answer.error_code ?? status)
+      }
+      return answers
+    }
+    expect(await codes('/otp/search', 'POST', {})).toEqual([200, 'WRONG_REGION', 'WRONG_REGION'])
+    expect(await codes('/admin/keys', 'GET')).toEqual([200, 'WRONG_REGION', 'WRONG_REGION'])
+    const recipient = { app_id: 'european', phone_number: freshPhone() }
+    expect(await codes('/admin/recipients/unlock', 'POST', recipient, system.operatorKey)).toEqual([
+      200,
+      'WRONG_REGION',
+      'WRONG_REGION',
+    ])
+    // Settings are no personal data: an operator mends a wrong region from anywhere.
+    expect(await codes('/admin/apps/european', 'GET', undefined, system.operatorKey)).toEqual([
+      200, 200, 200,
+    ])
+  })
+
+  test('an app without one is served everywhere', async () => {
+    await changeApp(system.db, 'other', { region: null })
+    for (const region of ['eu', undefined]) {
+      const client = clientOf({ ...system, url: await urlIn(region) }, system.otherKey)
+      expect((await client.call('POST', '/otp/search', {})).status).toBe(200)
+    }
+  })
+})
