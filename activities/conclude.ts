@@ -1,6 +1,6 @@
 import type { State } from '../core/state'
-import { findAcceptedMessages, settleOpenAttempts } from '../db/attempts'
-import { clearSignals, expire } from '../db/progress'
+import { findAcceptedMessages, settleOpenAttempts } from '../db/attempts/attempts'
+import { clearSignals, expire } from '../db/requests/progress'
 import type { ActivityDeps } from './deps'
 
 /** A provider that is slow to take our word must not hold a run open, in milliseconds. */

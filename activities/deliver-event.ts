@@ -1,6 +1,7 @@
+import { activityInfo } from '@temporalio/activity'
 import { ApplicationFailure } from '@temporalio/common'
-import type { DeliveryState } from '../core/event'
-import { takeForRetry } from '../db/events'
+import { busyPauseMs, type DeliveryState } from '../core/event'
+import { takeForRetry } from '../db/outbox/taking'
 import { claimSeconds, deliver, type DeliverDeps } from '../events/deliver'
 import { inOurWords } from './failure'
 import type { Logger } from 'pino'
@@ -13,9 +14,6 @@ export interface EventTry {
   last: boolean
 }
 
-/** An endpoint that may not be called now, or not from here, is asked for again after this. */
-const busyPause = '5s'
-
 const deliverEvent =
   (deps: DeliverDeps) =>
   async ({ deliveryId, replays, last }: EventTry): Promise<DeliveryState> => {
@@ -25,7 +23,7 @@ const deliverEvent =
       throw ApplicationFailure.create({
         message: 'The endpoint gets no more calls at a time, or is called from another region.',
         type: 'EndpointBusy',
-        nextRetryDelay: busyPause,
+        nextRetryDelay: busyPauseMs(activityInfo().attempt, Math.random()),
       })
     }
     if (typeof taken === 'string') return taken

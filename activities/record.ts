@@ -1,5 +1,5 @@
 import type { Progress } from '../core/otp-request'
-import * as progress from '../db/progress'
+import * as progress from '../db/requests/progress'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 

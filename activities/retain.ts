@@ -1,6 +1,6 @@
 import { Context, heartbeat } from '@temporalio/activity'
 import type { Retained } from '../core/retention'
-import { retire } from '../db/retention'
+import { retire } from '../db/upkeep/retention'
 import type { ActivityDeps } from './deps'
 
 /**

@@ -15,9 +15,9 @@ import {
   findOwnAttempt,
   isElsewhere,
   reclaimAttempt,
-} from '../db/attempts'
-import { openAddress } from '../db/recipients'
-import { openUssdWindow } from '../db/ussd'
+} from '../db/attempts/attempts'
+import { openAddress } from '../db/recipients/recipients'
+import { openUssdWindow } from '../db/attempts/ussd'
 import {
   type Message,
   ProviderFault,

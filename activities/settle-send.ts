@@ -6,8 +6,8 @@ import {
   findOwnAttempt,
   type KnownAttempt,
   recordAnswer,
-} from '../db/attempts'
-import { recordAcceptance } from '../db/early-receipts'
+} from '../db/attempts/attempts'
+import { recordAcceptance } from '../db/attempts/early-receipts'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 

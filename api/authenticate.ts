@@ -1,5 +1,5 @@
 import { idOfKey, keyMatches } from '../codes/api-key'
-import { type ApiKey, findApiKey, touchApiKey } from '../db/api-keys'
+import { type ApiKey, findApiKey, touchApiKey } from '../db/apps/api-keys'
 import type { Queries } from '../db/index'
 import { Problem } from './problem'
 import type { Scope } from './route'
@@ -16,6 +16,8 @@ const noDigest = Buffer.alloc(32)
 /** Whom a route is for. */
 export interface Wanted {
   scope: Scope
+  /** Another one that is enough. */
+  orScope?: Scope | undefined
   /** Keys that browsers and mobile apps hold may call it too. */
   publishable?: boolean
 }
@@ -69,11 +71,13 @@ export function createAuthenticate(
 }
 
 /** @throws {Problem} FORBIDDEN with the reason. */
-function requirePermission(key: ApiKey, { scope, publishable }: Wanted): void {
+function requirePermission(key: ApiKey, { scope, orScope, publishable }: Wanted): void {
   const refuse = (detail: string) => new Problem('FORBIDDEN', { detail })
   if (key.publishable && !publishable)
     throw refuse('This is a publishable key: call this from your back end with a secret key.')
-  if (!key.scopes.includes(scope)) throw refuse(`This API key lacks the scope "${scope}".`)
+  const enough = orScope === undefined ? [scope] : [scope, orScope]
+  if (!enough.some((one) => key.scopes.includes(one)))
+    throw refuse(`This API key lacks the scope "${enough.join('" or "')}".`)
   if (scope !== 'admin' && !key.app)
     throw refuse('This key administers apps, it belongs to none: make one for an app.')
 }

@@ -4,7 +4,7 @@ import { deriveKey } from 'altcha-lib/algorithms/pbkdf2'
 import { z } from 'zod'
 import { challengeSecrets } from '../codes/challenge-secrets'
 import type { Keyring } from '../codes/keyring'
-import { spendChallenge } from '../db/challenges'
+import { spendChallenge } from '../db/checks/challenges'
 import type { Queries } from '../db/index'
 
 /** PBKDF2 is what the widget carries with it and what browsers have built in. */

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import { codeLengths, guessing } from '../core/limits'
 import type { Environment } from '../core/state'
-import type { App } from '../db/apps'
-import { alertGuessing, type Guessed, sumGuesses } from '../db/guessing'
+import type { App } from '../db/apps/apps'
+import { alertGuessing, type Guessed, sumGuesses } from '../db/checks/guessing'
 import type { Database } from '../db/index'
 
 /** The sum is taken this often at most, and seldom enough to be busy with it a small part of the time. */
@@ -58,18 +58,22 @@ export function createGuessing({ db, logger }: { db: Database; logger: Logger })
       if (!lengthenUnderGuessing) return codeLength
       const first = refresh()
       if (known === undefined) await first
-      const sums = known ?? []
+      // Nothing could be summed since this process started: codes that are too long annoy, ones too short are guessed.
+      if (known === undefined) return lengthened(codeLength)
+      const sums = known
       const own = sums.find((sum) => sum.appId === id && sum.environment === environment)
       const all = overApps(sums).find((sum) => sum.environment === environment)
       const tooMany =
         (own?.expected ?? 0) >= guessing.lengthenAt ||
         // Spread over all apps it counts too, but only for those that are guessed at themselves.
         ((all?.expected ?? 0) >= guessing.lengthenAt && (own?.expected ?? 0) >= guessing.alertAt)
-      return tooMany ? Math.min(codeLength + guessing.longerBy, codeLengths.max) : codeLength
+      return tooMany ? lengthened(codeLength) : codeLength
     },
     noticeWrong: () => void refresh(),
   }
 }
+
+const lengthened = (codeLength: number) => Math.min(codeLength + guessing.longerBy, codeLengths.max)
 
 /** The whole installation, environment by environment. */
 const overApps = (sums: readonly Guessed[]) =>

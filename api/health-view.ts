@@ -1,6 +1,6 @@
 import { backlogSeconds } from '../core/limits'
-import { oldestUnclaimedSeconds } from '../db/backlog'
-import { unhealthyProviders } from '../db/health'
+import { oldestUnclaimedSeconds } from '../db/requests/backlog'
+import { unhealthyProviders } from '../db/attempts/provider-health'
 import type { Queries } from '../db/index'
 
 const freshMs = 1_000

@@ -22,6 +22,8 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
     request.resume()
     throw new Problem('PAYLOAD_TOO_LARGE')
   }
+  // Whoever left before this point will not be heard to leave again, and would be waited for without end.
+  if (request.destroyed) throw endedEarly()
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -45,11 +47,13 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
     }
     const leave = () => {
       stop()
-      reject(new Problem('INVALID_REQUEST', { detail: 'The body ended too early.' }))
+      reject(endedEarly())
     }
     request.on('data', take).on('end', finish).on('error', leave).on('close', leave)
   })
 }
+
+const endedEarly = () => new Problem('INVALID_REQUEST', { detail: 'The body ended too early.' })
 
 /**
  * Parses a JSON body; an absent one is `{}` where that is allowed.

@@ -66,6 +66,7 @@ async function readCall(
   const key = route.scope
     ? await authenticate(request.get('authorization'), {
         scope: route.scope,
+        orScope: route.orScope,
         publishable: route.publishable === true,
       })
     : undefined
@@ -104,7 +105,8 @@ function retirementHeaders({ deprecated, sunset }: NonNullable<Route['retirement
 /** Aborts when the caller hangs up before the answer. */
 function leaving(response: Response): AbortSignal {
   const gone = new AbortController()
-  response.once('close', () => gone.abort())
+  if (response.destroyed) gone.abort()
+  else response.once('close', () => gone.abort())
   return gone.signal
 }
 
@@ -121,10 +123,15 @@ async function send(
   else response.json(body)
 }
 
+const callerLeft: ReadonlySet<string | undefined> = new Set([
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_UNABLE_TO_PIPE',
+])
+
 /** A caller may leave before the end; any other end before it cuts the connection, so that nobody takes a part for all. */
 async function stream(body: Readable, response: Response): Promise<void> {
   await pipeline(body, response).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+    if (!callerLeft.has(error.code)) throw error
   })
 }
 

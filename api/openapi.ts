@@ -9,10 +9,14 @@ type Json = Record<string, unknown>
 export const apiVersion = '1.0.0'
 
 /** The OpenAPI 3.1 document of these routes: every call, every status it can answer. */
-export function openApiDocument(routes: Route[], publicUrl: string) {
+export function openApiDocument(
+  routes: Route[],
+  publicUrl: string,
+  { redirects = false }: { redirects?: boolean } = {},
+) {
   const paths: Record<string, Record<string, Operation>> = {}
   for (const route of routes)
-    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route) }
+    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route, redirects) }
   return {
     openapi: '3.1.0',
     info: {
@@ -42,7 +46,7 @@ export interface Operation extends Json {
   responses: Record<string, Json>
 }
 
-function operationOf(route: Route): Operation {
+function operationOf(route: Route, redirects: boolean): Operation {
   const body = bodyOf(route)
   return {
     operationId: route.operationId,
@@ -50,10 +54,19 @@ function operationOf(route: Route): Operation {
     summary: route.summary,
     ...(route.description && { description: route.description }),
     ...(route.retirement && { deprecated: true }),
-    ...(route.scope ? { security: [{ apiKey: [] }], 'x-scope': route.scope } : { security: [] }),
+    ...(route.scope
+      ? {
+          security: [{ apiKey: [] }],
+          'x-scope': [route.scope, route.orScope].filter(Boolean).join(' or '),
+        }
+      : { security: [] }),
     parameters: parametersOf(route),
     ...(body && { requestBody: body }),
-    responses: { ...repliesOf(route), ...refusalsOf(route) },
+    responses: {
+      ...repliesOf(route),
+      ...(redirects && !route.plainHttp && { 308: toHttps }),
+      ...refusalsOf(route),
+    },
   }
 }
 
@@ -109,6 +122,12 @@ function bodyOf({ body, bodyOptional, rawBody, rawSchema, example }: Route): Jso
 
 const traceHeader = {
   'X-Trace-Id': { description: 'Leads to this call in the logs.', schema: { type: 'string' } },
+}
+
+/** What a call without encryption gets where it is not refused. */
+const toHttps = {
+  description: 'Over plain HTTP: the same call at the public https address.',
+  headers: { Location: { description: 'Where to.', schema: { type: 'string' } } },
 }
 
 /** What every answer of a route carries. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { Fault } from '../core/fault'
-import { firstAnswer } from '../db/status'
+import { firstAnswer } from '../db/requests/status'
 import type { ProviderAnswer } from './contract/send'
 import type { ApiDeps } from './deps'
 import { watch } from './watch'

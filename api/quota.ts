@@ -1,7 +1,7 @@
 import { quotaShare } from '../core/limits'
-import type { ApiKey } from '../db/api-keys'
+import type { ApiKey } from '../db/apps/api-keys'
 import type { Queries } from '../db/index'
-import { leaseQuota } from '../db/quotas'
+import { leaseQuota } from '../db/apps/quotas'
 import { Problem } from './problem'
 
 type QuotaKey = Pick<ApiKey, 'id' | 'requestsPerMinute' | 'publishable'>

@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ErrorCode } from '../core/error-code'
-import type { ApiKey } from '../db/api-keys'
-import type { App } from '../db/apps'
+import type { ApiKey } from '../db/apps/api-keys'
+import type { App } from '../db/apps/apps'
 import type { Client } from './client-address'
 import { readFields } from './validation'
 
@@ -78,6 +78,8 @@ interface Description {
   replies: Record<number, ReplyDescription>
   /** What it can refuse with, beside what every call of its kind can (see `errorsOf`). */
   errors?: readonly ErrorCode[]
+  /** Another scope that is enough. */
+  orScope?: Exclude<Scope, 'admin'>
   /** Keys that browsers and mobile apps hold may make this call too. */
   publishable?: boolean
   /** Probes may call it without encryption, in production too. */

@@ -1,7 +1,7 @@
 import { lifetime } from '../core/limits'
-import type { App } from '../db/apps'
-import type { Consent } from '../db/consent'
-import type { Owner } from '../db/owner'
+import type { App } from '../db/apps/apps'
+import type { Consent } from '../db/recipients/consent'
+import type { Owner } from '../db/requests/owner'
 import type { SendBody } from './contract/send'
 import type { AppKey } from './route'
 import { isPlainText } from './contract/common'
@@ -39,14 +39,14 @@ export function lifetimeOf({ expiry_seconds: wish, risk }: SendBody, app: App): 
 }
 
 /**
- * The consent that a send carries; one without a time was given by this call.
+ * The consent that a send carries.
  * @throws {Problem} CONSENT_REQUIRED where the app insists on one.
  */
 export function consentOf({ consent }: SendBody, app: App): Consent | undefined {
   if (!consent && app.consentRequired) throw new Problem('CONSENT_REQUIRED')
   if (!consent) return undefined
   const { text_version: textVersion, given_at: givenAt, ...more } = consent
-  return { textVersion, givenAt: givenAt ? new Date(givenAt) : new Date(), ...more }
+  return { textVersion, givenAt: givenAt === undefined ? undefined : new Date(givenAt), ...more }
 }
 
 /**

@@ -9,7 +9,7 @@ import { findPostgres, startPostgres } from '../cli/postgres'
 import { seed } from '../cli/seed'
 import { startTemporal } from '../cli/temporal'
 import { findTemporal } from '../cli/temporal-binary'
-import { migrate } from '../db/migrate'
+import { migrate } from '../db/setup/migrate'
 
 const root = resolve(__dirname, '..')
 const say = (sentence: string) => console.error(`[bench] ${sentence}`)

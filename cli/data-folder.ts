@@ -105,14 +105,20 @@ const takenBy = (folder: DataFolder, pid: number) =>
 /** Processes by name; written while they run, so that the next start finds what a kill -9 left behind. */
 export const rememberProcesses = (folder: DataFolder, pids: Record<string, number>): void => {
   if (Object.keys(pids).length === 0) rmSync(processFile(folder), { force: true })
-  else writeFileSync(processFile(folder), JSON.stringify(pids))
+  else replaceFile(processFile(folder), JSON.stringify(pids))
+}
+
+/** In one step: whoever reads it, or starts after a kill, never meets half a file. */
+const replaceFile = (file: string, text: string): void => {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
 }
 
 export const rememberedProcesses = (folder: DataFolder): Record<string, number> => {
   try {
     return JSON.parse(readFileSync(processFile(folder), 'utf8')) as Record<string, number>
   } catch {
-    // Absent, or cut short by the same kill: then nothing is known.
+    // Absent: then nothing is known.
     return {}
   }
 }
@@ -124,8 +130,7 @@ export const readSecrets = (folder: DataFolder): Secrets => {
   const file = join(folder.path, 'secrets.json')
   if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Secrets
   const secrets = { sandbox: webhookSecret(), receipts: webhookSecret(), gateway: webhookSecret() }
-  writeFileSync(`${file}.new`, JSON.stringify(secrets, null, 2), { mode: 0o600 })
-  renameSync(`${file}.new`, file)
+  replaceFile(file, JSON.stringify(secrets, null, 2))
   return secrets
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { roles, separateRoles } from '../db/roles'
+import { roles, separateRoles } from '../db/setup/roles'
 import { rotateLog } from './data-folder'
 import { answers, findPostgres, readPassword, startPostgres } from './postgres'
 import type { Settings } from './settings'

@@ -3,8 +3,8 @@ import { sql } from 'drizzle-orm'
 import { idOfKey, keyMatches } from '../codes/api-key'
 import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
-import { type ApiKey, createApiKey, findApiKey, revokeKey } from '../db/api-keys'
-import { createApp } from '../db/apps'
+import { type ApiKey, createApiKey, findApiKey, revokeKey } from '../db/apps/api-keys'
+import { createApp } from '../db/apps/apps'
 import { createDatabase } from '../db'
 import type { Database } from '../db'
 import type { Variables } from './dotenv'
@@ -43,6 +43,18 @@ const wantedKeys: Record<string, WantedKey> = {
   },
 }
 
+/** What a key has that was made without a word about it, as those of earlier versions were. */
+const usualRequestsPerMinute = 6_000
+
+const raiseQuota = async (
+  db: Database,
+  { id }: ApiKey,
+  requestsPerMinute: number,
+): Promise<void> => {
+  await db.many(sql`update api_keys set requests_per_minute = ${requestsPerMinute}
+    where id = ${id} and requests_per_minute = ${usualRequestsPerMinute}`)
+}
+
 const keyOf = async (db: Database, text: string): Promise<ApiKey | undefined> => {
   const id = idOfKey(text)
   const known = id === undefined ? undefined : await findApiKey(db, id)
@@ -53,7 +65,10 @@ const keyOf = async (db: Database, text: string): Promise<ApiKey | undefined> =>
 const keyFor = async (db: Database, wanted: WantedKey, text = ''): Promise<string> => {
   const old = await keyOf(db, text)
   const isWanted = old && (wanted.appId === null) === (old.app === null)
-  if (isWanted) return text
+  if (isWanted) {
+    if (wanted.requestsPerMinute !== undefined) await raiseQuota(db, old, wanted.requestsPerMinute)
+    return text
+  }
   // An earlier version made the demo app's own administrator of what is an operator's key now.
   if (old) await revokeKey(db, old.id)
   return (await createApiKey(db, { name: 'npm start', ...wanted })).key

@@ -1,4 +1,4 @@
-import { migrate } from '../db/migrate'
+import { migrate } from '../db/setup/migrate'
 
 /**
  * Migrates, or throws one sentence with Postgres's reason in place of the statement that failed.

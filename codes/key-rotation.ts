@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { lifetime } from '../core/limits'
@@ -185,7 +185,7 @@ function writeWhole(
   // The service could not read a file of somebody else.
   if (own.uid !== uid || own.gid !== gid) fchownSync(descriptor, uid, gid)
   fchmodSync(descriptor, 0o600)
-  writeSync(descriptor, text)
+  writeFileSync(descriptor, text)
   fsyncSync(descriptor)
 }
 

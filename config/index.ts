@@ -77,7 +77,7 @@ function productionFaults(env: NodeJS.ProcessEnv): string[] {
     .filter((name) => !env[name])
     .map((name) => `${name}: required in production (OTPILOT_ENV=development lifts this)`)
   const insecure = (['OTPILOT_URL', 'OTPILOT_GATEWAY_URL'] as const)
-    .filter((name) => env[name]?.startsWith('http:'))
+    .filter((name) => /^http:/i.test(env[name] ?? ''))
     .map((name) => `${name}: must be https in production`)
   return [...required, ...insecure]
 }

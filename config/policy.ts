@@ -41,18 +41,13 @@ const Policy = z
     /** In days; what is not given is as usual. */
     retention: RetentionPolicy.prefault({}),
   })
-  .superRefine(({ accounts, channels: order, retention }, context) => {
+  .superRefine(({ accounts, channels: order }, context) => {
     const fault = (path: string[], message: string) =>
       context.addIssue({ code: 'custom', path, message })
     const names = accounts.map(({ name }) => name)
     if (new Set(names).size < names.length) fault(['accounts'], 'two accounts have the same name')
     // It would hide the address of the generic callback.
     if (names.includes('otp-status')) fault(['accounts'], 'no account can be named otp-status')
-    if (retention.requests < retention.audit)
-      fault(
-        ['retention', 'requests'],
-        'must be as long as audit at least: audit rows name requests',
-      )
     for (const kind of ['phone', 'email'] as const) {
       if (new Set(order[kind]).size < order[kind].length)
         fault(['channels', kind], 'a channel is named twice')

@@ -8,3 +8,13 @@ export type RecipientKind = (typeof recipientKinds)[number]
 /** Which kind of address a channel sends to. */
 export const addressOf = (channel: Channel): RecipientKind =>
   channel === 'email' ? 'email' : 'phone'
+
+/**
+ * What a verified code proves (NIST SP 800-63B-4, 3.1.3): over the telephone network a restricted authenticator; by
+ * e-mail none at all, only that the contact works.
+ */
+export const assurances = ['restricted', 'contact_check'] as const
+export type Assurance = (typeof assurances)[number]
+
+export const assuranceOf = (channel: Channel): Assurance =>
+  addressOf(channel) === 'email' ? 'contact_check' : 'restricted'

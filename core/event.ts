@@ -12,7 +12,7 @@ const requestEventTypes = [
   'cancelled',
 ] as const
 
-/** What an endpoint can be registered for; an `alert` is about the app. */
+/** What an endpoint can be registered for; an `alert` is about the app, or about a recipient of its. */
 export const chosenEventTypes = [...requestEventTypes, 'alert'] as const
 export type ChosenEventType = (typeof chosenEventTypes)[number]
 
@@ -47,6 +47,18 @@ export const retryDelaysMs: readonly number[] = [
 
 /** A pause is longer by up to this share, so that an endpoint that is back is not met by all of them at once. */
 export const retryJitter = 0.1
+
+/** A run that was not heard of for so long is gone: longer than the longest pause, and what a call may add to it. */
+export const silentRunHours = 30
+
+/**
+ * How long a run waits, in milliseconds, before it asks again for an endpoint that may not be called now, or not from
+ * here: twice as long each time, and up to half longer, so that those that wait do not all come together.
+ * @param attempt 1 for the first time
+ * @param chance from 0 to 1
+ */
+export const busyPauseMs = (attempt: number, chance: number): number =>
+  Math.min(5 * seconds * 2 ** (attempt - 1), 10 * minutes) * (1 + chance / 2)
 
 /** What the run of a failed delivery is given: ids and times only. */
 export interface EventDeliveryInput {

@@ -37,6 +37,10 @@ export const checkBudget = {
  */
 export const guessing = {
   windowSeconds: 86_400,
+  /** So many checks of an app that failed, the newest, are looked at; with more of them, these stand for the rest. */
+  counted: 20_000,
+  /** They stand for as if they had taken this long at least: a burst is no pace. */
+  shortestPaceSeconds: 600,
   /** Alert, at most once in `alertEverySeconds`: 1,000 wrong checks a day at six digits. */
   alertAt: 0.001,
   alertEverySeconds: 3_600,
@@ -44,6 +48,9 @@ export const guessing = {
   lengthenAt: 0.01,
   longerBy: 2,
 } as const
+
+/** Events of a request in its status. Each check is one, also of a request that is over: the answer must not grow with them. */
+export const shownEvents = 200
 
 /** Characters of a code. */
 export const codeLengths = { min: 6, max: 10 } as const

@@ -10,10 +10,17 @@ export interface Retention {
   events: number
   /** Requests with their attempts and receipts. */
   requests: number
-  /** Audit rows; they name their request, so it stays at least as long. */
+  /** Audit rows of requests, counted from the last one. */
   audit: number
 }
 export type Retained = keyof Retention
+
+/**
+ * A request and its audit go together, in days, when both have had their time: the audit names its request, and a
+ * request that is still there may get another row.
+ */
+export const wholeRequestDays = ({ requests, audit }: Retention): number =>
+  Math.max(requests, audit)
 
 /** The least that makes sense: less would take rows away that the service still works with. */
 export const shortestRetention: Retention = {

@@ -1,12 +1,14 @@
+import { Webhook } from 'standardwebhooks'
 import type { Dispatcher } from 'undici'
 import type { Keyring } from '../codes/keyring'
+import { signatureHeaders } from '../codes/standard-webhook'
 import type { DeliveryState } from '../core/event'
 import type { Database } from '../db'
-import { giveBack, recordTry, type TakenDelivery } from '../db/events'
+import { giveBack, type TakenDelivery } from '../db/outbox/taking'
+import { putOff, recordTry } from '../db/outbox/tries'
 import type { Reach } from './address'
 import { bodyOf, secretsOf } from './payload'
-import { isGone, isReceived, post } from './post'
-import { signed } from './signing'
+import { isGone, isReceived, post, type Post } from './post'
 
 export interface DeliverDeps {
   db: Database
@@ -25,16 +27,16 @@ export const claimSeconds = 30
  * @param last no try follows, if this one fails
  * @param stopping gives the call up; it is then not counted
  * @returns undefined when there is nothing more to do here
- * @throws {UnknownKey} or what Postgres throws: the delivery is due again after {@link claimSeconds}
+ * @throws what Postgres throws: the delivery is due again after {@link claimSeconds}; or {UnknownKey}, and what else keeps
+ * it from being opened: it is due again in a minute
  */
 export async function deliver(
   { db, keyring, dispatcher, reach }: DeliverDeps,
   taken: TakenDelivery,
   { last, stopping }: { last: boolean; stopping?: AbortSignal },
 ): Promise<DeliveryState | undefined> {
-  const body = bodyOf(keyring, taken)
-  const headers = signed(secretsOf(keyring, taken), { id: taken.eventId, body })
-  const result = await post({ dispatcher, reach }, { url: taken.url, headers, body }, stopping)
+  const letter = await letterOf({ db, keyring }, taken)
+  const result = await post({ dispatcher, reach }, letter, stopping)
   if (result.fault === 'stopped') {
     await giveBack(db, taken)
     return undefined
@@ -48,4 +50,23 @@ export async function deliver(
     fault,
   }
   return recordTry(db, taken, made, { last })
+}
+
+/** What is posted. One that cannot be opened holds nobody up meanwhile. */
+async function letterOf(
+  { db, keyring }: Pick<DeliverDeps, 'db' | 'keyring'>,
+  taken: TakenDelivery,
+): Promise<Post> {
+  try {
+    const body = bodyOf(keyring, taken)
+    const webhooks = secretsOf(keyring, taken).map((secret) => new Webhook(secret))
+    return {
+      url: taken.url,
+      headers: signatureHeaders(webhooks, { id: taken.eventId, body }),
+      body,
+    }
+  } catch (error) {
+    await putOff(db, taken, 'not_opened')
+    throw error
+  }
 }

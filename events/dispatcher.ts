@@ -5,7 +5,6 @@ import { AddressRefused, guardLookup, isReachable, literalOf, type Reach } from 
 const connectTimeoutMs = 5_000
 /** A backstop only: the caller's signal ends a call before. */
 const silenceTimeoutMs = 30_000
-const connectionsPerReceiver = 20
 
 /**
  * Connections to addresses that others chose: pooled, never redirected, past every proxy, and only to where `reach`
@@ -20,7 +19,7 @@ export function createGuardedDispatcher(
     lookup: guardLookup(reach, lookup),
   })
   return new Agent({
-    connections: connectionsPerReceiver,
+    // Of connections there are as many as calls: one path of a host that hangs must not block another.
     headersTimeout: silenceTimeoutMs,
     bodyTimeout: silenceTimeoutMs,
     connect: (options, callback) => {

@@ -1,7 +1,7 @@
 import type { Keyring } from '../codes/keyring'
 import { sealedIn, unseal } from '../codes/seal'
-import type { TakenDelivery } from '../db/events'
-import { openAddress } from '../db/recipients'
+import type { TakenDelivery } from '../db/outbox/taking'
+import { openAddress } from '../db/recipients/recipients'
 
 /** What a type of event tells its receiver to do. */
 const advice: Partial<Record<TakenDelivery['type'], object>> = {

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { EventDeliveryInput } from '../core/event'
-import { markRetrying, takeDue, type TakenDelivery } from '../db/events'
+import { takeDue, type TakenDelivery } from '../db/outbox/taking'
+import { markRetrying } from '../db/outbox/tries'
 import { claimSeconds, deliver, type DeliverDeps } from './deliver'
 
 /** How often the outbox is looked at while nothing happens, and at most, in milliseconds. */
@@ -36,7 +37,7 @@ class EventSender {
   /** Cuts off the calls that are under way. */
   private readonly stopping = new AbortController()
   private readonly calls = new Set<Promise<void>>()
-  /** Aborts to end a pause: somebody may be called now who could not be before. */
+  /** Aborts to end a pause when a call has ended: somebody may be called now who could not be before. */
   private nap = new AbortController()
 
   constructor(private readonly deps: SenderDeps) {}
@@ -52,9 +53,7 @@ class EventSender {
       const taken = await this.take()
       for (const delivery of taken) this.call(delivery)
       await pause(atMostEveryMs)
-      // When nothing was found, the end of a call changes nothing.
-      const { signal } = taken.length > 0 ? this.nap : this.leaving
-      await pause(everyMs, undefined, { signal }).catch(() => undefined)
+      await pause(everyMs, undefined, { signal: this.nap.signal }).catch(() => undefined)
     }
     const cutOff = setTimeout(() => this.stopping.abort(), graceMs)
     await Promise.all(this.calls)

@@ -131,6 +131,7 @@ CREATE TABLE "opt_outs" (
 	"environment" "key_environment" NOT NULL,
 	"source" text NOT NULL,
 	"at" timestamp (6) with time zone DEFAULT now() NOT NULL,
+	"lifted_at" timestamp (6) with time zone,
 	CONSTRAINT "opt_outs_recipient_id_environment_pk" PRIMARY KEY("recipient_id","environment")
 );
 --> statement-breakpoint
@@ -187,6 +188,7 @@ ALTER TABLE "events" ADD CONSTRAINT "events_request_id_otp_requests_id_fk" FOREI
 ALTER TABLE "opt_outs" ADD CONSTRAINT "opt_outs_recipient_id_recipients_id_fk" FOREIGN KEY ("recipient_id") REFERENCES "public"."recipients"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "address_windows_expiry" ON "address_windows" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "event_deliveries_due" ON "event_deliveries" USING btree ("endpoint_id","due_at") WHERE state = 'due';--> statement-breakpoint
+CREATE INDEX "event_deliveries_retrying" ON "event_deliveries" USING btree ("endpoint_id","due_at") WHERE state = 'retrying';--> statement-breakpoint
 CREATE INDEX "event_deliveries_claimed" ON "event_deliveries" USING btree ("endpoint_id","claimed_at") WHERE claimed_at is not null;--> statement-breakpoint
 CREATE INDEX "event_deliveries_endpoint" ON "event_deliveries" USING btree ("endpoint_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "event_endpoints_app" ON "event_endpoints" USING btree ("app_id","environment") WHERE deleted_at is null;--> statement-breakpoint
@@ -210,6 +212,9 @@ ALTER TABLE "otp_requests" ADD CONSTRAINT "otp_requests_state_reason" CHECK ((st
 ALTER TABLE "recipients" ADD CONSTRAINT "recipients_erased" CHECK ((erased_at is null) = (ciphertext is not null));--> statement-breakpoint
 CREATE INDEX "otp_requests_seal_kid" ON "otp_requests" USING btree ("seal_kid","id") WHERE seal_kid is not null;--> statement-breakpoint
 CREATE INDEX "audit_seals_kid" ON "audit_seals" USING brin ("kid");--> statement-breakpoint
+CREATE INDEX "audit_events_request" ON "audit_events" USING btree ("request_id") WHERE request_id is not null;--> statement-breakpoint
+ALTER TABLE "audit_events" ADD CONSTRAINT "audit_events_sequence" CHECK (sequence > 0);--> statement-breakpoint
+ALTER TABLE "audit_seals" ADD CONSTRAINT "audit_seals_place" CHECK (number > 0 and sequence > 0);--> statement-breakpoint
 CREATE TABLE "audit_unsealed" (
 	"event_id" bigint PRIMARY KEY NOT NULL
 );

@@ -11,7 +11,7 @@ declare
 begin
   -- Compared as text: some of the types are as new as this file, and may not be used before they are committed.
   if new.app_id is null or new.type::text not in ('requested', 'attempt_accepted', 'receipt', 'plan_ended',
-    'verified', 'failed', 'locked', 'expired', 'exhausted', 'cancelled', 'alert')
+    'verified', 'failed', 'locked', 'expired', 'exhausted', 'cancelled', 'budget_locked', 'alert')
   then
     return null;
   end if;
@@ -27,6 +27,8 @@ begin
     when new.type::text = 'receipt' and new.detail ->> 'status' in ('delivered', 'answered') then '{delivered}'
     when new.type::text = 'receipt' then '{}'
     when new.type::text = 'exhausted' then '{expired}'
+    -- The recipient is locked out until a person lets them in again.
+    when new.type::text = 'budget_locked' then '{alert}'
     else array[new.type::text]
   end;
   if told = '{}' then
@@ -41,7 +43,8 @@ begin
         r.plan -> r.current_step::int ->> 'channel'),
       'provider', new.detail ->> 'provider',
       'attempt_id', new.attempt_id,
-      'reason', r.reason)) as detail
+      'reason', r.reason,
+      'alert', case when new.type::text = 'budget_locked' then 'budget_locked' end)) as detail
     from otp_requests r where r.id = new.request_id
     union all
     -- An alert is about an app. One without an environment concerns what reaches people.

@@ -84,6 +84,8 @@ export interface InboundMessage {
   /** E.164 with `+`. */
   from: string
   text: string
+  /** When it was sent, as the provider signed it: the same each time that it reports the message. */
+  at: Date
 }
 
 /** Reads replies to messages. */

@@ -12,7 +12,7 @@ import {
   type Receipt,
   type UssdDial,
 } from './provider'
-import { checkSignature, webhooksOf } from './standard-webhook'
+import { checkSignature, signedAt, webhooksOf } from './standard-webhook'
 
 /** The words of sandbox/words.ts; anything else is unknown. */
 const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
@@ -36,6 +36,7 @@ const Callback = z.object({
 const Reply = z.object({
   from: z.string().regex(/^\+\d{5,15}$/),
   text: z.string().max(1_000),
+  at: z.iso.datetime().optional(),
 })
 const Dial = z.object({
   session_id: z.string().min(1).max(200),
@@ -113,7 +114,8 @@ function readersOf(webhooks: ReturnType<typeof webhooksOf>) {
 
   function readInbound(callback: InboundCallback): InboundMessage | undefined {
     checkSignature(webhooks, callback)
-    return Reply.safeParse(parseJson(callback.body.toString('utf8'))).data
+    const { data } = Reply.safeParse(parseJson(callback.body.toString('utf8')))
+    return data && { ...data, at: data.at === undefined ? signedAt(callback) : new Date(data.at) }
   }
 
   return {

@@ -5,16 +5,6 @@ import { ForgedCallback, type InboundCallback } from './provider'
 export const webhooksOf = (secrets: string): Webhook[] =>
   secrets.split(' ').map((secret) => new Webhook(secret))
 
-/** Signature headers of an outgoing body, as Standard Webhooks defines them: one signature a secret. */
-export function signatureHeaders(webhooks: readonly Webhook[], id: string, body: string) {
-  const at = new Date()
-  return {
-    'webhook-id': id,
-    'webhook-timestamp': String(Math.floor(at.getTime() / 1_000)),
-    'webhook-signature': webhooks.map((webhook) => webhook.sign(id, at, body)).join(' '),
-  }
-}
-
 /** @throws {ForgedCallback} when no secret made the signature, it is missing, or older than five minutes. */
 export function checkSignature(
   webhooks: readonly Webhook[],
@@ -44,3 +34,7 @@ function faultOf(
     throw error
   }
 }
+
+/** When a callback was signed, once its signature was checked. */
+export const signedAt = ({ headers }: InboundCallback): Date =>
+  new Date(Number(headers['webhook-timestamp']) * 1_000)

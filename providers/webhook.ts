@@ -1,7 +1,8 @@
 import type { Dispatcher } from 'undici'
+import { signatureHeaders } from '../codes/standard-webhook'
 import { Accepted, acceptedBody, postJson } from './http'
 import type { Message, ProviderAccount } from './provider'
-import { signatureHeaders, webhooksOf } from './standard-webhook'
+import { webhooksOf } from './standard-webhook'
 
 type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
 
@@ -16,7 +17,7 @@ export function createWebhookAccount(
   async function send(message: Message, signal: AbortSignal) {
     const body = JSON.stringify(wireMessage(message))
     // The attempt's id as webhook-id lets a gateway drop a message that it already has.
-    const headers = signatureHeaders(webhooks, message.attemptId, body)
+    const headers = signatureHeaders(webhooks, { id: message.attemptId, body })
     const post = { url, headers, body, notAfter: message.notAfter }
     const answer = await postJson(dispatcher, post, signal)
     const { id, cost } = Accepted.parse(acceptedBody(answer))

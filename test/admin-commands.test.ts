@@ -8,7 +8,7 @@ import { idOfKey, keyMatches } from '../codes/api-key'
 import { addAppCommands } from '../cli/commands/apps'
 import { addKeyCommands } from '../cli/commands/keys'
 import { createDatabase, type Database } from '../db'
-import { findApiKey } from '../db/api-keys'
+import { findApiKey } from '../db/apps/api-keys'
 import { freshDatabase } from './harness/database'
 
 const root = resolve(__dirname, '..')
@@ -104,6 +104,22 @@ describe('otpilot apps', () => {
       { type: 'app_changed', actor: 'cli' },
       { type: 'app_changed', actor: 'cli' },
     ])
+  })
+
+  test('nothing in a name acts on the terminal', async () => {
+    const name = 'red\u001b[31m\u202e\u2028'
+    await db.many(sql`insert into apps (id, name, brand) values ('odd', ${name}, 'Odd')`)
+    const { out } = await ok('apps', 'list')
+    expect(out).toContain('red\\u{1b}[31m\\u{202e}\\u{2028}  ')
+  })
+
+  test('a list that is cut says so', async () => {
+    expect((await ok('apps', 'list')).err).toBe('')
+    await db.many(sql`insert into apps (id, name, brand)
+      select 'z' || n, 'Many', 'Many' from generate_series(1, 10000) n`)
+    const { out, err } = await ok('apps', 'list', '--json')
+    expect(JSON.parse(out)).toHaveLength(10_000)
+    expect(err.trim()).toBe('There are more: these are the first 10000.')
   })
 
   test('refuses what cannot be, in a sentence', async () => {

@@ -86,6 +86,12 @@ describe('apps', () => {
       [{ ...app, default_country: 'XX' }, ['default_country']],
       [{ ...app, default_country: 'gh' }, ['default_country']],
       [{ ...app, brand: 'Acme\u202e' }, ['brand']],
+      ...'\t\n\r\u2028\u2029\u061c\u200b\u200c\u200f\u2060\u2064\u00ad\ufeff'
+        .split('')
+        .map((odd): [object, string[]] => [
+          { ...app, name: `Ac${odd}me`, brand: 'Acme' },
+          ['name'],
+        ]),
       [{ ...app, name: 'x'.repeat(31) }, ['brand']],
       [{ ...app, queue_when_down: 'yes' }, ['queue_when_down']],
       [{ ...app, colour: 'red' }, ['colour']],
@@ -115,9 +121,11 @@ describe('apps', () => {
       const listed = await by.call<{ apps: AppAnswer[] }>('GET', '/admin/apps')
       expect(listed.body.apps.map(({ app_id }) => app_id)).toEqual(['app'])
     }
-    expect((await ofApp.call('PATCH', '/admin/apps/app', { consent_required: false })).status).toBe(
-      200,
-    )
+    const change = { consent_required: false }
+    expect((await ofApp.call('PATCH', '/admin/apps/app', change)).status).toBe(200)
+    // One setting holds for every environment.
+    const refused = await ofAppTest.call('PATCH', '/admin/apps/app', change)
+    expect(refused.body).toMatchObject({ status: 403, error_code: 'FORBIDDEN' })
   })
 })
 
@@ -141,6 +149,29 @@ describe('a recipient who is locked out', () => {
     const [row] = await trail('app', 1)
     expect(row).toMatchObject({ type: 'budget_unlocked', detail: {} })
     expect(JSON.stringify(row)).not.toContain(phone.slice(1))
+    const trailBefore = await trail('app', 100)
+    const again = await ofApp.call('POST', '/admin/recipients/unlock', { phone_number: phone })
+    // One wrong check came after it.
+    expect(again.body).toMatchObject({ unlocked: true })
+    const idle = await ofApp.call('POST', '/admin/recipients/unlock', { phone_number: phone })
+    expect(idle.body).toMatchObject({ unlocked: false })
+    expect(await trail('app', 100)).toHaveLength(trailBefore.length + 1)
+  })
+
+  test('checks test codes again when a test key says so, and no others', async () => {
+    const phone = freshPhone()
+    const requestId = await clientOf(system).sent(phone)
+    await system.db.many(sql`
+      insert into check_budgets (recipient_id, environment, wrong, consecutive)
+      select recipient_id, place, '{}', 7 from otp_requests, unnest(enum_range(null::key_environment)) place
+      where id = ${requestId}`)
+    const unlock = () => ofAppTest.call('POST', '/admin/recipients/unlock', { phone_number: phone })
+    expect((await unlock()).body).toMatchObject({ unlocked: true })
+    expect(
+      await system.db.many(sql`select b.environment from check_budgets b
+        join otp_requests r using (recipient_id) where r.id = ${requestId} and consecutive > 0`),
+    ).toEqual([{ environment: 'production' }])
+    expect((await unlock()).body).toMatchObject({ unlocked: false })
   })
 
   test('is named like one in a send', async () => {

@@ -1,6 +1,8 @@
 import { createServer, type Server } from 'node:http'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { sql } from 'drizzle-orm'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type SQL, sql } from 'drizzle-orm'
+import { inFlightLimits } from '../api/admission'
 import { createWatch } from '../api/watch'
 import { createDatabase } from '../db'
 import { type Answer, clientOf, freshPhone, type TestClient, until } from './harness/client'
@@ -59,6 +61,39 @@ test('200 sends in flight are taken, the next one is refused at once, verify goe
     new Set(['200 sent']),
   )
   expect((await client.send(freshPhone())).status).toBe(200)
+})
+
+test('callers who hang up while their key is looked up take no place with them', async () => {
+  const keyLookUps = 300
+  const slowDb = {
+    ...system.db,
+    one: async <T>(statement: SQL) => {
+      await sleep(keyLookUps)
+      return system.db.one<T>(statement)
+    },
+  }
+  const slow = createServer(system.makeApi(system.engine, system.db, slowDb))
+  const url = await listen(slow)
+  // A key that this API has not met yet, and nobody has looked up in the meantime.
+  const left = Array.from({ length: inFlightLimits.send }, async () => {
+    const gone = AbortSignal.timeout(keyLookUps / 2)
+    const headers = {
+      authorization: `Bearer ${system.key}`,
+      'content-type': 'application/json',
+    }
+    await fetch(`${url}/otp/send`, { method: 'POST', headers, body: '{}', signal: gone }).then(
+      () => expect('answered').toBe('left'),
+      () => undefined,
+    )
+  })
+  try {
+    await Promise.all(left)
+    await sleep(2 * keyLookUps)
+    expect((await clientOf({ ...system, url }).send(freshPhone())).status).toBe(200)
+  } finally {
+    slow.closeAllConnections()
+    await closeServer(slow)
+  }
 })
 
 test('a code is checked while sends hold every connection of theirs', async () => {

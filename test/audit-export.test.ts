@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process'
 import { resolve } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { chainHash, chainStart } from '../codes/audit-chain'
-import { createApiKey } from '../db/api-keys'
-import type { ExportedRow } from '../db/audit-export'
+import { createApiKey } from '../db/apps/api-keys'
+import type { ExportedRow } from '../db/audit/export'
 import { attack, auditTools } from './harness/audit'
 import { clientOf, freshPhone } from './harness/client'
 import { startSystem, type System } from './harness/system'
@@ -20,7 +20,7 @@ beforeAll(async () => {
   audit = auditTools(system)
   const made = await createApiKey(system.db, {
     appId: 'app',
-    environment: 'staging',
+    environment: 'production',
     scopes: ['admin'],
   })
   appAdmin = made.key
@@ -103,6 +103,7 @@ describe('GET /admin/audit', () => {
     await attack(system.adminUrl, [`update audit_roots set at = at - interval '1 day'`])
     const soon = new Date(Date.now() - 3_600_000).toISOString()
     expect((await get(`?from=${soon}`, system.operatorKey)).rows).toEqual([])
+    await attack(system.adminUrl, [`update audit_roots set at = at + interval '1 day'`])
   })
 
   test('is itself on record', async () => {
@@ -185,6 +186,8 @@ describe('npx otpilot audit', () => {
     const { out, code } = await otpilot('export', '--app', 'other')
     expect(code).toBe(0)
     expect(rowsOf(out)).toEqual((await get('?app_id=other', system.operatorKey)).rows)
+    const typo = await otpilot('export', '--app', 'typo')
+    expect(typo).toEqual({ code: 1, out: '', err: 'There is no app "typo".\n' })
     const refused = await otpilot('export', '--from', 'yesterday')
     expect(refused).toMatchObject({ code: 1, err: 'from: must be a time as in RFC 3339\n' })
     const { kid } = system.keyring.active('audit')

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createPublicKey, verify as verifySignature } from 'node:crypto'
 import { chmodSync, copyFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { rootPublicKey } from '../codes/audit-chain'
-import { type RootEnd, rootPath } from '../db/audit-root-file'
-import { writeRoot } from '../db/audit-roots'
+import { type RootEnd, rootPath } from '../db/audit/root-file'
+import { writeRoot } from '../db/audit/roots'
 import { attack, auditedRequests } from './harness/audit'
 
 type Audited = Awaited<ReturnType<typeof auditedRequests>>
@@ -41,6 +41,7 @@ describe('the roots outside of Postgres', () => {
     const { signature, ...signed } = endOf(2)
     expect(signed).toMatchObject({
       root: 2,
+      previous_at: endOf(1).at,
       first_seal: '12',
       last_seal: '15',
       seals: 4,
@@ -138,8 +139,10 @@ describe('the roots outside of Postgres', () => {
   })
 
   test('seals that no root covers for hours are named', async () => {
+    await attack(all.adminUrl, [`update audit_events set at = at - interval '3 hours'`])
     await audit.seal()
-    await attack(all.adminUrl, [`update audit_seals set sealed_at = now() - interval '3 hours'`])
     expect(await kinds()).toEqual(['root_late'])
+    await audit.root()
+    expect(await kinds()).toEqual([])
   })
 })

@@ -2,7 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Client } from 'pg'
 import pino from 'pino'
-import { sealBatch } from '../db/audit-seal'
+import { usualRetention } from '../core/retention'
+import { sealBatch } from '../db/audit/seal'
+import { retire as retireAll } from '../db/upkeep/retention'
 import { startSealer } from '../worker/sealer'
 import { attack, auditedRequests } from './harness/audit'
 import { until } from './harness/client'
@@ -106,12 +108,13 @@ describe('retention', () => {
     `update otp_requests set created_at = created_at - interval '${days} days' where id = '${id}'`,
     `update audit_events set at = at - interval '${days} days' where chain = '${id}'`,
   ]
-  const retire = async (days: number, atMost = 100) =>
-    (
-      await all.db.one<{ gone: number }>(
-        sql`select retire_audit(now() - make_interval(days => ${days}), ${atMost}) as gone`,
-      )
-    )?.gone
+  const retire = async (days: number, { requests = days, batch = 100 } = {}) => {
+    let gone = 0
+    const keep = { ...usualRetention, audit: days, requests }
+    for await (const { part, count } of retireAll(all.db, keep, batch))
+      if (part === 'requests') gone += count
+    return gone
+  }
 
   test('takes whole requests away, years later, and the audit still verifies', async () => {
     await attack(all.adminUrl, age(400, one))
@@ -121,6 +124,7 @@ describe('retention', () => {
     expect(await retire(365)).toBe(1)
     expect(await countOf('audit_events')).toBe(rows - 4)
     expect(await countOf('audit_seals')).toBe(rows - 4)
+    expect(await countOf(`otp_requests where id = '${one}'`)).toBe(0)
     expect(await retire(365)).toBe(0)
     await liveThrough()
     await audit.seal()
@@ -137,11 +141,51 @@ describe('retention', () => {
     ])
     expect(await retire(365)).toBe(0)
     await audit.seal()
-    expect(await retire(365, 1)).toBe(1)
+    expect(await retire(365, { batch: 1 })).toBe(1)
     expect(await countOf(`audit_events where chain = '${one}'`)).toBe(4)
+  })
+
+  test('keeps the trail of a request for as long as the request: it may have more to say', async () => {
+    await attack(all.adminUrl, age(100, one))
+    await audit.seal()
+    expect(await retire(90, { requests: 365 })).toBe(0)
+    await all.db.many(sql.raw(noted(one)))
+    await audit.seal()
+    await audit.root()
+    expect(await countOf('audit_unsealed')).toBe(0)
+    expect(await kinds({ retainedDays: 90 })).toEqual([])
+  })
+
+  test('lets a request alone that somebody is just writing about', async () => {
+    await attack(all.adminUrl, age(400, one))
+    await audit.seal()
+    const writer = new Client({ connectionString: all.url })
+    await writer.connect()
+    await writer.query('begin')
+    await writer.query(noted(one))
+    expect(await retire(365)).toBe(0)
+    await writer.query('commit')
+    await writer.end()
+    expect(await retire(365)).toBe(0)
+    await audit.seal()
+    await audit.root()
+    expect(await kinds()).toEqual([])
+  })
+
+  test('no excuse for a request without a trail: the two go together', async () => {
+    await attack(all.adminUrl, age(400, one))
+    await audit.seal()
+    await all.db.many(sql`select retire_audit(now() - interval '365 days', 1)`)
+    expect(await kinds()).toEqual(expect.arrayContaining(['chain_deleted one']))
   })
 
   test('refuses what is younger than 90 days', async () => {
     await expect(retire(89)).rejects.toThrow(/90 days/)
   })
+
+  /** Another row about a request, as the service writes one. */
+  const noted = (id: string) => `
+    with said as (update otp_requests set audit_seq = audit_seq + 1 where id = '${id}' returning id, app_id, audit_seq)
+    insert into audit_events (request_id, app_id, sequence, type, actor, detail)
+    select id, app_id, audit_seq, 'erased', 'test', '{}' from said`
 })

@@ -4,7 +4,7 @@ import { deriveKey } from 'altcha-lib/algorithms/pbkdf2'
 import { sql } from 'drizzle-orm'
 import { type Challenges, createChallenges } from '../api/challenge'
 import type { Keyring } from '../codes/keyring'
-import { deleteOutlived } from '../db/cleanup'
+import { deleteOutlived } from '../db/upkeep/cleanup'
 import { solvedText } from './harness/challenge'
 import { requestsOnly } from './harness/requests'
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { checkBudget } from '../core/limits'
-import { unlockBudget } from '../db/check-budgets'
-import { deleteOutlived } from '../db/cleanup'
-import { checkCode, type CheckOutcome } from '../db/checks'
+import { unlockBudget } from '../db/checks/check-budgets'
+import { deleteOutlived } from '../db/upkeep/cleanup'
+import { checkCode, type CheckOutcome } from '../db/checks/checks'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -173,7 +173,10 @@ describe('a hundred wrong checks in a row', () => {
     expect(await checkWith(requestId, code, false)).toMatchObject(locked)
     expect(await checkWith(requestId, code, true)).toMatchObject(locked)
     const address = { appId: requests.owner.appId, ...recipient }
+    expect(await unlockBudget(requests.db, requests.keyring, address, ['production'])).toBe(false)
+    expect(await checkWith(requestId, code, true)).toMatchObject(locked)
     expect(await unlockBudget(requests.db, requests.keyring, address)).toBe(true)
+    expect(await unlockBudget(requests.db, requests.keyring, address)).toBe(false)
     expect(await requests.check(requestId, code)).toMatchObject({ outcome: 'verified' })
   })
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
-import { askNext, askResend, cancelRequest } from '../db/commands'
-import { readProgress } from '../db/progress'
-import { openRequest } from '../db/sends'
-import { failNotStarted } from '../db/starts'
+import { askNext, askResend, cancelRequest } from '../db/requests/commands'
+import { readProgress } from '../db/requests/progress'
+import { openRequest } from '../db/requests/sends'
+import { failNotStarted } from '../db/requests/starts'
 import { sendInput } from './harness/seed'
-import { checkCode } from '../db/checks'
+import { checkCode } from '../db/checks/checks'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -123,6 +123,21 @@ describe('checking a code', () => {
     expect(await countAll()).toBe(before + 30)
     expect(await db.many(sql`select id from recipients order by id`)).toEqual(recipients)
   })
+
+  test('accepts the right one once, in each of 100 rounds of 40 at once', async () => {
+    const outcomes: Record<string, number>[] = []
+    for (let round = 0; round < 100; round++) {
+      const { requestId } = await open()
+      const code = await codeOf(requestId)
+      const checked = await Promise.all(Array.from({ length: 40 }, () => check(requestId, code)))
+      const words = checked.map((one) => ('errorCode' in one ? one.errorCode : one.outcome))
+      outcomes.push({
+        verified: words.filter((word) => word === 'verified').length,
+        ALREADY_USED: words.filter((word) => word === 'ALREADY_USED').length,
+      })
+    }
+    expect(outcomes).toEqual(Array.from({ length: 100 }, () => ({ verified: 1, ALREADY_USED: 39 })))
+  }, 60_000)
 
   test('wipes salt and digest at the end', async () => {
     const { requestId } = await open()

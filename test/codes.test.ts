@@ -8,7 +8,7 @@ import { type Alphabet, alphabets, charactersOf, codeSpace } from '../core/alpha
 import { codeLengths } from '../core/limits'
 import type { SendBody } from '../api/contract/send'
 import { lifetimeOf } from '../api/send-wish'
-import type { App } from '../db/apps'
+import type { App } from '../db/apps/apps'
 import { messageText } from '../activities/message-text'
 
 /** Keys that are the same in every run. */

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import { isStop } from '../core/stop-word'
+import type { Database } from '../db'
+import { withdrawConsent } from '../db/recipients/consent'
+import { eraseRecipient } from '../db/recipients/erasure'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { startSystem, type System } from './harness/system'
 
@@ -111,7 +114,9 @@ describe('withdrawal', () => {
     expect((await client.send(phone, consent(seconds(-3_600)))).status).toBe(403)
     // A clock that runs an hour ahead gives no consent.
     expect((await client.send(phone, consent(seconds(3_600)))).status).toBe(403)
-    expect((await client.send(phone, consent())).status).toBe(200)
+    // Nobody says when this one was given: it may be as old as the others.
+    expect((await client.send(phone, consent())).status).toBe(403)
+    expect((await client.send(phone, consent(seconds(0)))).status).toBe(200)
     expect((await client.send(phone)).status).toBe(200)
     expect(await client.inbox(phone)).not.toHaveLength(0)
   })
@@ -120,7 +125,7 @@ describe('withdrawal', () => {
     const phone = freshPhone()
     await withdraw(phone)
     for (let i = 0; i < 8; i++) expect((await client.send(phone)).status).toBe(403)
-    expect((await client.send(phone, consent())).status).toBe(200)
+    expect((await client.send(phone, consent(seconds(0)))).status).toBe(200)
   })
 
   test('a repeat of a send from before it is still that send', async () => {
@@ -147,6 +152,25 @@ describe('withdrawal', () => {
       sql`select detail from audit_events where type = 'consent_withdrawn' and chain = 'app:app' order by id`,
     )
     expect(rows[0]?.detail).toEqual({ source: 'api', environment: 'staging', cancelled: 1 })
+  })
+
+  test('is written down for somebody who is erased while it is', async () => {
+    const phone = freshPhone()
+    const recipient = { kind: 'phone' as const, value: phone }
+    let erasures = 0
+    const interrupted: Database = {
+      ...system.db,
+      // Between the two steps of the withdrawal.
+      transaction: async (work) => {
+        if (erasures++ < 2)
+          await eraseRecipient(system.db, system.keyring, { ...recipient, actor: 'test' })
+        return system.db.transaction(work)
+      },
+    }
+    const owner = { appId: 'app', environment: 'staging' as const }
+    await withdrawConsent(interrupted, system.keyring, { ...owner, ...recipient, actor: 'test' })
+    expect(erasures).toBe(3)
+    expect((await client.send(phone)).status).toBe(403)
   })
 
   test('against sends at the same moment: afterwards nothing is live', async () => {
@@ -210,22 +234,55 @@ describe('STOP by reply', () => {
     expect(await system.db.one(sql`select count(*) from recipients`)).toEqual(before)
   })
 
+  const post = (secret: string, body: object, account = 'sandbox-a') => {
+    const text = JSON.stringify(body)
+    const now = new Date()
+    return fetch(`${system.url}/webhooks/${account}/inbound`, {
+      method: 'POST',
+      headers: {
+        'webhook-id': 'in_1',
+        'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
+        'webhook-signature': new Webhook(secret).sign('in_1', now, text),
+      },
+      body: text,
+    })
+  }
+
+  test('that comes again changes nothing, least of all a consent given since', async () => {
+    const phone = freshPhone()
+    const stop = async (at: Date) => {
+      const message = { id: 'in_1', from: phone, text: 'STOP', at: at.toISOString() }
+      expect((await post(system.sandboxSecret, message)).status).toBe(200)
+    }
+    const rows = () =>
+      system.db.many(sql`select o.environment, o.at, o.lifted_at, c.sequence from opt_outs o
+        join otp_requests q on q.recipient_id = o.recipient_id join audit_chains c on c.chain = 'app:app'
+        where q.id = ${first} order by 1`)
+    const first = await client.sent(phone)
+    const said = seconds(-2)
+    await stop(said)
+    const noted = await rows()
+    expect(noted).toMatchObject([{ at: said }, { at: said }])
+    await stop(said)
+    await stop(seconds(-60))
+    expect(await rows()).toEqual(noted)
+
+    expect((await client.send(phone, consent(seconds(-1)))).status).toBe(200)
+    const id = await client.sent(phone)
+    const lifted = await rows()
+    expect(lifted).toMatchObject([{ lifted_at: expect.any(Date) }, { lifted_at: null }])
+    await stop(said)
+    expect(await rows()).toEqual(lifted)
+    expect((await client.status(id)).state).toBe('pending')
+
+    await stop(seconds(0))
+    expect((await client.status(id)).state).toBe('cancelled')
+    expect(await rows()).toMatchObject([{ lifted_at: null }, { lifted_at: null }])
+  })
+
   test('only as the provider signs it; the text is kept nowhere', async () => {
     const phone = freshPhone()
     await client.sent(phone)
-    const post = (secret: string, body: object, account = 'sandbox-a') => {
-      const text = JSON.stringify(body)
-      const now = new Date()
-      return fetch(`${system.url}/webhooks/${account}/inbound`, {
-        method: 'POST',
-        headers: {
-          'webhook-id': 'in_1',
-          'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
-          'webhook-signature': new Webhook(secret).sign('in_1', now, text),
-        },
-        body: text,
-      })
-    }
     const message = { from: phone, text: 'STOP' }
     const forged = `whsec_${Buffer.alloc(32, 3).toString('base64')}`
     expect((await post(forged, message)).status).toBe(401)

@@ -305,4 +305,7 @@ test('a call on its way out says so, in answers, refusals and the document', asy
       400: { headers: { Sunset: {} } },
     },
   })
+  expect(paths['/old']?.get?.responses).not.toHaveProperty('308')
+  const { paths: redirected } = openApiDocument([retiring], base, { redirects: true })
+  expect(redirected['/old']?.get?.responses).toHaveProperty('308.headers.Location')
 })

@@ -3,8 +3,8 @@ import { sql } from 'drizzle-orm'
 import { eventEndpointRoutes } from '../api/routes/admin/event-endpoints'
 import { idOfKey } from '../codes/api-key'
 import type { Environment } from '../core/state'
-import { createApiKey, findApiKey } from '../db/api-keys'
-import { maxEndpoints } from '../db/event-endpoints'
+import { createApiKey, findApiKey } from '../db/apps/api-keys'
+import { maxEndpoints } from '../db/outbox/endpoints'
 import { apiDepsOf } from './harness/api-deps'
 import { type Answer, clientOf, freshPhone, type TestClient } from './harness/client'
 import { startSystem, type System } from './harness/system'
@@ -29,7 +29,8 @@ beforeAll(async () => {
 afterAll(() => system.stop())
 
 const path = '/admin/event-endpoints'
-const url = 'http://127.0.0.1:3000/webhooks/otp-status'
+// Reserved: nobody listens there who would be called.
+const url = 'http://127.0.0.1:1024/webhooks/otp-status'
 
 interface Made {
   endpoint_id: string
@@ -150,9 +151,9 @@ describe('an endpoint', () => {
   })
 
   test('is kept as it is called', async () => {
-    const odd = 'HTTP://127.1:3000/a\tb\u0000c?\ud800'
+    const odd = 'HTTP://127.1:1024/a\tb\u0000c?\ud800'
     const made = await admin.call('POST', path, { environment: 'staging', url: odd })
-    expect(made.body.url).toBe('http://127.0.0.1:3000/ab%00c?%EF%BF%BD')
+    expect(made.body.url).toBe('http://127.0.0.1:1024/ab%00c?%EF%BF%BD')
   })
 
   test('a name that leads to this machine is refused in production, and http there', async () => {
@@ -188,17 +189,17 @@ describe('an endpoint', () => {
   })
 
   test(`an app has ${maxEndpoints} of them at most, also when they come at once`, async () => {
-    const answers = await Promise.all(
-      Array.from({ length: maxEndpoints + 5 }, () =>
-        otherAdmin.call('POST', path, { environment: 'development', url }),
-      ),
-    )
-    const made = answers.filter(({ status }) => status === 200)
-    expect(made.length).toBe(maxEndpoints)
-    for (const { status, body } of answers) {
-      // Those that waited for too long were told to come again.
-      if (status !== 200) expect(['INVALID_ENDPOINT', 'OVERLOADED']).toContain(body.error_code)
+    const createOne = async () => {
+      for (;;) {
+        const answer = await otherAdmin.call('POST', path, { environment: 'development', url })
+        // Those that waited for too long are told to come again.
+        if (answer.body.error_code !== 'OVERLOADED') return answer
+      }
     }
+    const answers = await Promise.all(Array.from({ length: maxEndpoints + 5 }, createOne))
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(maxEndpoints)
+    for (const { status, body } of answers)
+      if (status !== 200) expect(body.error_code).toBe('INVALID_ENDPOINT')
     const rows = await system.db.one(sql`select count(*)::int as n from audit_events
       where app_id = 'other' and type::text = 'endpoint_created'`)
     expect(rows).toEqual({ n: maxEndpoints })

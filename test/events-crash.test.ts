@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { createApiKey } from '../db/api-keys'
+import { createApiKey } from '../db/apps/api-keys'
 import { clientOf, freshPhone, until } from './harness/client'
 import { type Receiver, startReceiver } from './harness/receiver'
 import { type Rig, startRig } from './harness/rig'
@@ -98,3 +98,28 @@ test('while Temporal is down a failed event is called again by the loop', async 
   await rig.temporal.start()
   expect(rig.crashes).toEqual([])
 }, 150_000)
+
+test('a worker that was told to end calls nobody anew while a retry of it is under way', async () => {
+  // Events have connections of their own, so that receivers keep no code from being sent.
+  const ofEvents = sql`select from pg_stat_activity where application_name = 'otpilot worker events'`
+  expect(await rig.db.one(ofEvents)).toBeDefined()
+  let calls = 0
+  receiver.answer(({ body }) => {
+    if (body.type === 'created') calls++
+    if (body.type !== 'created' || calls > 2) return {}
+    return calls === 1 ? { status: 503 } : { after: 6_000 }
+  })
+  const slowId = await client.sent(freshPhone())
+  await until(async () => receiver.of(slowId, 'created').length === 2)
+  const since = Date.now()
+  const ended = rig.worker.stop()
+  await pause(300)
+  const id = await client.sent(freshPhone())
+  await ended
+  expect(Date.now() - since).toBeGreaterThan(2_000)
+  expect(receiver.of(id)).toEqual([])
+  rig.worker.keepAlive = true
+  await rig.worker.start()
+  await until(async () => receiver.of(id, 'created').length === 1)
+  expect(rig.crashes).toEqual([])
+}, 90_000)

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { auditAdmin } from '../db/audit'
-import { cancelRequest } from '../db/commands'
-import { closeOverdue } from '../db/ending'
-import { failNothingAccepted, recordPlanEnded } from '../db/progress'
-import { findAttemptsForReceipt, recordReceipt } from '../db/receipts'
+import { auditAdmin } from '../db/audit/entry'
+import { cancelRequest } from '../db/requests/commands'
+import { closeOverdue } from '../db/requests/ending'
+import { failNothingAccepted, recordPlanEnded } from '../db/requests/progress'
+import { findAttemptsForReceipt, recordReceipt } from '../db/attempts/receipts'
 import { outboxOf } from './harness/outbox'
 import { requestsOnly } from './harness/requests'
 
@@ -94,6 +94,23 @@ describe('what is told', () => {
     const wrong = (await requests.codeOf(locked.requestId)) === '000000' ? '000001' : '000000'
     for (let turn = 0; turn < 5; turn++) await requests.check(locked.requestId, wrong)
     expect(await typesOf(locked.requestId)).toEqual(['created', 'sent', 'locked'])
+  })
+
+  test('an alert when the wrong checks of a recipient have used up what no challenge gives back', async () => {
+    await outbox.register()
+    const { requestId } = await outbox.accepted()
+    const wrong = (await requests.codeOf(requestId)) === '000000' ? '000001' : '000000'
+    await requests.check(requestId, wrong)
+    await requests.db.many(sql`update check_budgets set consecutive = 99, wrong = '{}'
+      where recipient_id = (select recipient_id from otp_requests where id = ${requestId})`)
+    await requests.check(requestId, wrong)
+    await requests.check(requestId, wrong)
+    expect(await typesOf(requestId)).toEqual(['created', 'sent', 'alert'])
+    expect((await eventsOf(requestId)).at(-1)?.detail).toEqual({
+      alert: 'budget_locked',
+      channel: 'sms',
+      sequence: 7,
+    })
   })
 
   test('only what an endpoint is registered for, and of its environment', async () => {

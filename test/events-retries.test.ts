@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { Client, Connection } from '@temporalio/client'
 import { NativeConnection } from '@temporalio/worker'
@@ -183,4 +184,49 @@ test('two workers share the outbox: every event is called once', async () => {
   expect(new Set(webhookIds).size).toBe(45)
   await second.stop()
   await connection.close()
+})
+
+test('an app whose endpoints are all slow keeps no other app waiting', async () => {
+  for (let turn = 0; turn < 10; turn++) {
+    const slow = await listeners.receiverOf(() => ({ after: 14_000 }))
+    await listeners.register(slow.url)
+  }
+  const quick = await listeners.receiverOf()
+  await listeners.register(quick.url, { app_id: 'other' })
+  const send = (by: TestClient) => by.sent(freshPhone(), { channels: ['sms'] })
+  await Promise.all(Array.from({ length: 25 }, () => send(client)))
+  const other = clientOf(system, system.otherKey)
+  const ids = await Promise.all(Array.from({ length: 5 }, () => send(other)))
+  await Promise.all(ids.map((id) => listeners.told(quick, id, 'delivered')))
+  const lags = quick.received.map(({ at, body }) => at - Date.parse(String(body.timestamp)))
+  expect(Math.max(...lags)).toBeLessThan(3_000)
+  const calls = await system.db.one<{
+    n: number
+  }>(sql`select count(*)::int as n from event_deliveries d
+    join events v on v.id = d.event_id where v.app_id = 'app' and d.claimed_at is not null`)
+  expect(calls?.n).toBe(60)
+})
+
+test('a worker that is told to end takes nothing more from the outbox', async () => {
+  await system.stopWorker()
+  const connection = await NativeConnection.connect(system.temporal.connection)
+  const events = await startEvents({
+    ...system,
+    ...system.temporal,
+    connection,
+    reach: { isProduction: false },
+    log: pino({ level: 'silent' }),
+  })
+  const receiver = await listeners.receiverOf()
+  await listeners.register(receiver.url, { types: ['created'] })
+  await client.sent(freshPhone())
+  await until(async () => receiver.received.length === 1)
+  await events.stopSending()
+  await client.sent(freshPhone())
+  await pause(1_200)
+  expect(receiver.received).toHaveLength(1)
+  await events.stop()
+  await connection.close()
+  await system.startWorker()
+  await until(async () => receiver.received.length === 2)
 })

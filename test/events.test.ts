@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
 import { freePort } from '../cli/ports'
-import { recordPlanEnded } from '../db/progress'
+import { recordPlanEnded } from '../db/requests/progress'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { type EventListeners, eventListenersOf } from './harness/event-listeners'
 import { dumpPostgres, dumpTemporal, eventCount, findLeaks } from './harness/leaks'

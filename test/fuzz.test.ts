@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { createApp } from '../db/apps'
-import { createApiKey } from '../db/api-keys'
+import { createApp } from '../db/apps/apps'
+import { createApiKey } from '../db/apps/api-keys'
 import {
   type Answer,
   type Call,
@@ -49,11 +49,18 @@ async function freshKeys(name: string): Promise<string[]> {
   ])
 }
 
-/** The call that the document itself shows, if it shows one. */
-function exampleOf({ path, operation }: Target, [key = '']: string[]): [Call][] {
-  const example = operation.requestBody?.content['application/json']?.example
-  if (example === undefined || path.includes('{')) return []
+/** The call that the document itself shows, if it shows one; where a path has ids, with ids that were seen before. */
+function exampleOf(
+  { method, path: pattern, operation }: Target,
+  [key = '']: string[],
+  ids: ReadonlyMap<string, string[]>,
+): [Call][] {
+  const path = pattern.replace(/\{(\w+)\}/g, (place, name: string) => ids.get(name)?.[0] ?? place)
+  if (path.includes('{')) return []
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+  if (method.toUpperCase() === 'GET') return [[{ path, headers }]]
+  const example = operation.requestBody?.content['application/json']?.example
+  if (example === undefined || path !== pattern) return []
   return [[{ path, headers, body: Buffer.from(JSON.stringify(example)) }]]
 }
 
@@ -68,7 +75,7 @@ test('no call leads to a 5xx, or to an answer that the document does not describ
     // Only calls that change an app need one of their own; the others find each other's requests.
     const keys = await freshKeys(target.path.startsWith('/admin/') ? `fuzz${index}` : 'fuzz')
     const calls = callsOf(target, { schemas: document.components.schemas, keys, ids })
-    const examples = exampleOf(target, keys)
+    const examples = exampleOf(target, keys, ids)
     const statuses = new Set<number>()
     answered.set(operationId, statuses)
     const finding = await fc.check(

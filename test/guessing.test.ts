@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import { createGuessing } from '../api/guessing'
+import { guessing } from '../core/limits'
 import { createDatabase } from '../db'
-import type { App } from '../db/apps'
-import { checkCode } from '../db/checks'
-import { sumGuesses } from '../db/guessing'
+import type { App } from '../db/apps/apps'
+import { checkCode } from '../db/checks/checks'
+import { sumGuesses } from '../db/checks/guessing'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -111,7 +112,19 @@ test('at ten thousand the codes of that app and environment get two characters m
   expect(installation).toMatchObject({ detail: { alert: 'guessing', environment: 'staging' } })
 })
 
-test('a check is not kept waiting by the sum, and a sum that fails changes nothing', async () => {
+test('of more wrong checks than are counted the newest stand for the day', async () => {
+  const { counted } = guessing
+  await wrongChecks(counted, { secondsAgo: 3_600 })
+  // 20,000 an hour are 480,000 a day.
+  expect(await expectedOf()).toBeCloseTo(0.48, 2)
+  // What is older than they are is not looked at, and what is newer counts first.
+  await requests.db.many(sql`update otp_requests set code_length = 8 where id = ${requestId}`)
+  ;({ requestId } = await requests.open({ appId: app.id }))
+  await wrongChecks(counted / 2, { secondsAgo: 1_800 })
+  expect(await expectedOf()).toBeCloseTo((10_000 * 24) / 1e6 + (10_000 * 24) / 1e8, 3)
+}, 30_000)
+
+test('a check is not kept waiting by the sum, and where it fails from the start codes are longer', async () => {
   const failing = createGuessing({
     db: {
       ...requests.db,
@@ -120,5 +133,24 @@ test('a check is not kept waiting by the sum, and a sum that fails changes nothi
     logger: pino({ level: 'silent' }),
   })
   failing.noticeWrong()
+  expect(await failing.codeLength(app, 'staging')).toBe(8)
+  expect(await failing.codeLength({ ...app, lengthenUnderGuessing: false }, 'staging')).toBe(6)
+})
+
+test('a sum that fails later changes nothing', async () => {
+  const answers = [() => Promise.resolve([]), () => Promise.reject(new Error('Postgres is down'))]
+  const failing = createGuessing({
+    db: { ...requests.db, many: () => (answers.shift() ?? (() => Promise.resolve([])))() },
+    logger: pino({ level: 'silent' }),
+  })
   expect(await failing.codeLength(app, 'staging')).toBe(6)
+  jest.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_000)
+  try {
+    failing.noticeWrong()
+    await pause(10)
+    expect(answers).toEqual([])
+    expect(await failing.codeLength(app, 'staging')).toBe(6)
+  } finally {
+    jest.restoreAllMocks()
+  }
 })

@@ -9,6 +9,8 @@ import { startSystem, type System } from './harness/system'
 let system: System
 let client: TestClient
 const logged: string[] = []
+const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) })
+const logPlaces = () => logged.map((text, line): Place => ({ name: `log line ${line}`, text }))
 
 beforeAll(async () => {
   system = await startSystem({
@@ -18,7 +20,7 @@ beforeAll(async () => {
       whatsapp: { timeoutMs: 3_000 },
       ussd: { timeoutMs: 3_000 },
     },
-    log: pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) }),
+    log,
   })
   client = clientOf(system)
   // Ten digits cannot occur by chance; six would.
@@ -85,7 +87,7 @@ describe('what is written down', () => {
     const places = [
       ...(await dumpPostgres(system.databaseUrl)),
       ...(await dumpTemporal(ids)),
-      ...logged.map((text, line): Place => ({ name: `log line ${line}`, text })),
+      ...logPlaces(),
     ]
     expect(places.length).toBeGreaterThan(200)
     expect(logged.length).toBeGreaterThan(10)
@@ -102,6 +104,10 @@ describe('what is written down', () => {
     await admin.many(sql`drop table planted`)
     await admin.close()
     expect(leaks).toEqual(['public.planted.t', 'public.planted.b', 'public.planted.j'])
+
+    const line = logged.length
+    log.warn({ err: new Error(`no such user: +${secret}`) }, 'a call failed')
+    expect(findLeaks(logPlaces(), [secret])).toEqual([`log line ${line}`])
 
     const id = `planted-${Date.now()}`
     await system.engine.start({

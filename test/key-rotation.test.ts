@@ -15,7 +15,7 @@ import { describe, expect, test } from '@jest/globals'
 import { openKeyFile, readKeyFile, settleMs } from '../codes/key-file'
 import { addKeys, dropKey, keyStates } from '../codes/key-rotation'
 import { keyPurposes } from '../codes/keyring'
-import { findOrAddRecipient } from '../db/recipients'
+import { findOrAddRecipient } from '../db/recipients/recipients'
 import { requestsOnly } from './harness/requests'
 import { tempKeyFile as made } from './harness/seed'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { type KeyAnswer, MadeKeyAnswer } from '../api/contract/admin'
-import { rotateKey } from '../db/api-keys'
+import { rotateKey } from '../db/apps/api-keys'
 import { type Administered, startAdministered } from './harness/administered'
 import { clientOf } from './harness/client'
 
@@ -194,6 +194,34 @@ test('an overlap never makes a key live longer than it was made to', async () =>
   await operator.call('POST', `/admin/keys/${old.key_id}/rotate`, { overlap_seconds: 2_592_000 })
   const { body } = await operator.call('GET', `/admin/keys/${old.key_id}`)
   expect(body.expires_at).toBe(old.expires_at)
+})
+
+test('a second rotation, after the key of the first was revoked, gives the life that the key was made for', async () => {
+  for (const days of [100, undefined]) {
+    const old = await makeKey({ expires_in_days: days })
+    const rotated = async () => {
+      const path = `/admin/keys/${old.key_id}/rotate`
+      const { body } = await operator.call<MadeKeyAnswer>('POST', path, { overlap_seconds: 3600 })
+      return body
+    }
+    const life = ({ expires_at, created_at }: KeyAnswer) =>
+      expires_at && Math.round((Date.parse(expires_at) - Date.parse(created_at)) / 86_400_000)
+    const wanted = days ?? null
+    for (let round = 0; round < 3; round++) {
+      const next = await rotated()
+      expect([round, life(next)]).toEqual([round, wanted])
+      await operator.call('DELETE', `/admin/keys/${next.key_id}`)
+    }
+    // Down another branch of the line too.
+    const second = await rotated()
+    const { body: third } = await operator.call<MadeKeyAnswer>(
+      'POST',
+      `/admin/keys/${second.key_id}/rotate`,
+    )
+    expect(third).toMatchObject({ error_code: 'TOO_MANY_KEYS' })
+    const { body: ended } = await operator.call<KeyAnswer>('GET', `/admin/keys/${old.key_id}`)
+    expect(Date.parse(ended.expires_at ?? '') - Date.now()).toBeLessThan(3_600_001)
+  }
 })
 
 test('20 rotations at once make one key', async () => {

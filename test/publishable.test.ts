@@ -46,6 +46,7 @@ test('a page sends and checks, and the back end confirms', async () => {
   expect(checked.body).toEqual({
     status: 'verified',
     request_id: requestId,
+    assurance: 'restricted',
     proof: expect.stringMatching(/^[\w-]{43}$/),
   })
   expect(await backEnd.status(requestId)).toMatchObject({
@@ -66,6 +67,37 @@ const verifiedFor = async (phone_number: string) =>
       { phone_number, state: 'verified' },
     )
   ).body.requests
+
+test('a request of the back end is not for strangers to join, nor theirs for the back end', async () => {
+  const phone = freshPhone()
+  const own = await backEnd.sent(phone)
+  const { version } = await backEnd.status(own)
+  const { body } = await visitor().send(phone)
+  const theirs = String(body.request_id)
+  expect(theirs).not.toBe(own)
+  expect(body.resend_after).toBe(30)
+  expect((await backEnd.status(theirs)).purpose).toBe('publishable')
+  expect((await backEnd.status(own)).events.slice(version).map(({ type }) => type)).not.toContain(
+    'repeated',
+  )
+  // A code is good for what it was sent for.
+  const sent = await until(async () =>
+    (await backEnd.inbox(phone)).find(({ request_id }) => request_id === theirs),
+  )
+  const check = (given: object) =>
+    backEnd.verify({ phone_number: phone, code: sent.code, ...given })
+  expect(shown(await check({ purpose: 'publishable' }))).toBe('200 verified')
+  const found = await backEnd.call<{ requests: { request_id: string }[] }>('POST', '/otp/search', {
+    phone_number: phone,
+    purpose: 'publishable',
+  })
+  expect(found.body.requests.map(({ request_id }) => request_id)).toEqual([theirs])
+  const refused = await backEnd.send(phone, { purpose: 'publishable' })
+  expect(refused).toMatchObject({
+    status: 400,
+    body: { error_code: 'INVALID_REQUEST', errors: [{ field: 'purpose' }] },
+  })
+})
 
 test('who only sent to the same number cannot pass for the one who had the code', async () => {
   const phone = freshPhone()

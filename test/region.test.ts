@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Client, Connection } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import { namedStep, planFor } from '../api/plan-for'
-import { takeUnstarted } from '../db/starts'
+import { takeUnstarted } from '../db/requests/starts'
 import { AccountConfig, createProviders } from '../providers'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { requestsOnly } from './harness/requests'
@@ -75,7 +74,7 @@ describe('what a process of another region leaves alone', () => {
 describe('two workers on one queue, one of another region', () => {
   let system: System
   let client: TestClient
-  let elsewhere: { stop(): Promise<void> }
+  let elsewhere: { stop(): Promise<void> } | undefined
   beforeAll(async () => {
     system = await startSystem({ region: 'eu' })
     client = clientOf(system)
@@ -83,39 +82,41 @@ describe('two workers on one queue, one of another region', () => {
     await system.db.many(sql`update apps set region = 'eu' where id = 'app'`)
   })
   afterAll(async () => {
-    await elsewhere.stop()
+    await elsewhere?.stop()
     await system.stop()
   })
 
-  test('every code of the app goes out once; what the other worker was given it gave back', async () => {
-    const phones = Array.from({ length: 12 }, freshPhone)
+  test('every code of the app goes out once', async () => {
+    const phones = Array.from({ length: 6 }, freshPhone)
     const ids = await Promise.all(phones.map((phone) => client.sent(phone, { channels: ['sms'] })))
-    for (const id of ids) await until(async () => (await client.status(id)).delivered_at)
+    // Whichever worker is free is asked next, after ever longer pauses: some take a while.
+    const delivered = (id: string) => client.status(id).then((status) => status.delivered_at)
+    for (const id of ids) await until(() => delivered(id), { within: 60_000 })
     for (const phone of phones) expect(await client.inbox(phone)).toHaveLength(1)
-    const tries = await Promise.all(ids.map(triesOfSend))
-    expect(Math.max(...tries)).toBeGreaterThan(1)
-  }, 60_000)
+  }, 90_000)
 
-  test('without a worker of its region nothing is claimed', async () => {
+  test('what only the other worker is given it gives back, unclaimed, for one of the region', async () => {
     await system.stopWorker()
-    const id = await client.sent(freshPhone(), { channels: ['sms'] })
-    await pause(1_500)
-    expect((await client.status(id)).steps[0]?.attempts).toEqual([])
-    await system.startWorker()
-    await until(async () => (await client.status(id)).delivered_at)
-  }, 60_000)
-
-  /** How often the sending activity of a run was begun. */
-  async function triesOfSend(workflowId: string): Promise<number> {
     const connection = await Connection.connect(system.temporal.connection)
+    const phone = freshPhone()
+    const id = await client.sent(phone, { channels: ['sms'] })
     try {
-      const { events } = await new Client({ connection }).workflow
-        .getHandle(workflowId)
-        .fetchHistory()
-      const started = (events ?? []).map((event) => event.activityTaskStartedEventAttributes)
-      return Math.max(...started.map((attributes) => attributes?.attempt ?? 0))
+      const run = new Client({ connection }).workflow.getHandle(id)
+      /** How often the sending activity was begun so far. */
+      const tries = async () =>
+        Math.max(0, ...((await run.describe()).raw.pendingActivities ?? []).map(attemptOf))
+      await until(async () => (await tries()) > 1, { what: 'a second try by the other worker' })
     } finally {
       await connection.close()
     }
-  }
+    expect((await client.status(id)).steps[0]?.attempts).toEqual([])
+    // Now there is only one of the region.
+    await elsewhere?.stop()
+    elsewhere = undefined
+    await system.startWorker()
+    await until(async () => (await client.status(id)).delivered_at)
+    expect(await client.inbox(phone)).toHaveLength(1)
+  }, 60_000)
+
+  const attemptOf = ({ attempt }: { attempt?: number | null }) => attempt ?? 0
 })

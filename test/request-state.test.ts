@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { sql } from 'drizzle-orm'
-import { askNext, askResend, cancelRequest } from '../db/commands'
-import { recordAnswer } from '../db/attempts'
-import { expire } from '../db/progress'
-import { recordReceipt } from '../db/receipts'
-import { searchRequests } from '../db/search'
+import { type SQL, sql } from 'drizzle-orm'
+import { askNext, askResend, cancelRequest } from '../db/requests/commands'
+import { recordAnswer } from '../db/attempts/attempts'
+import { expire, recordSkipped } from '../db/requests/progress'
+import { recordReceipt } from '../db/attempts/receipts'
+import { searchRequests } from '../db/requests/search'
+import { readStatus } from '../db/requests/status'
 import { type State, states } from '../core/state'
-import { clearSignalDue } from '../db/signals'
-import { failNotStarted } from '../db/starts'
+import { clearSignalDue } from '../db/requests/signals'
+import { failNotStarted } from '../db/requests/starts'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -27,6 +28,44 @@ beforeAll(async () => {
     await requestsOnly())
 })
 afterAll(() => close())
+
+describe('a status', () => {
+  test('shows the newest 200 events, and a step that was passed over before them', async () => {
+    const { requestId } = await open()
+    await recordSkipped(db, { requestId, step: 1, channel: 'voice', runId: 'run' })
+    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
+    for (let n = 0; n < 300; n++) await check(requestId, '000000')
+    let rows = 0
+    const many = async <T>(statement: SQL) => {
+      const found = await db.many<T>(statement)
+      rows = Math.max(rows, found.length)
+      return found
+    }
+    const status = await readStatus({ ...db, many }, keyring, { ...owner, requestId })
+    expect([status?.version, rows]).toEqual([304, 201])
+    expect(status?.events.map(({ sequence }) => sequence)).toEqual(
+      Array.from({ length: 200 }, (_, n) => 105 + n),
+    )
+    expect(status?.steps[1]?.status).toBe('skipped')
+  })
+
+  test('is found by an index, however many events others have', async () => {
+    const { requestId } = await open()
+    const statements: SQL[] = []
+    const many = <T>(statement: SQL) => {
+      statements.push(statement)
+      return db.many<T>(statement)
+    }
+    await readStatus({ ...db, many }, keyring, { ...owner, requestId })
+    const plans = await db.transaction(async (tx) => {
+      await tx.many(sql`set local enable_seqscan = off`)
+      return Promise.all(statements.map((statement) => tx.many(sql`explain ${statement}`)))
+    })
+    expect(plans).toHaveLength(2)
+    expect(JSON.stringify(plans)).toContain('audit_events_chain_sequence')
+    expect(JSON.stringify(plans)).not.toContain('Seq Scan')
+  })
+})
 
 describe('claims', () => {
   test('none commits after the end', async () => {

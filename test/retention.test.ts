@@ -4,10 +4,10 @@ import { sql } from 'drizzle-orm'
 import { Client as Postgres } from 'pg'
 import { loadPolicy } from '../config/policy'
 import { type Retained, usualRetention } from '../core/retention'
-import { retire } from '../db/retention'
+import { retire } from '../db/upkeep/retention'
 import { retentionScheduleId } from '../engine/schedules'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
-import { findLeaks, dumpTemporal } from './harness/leaks'
+import { dumpPostgres, dumpTemporal, findLeaks } from './harness/leaks'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -148,6 +148,40 @@ describe('when the days pass', () => {
     expect(found.body).toMatchObject({ requests: [{ request_id: second }, { request_id: first }] })
   })
 
+  test('what providers know messages by goes with the address: an erasure could not find it any more', async () => {
+    const phone = freshPhone()
+    const sent = await verified(phone)
+    const found = await system.db.one<{ messageId: string }>(
+      sql`select provider_message_id as "messageId" from attempts where request_id = ${sent}`,
+    )
+    const secrets = [found?.messageId ?? 'none', phone.slice(1)]
+    const places = async () => findLeaks(await dumpPostgres(system.databaseUrl), secrets)
+    expect(await places()).toEqual(
+      expect.arrayContaining(['public.attempts.provider_message_id', 'public.receipts.event_key']),
+    )
+    await daysPass(31)
+    await retireAll()
+    expect(await places()).toEqual([])
+    // Nor is it kept when it comes once more.
+    expect(
+      await system.db.one(sql`select erased from otp_requests where id = ${sent}`),
+    ).toMatchObject({ erased: true })
+  })
+
+  test('a preference that was set of late stays, however old its recipient', async () => {
+    const address = { phone_number: freshPhone() }
+    await client.call('PUT', '/preferences', { ...address, channel: 'sms' })
+    await daysPass(31)
+    await client.call('PUT', '/preferences', { ...address, channel: 'voice' })
+    await retireAll()
+    const kept = await client.call('POST', '/preferences/lookup', address)
+    expect(kept.body).toMatchObject({ channel: 'voice' })
+    await daysPass(31)
+    await retireAll()
+    const gone = await client.call('POST', '/preferences/lookup', address)
+    expect(gone.body).toMatchObject({ channel: null })
+  })
+
   test('a send at the moment of it is never left without its recipient', async () => {
     const phones = Array.from({ length: 10 }, freshPhone)
     for (const phone of phones) {
@@ -192,7 +226,9 @@ describe('when the days pass', () => {
   })
 
   test('audit rows younger than 90 days stay, whatever a policy says', async () => {
-    await expect(retireAll({ ...usualRetention, audit: 89 })).rejects.toThrow('90 days')
+    await expect(retireAll({ ...usualRetention, audit: 89, requests: 89 })).rejects.toThrow(
+      '90 days',
+    )
   })
 })
 

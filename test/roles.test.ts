@@ -1,15 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import { Client } from 'pg'
 import { bringUpToDate } from '../cli/tables'
-import { auditAdmin } from '../db/audit'
+import { auditAdmin } from '../db/audit/entry'
 import { createDatabase } from '../db'
-import { createApp, findApp } from '../db/apps'
-import { tableGrants } from '../db/grants'
-import { migrate } from '../db/migrate'
-import { roles, separateRoles } from '../db/roles'
-import { auditTools } from './harness/audit'
+import { createApp, findApp } from '../db/apps/apps'
+import { tableGrants } from '../db/setup/grants'
+import { migrate } from '../db/setup/migrate'
+import { roles, separateRoles } from '../db/setup/roles'
+import { attack, auditTools } from './harness/audit'
 import { requestsOnly } from './harness/requests'
 import { asService } from './harness/template-database'
 
@@ -71,6 +73,23 @@ describe('the service’s role', () => {
     const before = await Promise.all(appendOnly.map(rows))
     await expect(all.db.many(sql.raw(statement))).rejects.toThrow(refusal)
     expect(await Promise.all(appendOnly.map(rows))).toEqual(before)
+  })
+
+  test('may take the audit of requests away that are over 90 days old, whatever the policy says; and no request with less', async () => {
+    const { requestId } = await all.open()
+    await auditTools(all).seal()
+    await attack(all.adminUrl, [
+      `update otp_requests set created_at = created_at - interval '91 days', state = 'cancelled', reason = 'requested'
+       where id = '${requestId}'`,
+      `update audit_events set at = at - interval '91 days' where chain = '${requestId}'`,
+    ])
+    const retired = await all.db.many(
+      sql`select retire_audit(now() - interval '90 days', 100) as id`,
+    )
+    expect(retired).toEqual([{ id: requestId }])
+    const page = readFileSync(join(__dirname, '..', 'docs', 'operations.md'), 'utf8')
+    const says = 'that function takes the audit of requests over 90 days old from whoever calls it'
+    expect(page.replace(/\s+/g, ' ').toLowerCase().includes(says)).toBe(true)
   })
 
   test('may read everything, the migrations’ notes too, as pg_dump does', async () => {

@@ -8,14 +8,14 @@ import { addKeys } from '../codes/key-rotation'
 import { keyPurposes, UnknownKey } from '../codes/keyring'
 import { appIndex, callbackDigest } from '../codes/seal'
 import type { Queries } from '../db'
-import { checkCode } from '../db/checks'
-import { holdRecipients } from '../db/held-recipients'
-import { claimIdempotencyKey } from '../db/idempotency'
-import { deletePreference, findPreference, putPreference } from '../db/preferences'
-import { findAttemptByToken } from '../db/receipts'
-import { findOrAddRecipient } from '../db/recipients'
-import { openRequest, type SendInput } from '../db/sends'
-import { findDialledCode, openUssdWindow } from '../db/ussd'
+import { checkCode } from '../db/checks/checks'
+import { holdRecipients } from '../db/recipients/held-recipients'
+import { claimIdempotencyKey } from '../db/requests/idempotency'
+import { deletePreference, findPreference, putPreference } from '../db/recipients/preferences'
+import { findAttemptByToken } from '../db/attempts/receipts'
+import { findOrAddRecipient } from '../db/recipients/recipients'
+import { openRequest, type SendInput } from '../db/requests/sends'
+import { findDialledCode, openUssdWindow } from '../db/attempts/ussd'
 import { requestsOnly } from './harness/requests'
 import { sendInput, tempKeyFile } from './harness/seed'
 
@@ -223,6 +223,19 @@ test('an erasure that waits for a row while it moves to the new key still finds 
   const held = await requests.db.transaction((tx) => holdRecipients(tx, late, given))
   expect(held).toEqual([{ id, appId: 'app' }])
   await moving
+})
+
+test('an address is looked for in more apps and under more keys than a statement has parameters', async () => {
+  const given = address(requests.freshNumber())
+  await requests.db.many(sql`insert into apps (id, name, brand)
+    select 'many' || n, 'Many', 'Many' from generate_series(1, 17000) n`)
+  const ids = [
+    await findOrAddRecipient(requests.db, early, given),
+    await findOrAddRecipient(requests.db, late, { ...given, appId: 'many16999' }),
+  ]
+  const { kind, value } = given
+  const held = await requests.db.transaction((tx) => holdRecipients(tx, late, { kind, value }))
+  expect(held.map(({ id }) => id)).toEqual(ids.sort())
 })
 
 describe('while one key only is known, nothing is paid for rotation', () => {

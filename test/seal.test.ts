@@ -14,7 +14,7 @@ import {
   sealedIn,
   unseal,
 } from '../codes/seal'
-import { findOrAddRecipient, openRecipient } from '../db/recipients'
+import { findOrAddRecipient, openRecipient } from '../db/recipients/recipients'
 import { requestsOnly } from './harness/requests'
 import { tempKeyFile } from './harness/seed'
 

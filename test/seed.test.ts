@@ -2,10 +2,11 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
 import { seed } from '../cli/seed'
 import { idOfKey } from '../codes/api-key'
 import { createDatabase, type Database } from '../db'
-import { createApiKey, findApiKey, revokeKey } from '../db/api-keys'
+import { createApiKey, findApiKey, revokeKey } from '../db/apps/api-keys'
 import { freshDatabase } from './harness/database'
 
 let db: Database
@@ -41,6 +42,17 @@ test('npm start makes its keys once, and a new one only for one that works no mo
   const third = await seed(databaseUrl, { keysFile, known: first })
   expect(third).toEqual({ ...first, OTP_API_KEY: expect.any(String) })
   expect(third.OTP_API_KEY).not.toBe(first.OTP_API_KEY)
+})
+
+test('an older data folder’s key gets the quota of a new one, unless somebody chose another', async () => {
+  const known = await seed(databaseUrl, { keysFile, known: {} })
+  const id = idOfKey(known.OTP_API_KEY ?? '') ?? ''
+  const quotaAfter = async (before: number) => {
+    await db.many(sql`update api_keys set requests_per_minute = ${before} where id = ${id}`)
+    expect(await seed(databaseUrl, { keysFile, known })).toEqual(known)
+    return (await findApiKey(db, id))?.requestsPerMinute
+  }
+  expect([await quotaAfter(6_000), await quotaAfter(77)]).toEqual([1_000_000, 77])
 })
 
 test('an older data folder’s administrator of the demo app gives way to an operator’s key', async () => {

@@ -1,11 +1,20 @@
-import type { LookupAddress } from 'node:dns'
-import type { LookupFunction } from 'node:net'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import dns, { type LookupAddress } from 'node:dns'
+import type { LookupFunction, Socket } from 'node:net'
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import type { Dispatcher } from 'undici'
 import { freePort } from '../cli/ports'
-import { faultOfUrl, guardLookup, isReachable, leadsAstray } from '../events/address'
+import {
+  faultOfUrl,
+  guardLookup,
+  isReachable,
+  leadsAstray,
+  resolverLookup,
+} from '../events/address'
 import { createGuardedDispatcher } from '../events/dispatcher'
 import { post } from '../events/post'
+import { until } from './harness/client'
+import { startNameServer } from './harness/name-server'
 import { type Receiver, startReceiver } from './harness/receiver'
 
 const production = { isProduction: true }
@@ -32,6 +41,8 @@ const forbidden = [
   '192.168.1.1',
   '100.64.0.1',
   '169.254.169.254',
+  '168.63.129.16',
+  '::ffff:168.63.129.16',
   '0.0.0.0',
   '0.1.2.3',
   '192.0.0.1',
@@ -156,6 +167,51 @@ describe('what a name leads to', () => {
   })
 })
 
+describe('who is asked for a name', () => {
+  const ask = (lookup: LookupFunction, host: string) =>
+    new Promise<unknown>((resolve) => {
+      guardLookup(production, lookup)(host, { all: true }, (error, found) =>
+        resolve(error ? (error.code ?? error.name) : found),
+      )
+    })
+
+  test('name servers, and what they say is checked', async () => {
+    const server = await startNameServer((name) => {
+      if (name === 'inside.example') return ['93.184.216.34', '10.0.0.1']
+      return name === 'shop.example' ? ['93.184.216.34'] : []
+    })
+    const lookup = resolverLookup([server.address])
+    expect(await ask(lookup, 'shop.example')).toEqual([{ address: '93.184.216.34', family: 4 }])
+    expect(await ask(lookup, 'inside.example')).toBe('ADDRESS_REFUSED')
+    expect(await ask(lookup, 'nowhere.example')).toBe('ENOTFOUND')
+    expect(await ask(lookup, 'localhost')).toBe('ADDRESS_REFUSED')
+    await server.close()
+  })
+
+  test('in production never the system, which can be kept busy by names that are not answered', async () => {
+    const system = jest.spyOn(dns, 'lookup')
+    for (const host of ['nowhere.invalid', 'localhost'])
+      await new Promise((resolve) => guardLookup(production)(host, { all: true }, resolve))
+    await leadsAstray('nowhere.invalid', production)
+    expect(system).not.toHaveBeenCalled()
+    system.mockRestore()
+  })
+
+  test('one that never answers is given up, and keeps no other name waiting', async () => {
+    const silent = await startNameServer(() => undefined)
+    const lookup = resolverLookup([silent.address])
+    const since = performance.now()
+    const hanging = Array.from({ length: 20 }, (_, index) =>
+      ask(lookup, `x${index}.hostile.example`),
+    )
+    await dns.promises.lookup('localhost')
+    expect(performance.now() - since).toBeLessThan(1_000)
+    expect(new Set(await Promise.all(hanging))).toEqual(new Set(['ENOTFOUND']))
+    expect(performance.now() - since).toBeLessThan(4_500)
+    await silent.close()
+  })
+})
+
 describe('calls', () => {
   let receiver: Receiver
   let port: string
@@ -219,22 +275,46 @@ describe('calls', () => {
   })
 
   test('no proxy of the environment is used', async () => {
-    const before = { ...process.env }
-    Object.assign(process.env, {
+    const settings = {
       HTTP_PROXY: 'http://127.0.0.1:9',
       http_proxy: 'http://127.0.0.1:9',
       NODE_USE_ENV_PROXY: '1',
-    })
+    }
+    const before = Object.keys(settings).map((name) => [name, process.env[name]] as const)
+    Object.assign(process.env, settings)
     try {
       expect(await caller(development)(`${receiver.url}/`)).toMatchObject({ httpStatus: 200 })
     } finally {
-      process.env = before
+      for (const [name, value] of before) {
+        if (value === undefined) delete process.env[name]
+        else process.env[name] = value
+      }
     }
   })
 
-  test('an answer of any length costs 64 KB at most', async () => {
+  test('an answer of any length costs little more than 64 KB', async () => {
     receiver.answer(() => ({ body: 'x'.repeat(20_000_000) }))
+    const sockets: Socket[] = []
+    const onConnected = (message: unknown) =>
+      void sockets.push((message as { socket: Socket }).socket)
+    subscribe('undici:client:connected', onConnected)
     expect(await caller(development)(`${receiver.url}/`)).toMatchObject({ httpStatus: 200 })
+    unsubscribe('undici:client:connected', onConnected)
+    expect(sockets.map(({ destroyed }) => destroyed)).toEqual([true])
+    expect(sockets[0]?.bytesRead).toBeGreaterThan(0)
+    expect(sockets[0]?.bytesRead).toBeLessThan(1_000_000)
+  })
+
+  test('paths of a host that hang block no other of its paths', async () => {
+    receiver.answer(({ path }) => (path === '/hangs' ? { after: 20_000 } : {}))
+    const call = caller(development)
+    const hanging = Array.from({ length: 60 }, () => call(`${receiver.url}/hangs`))
+    await until(async () => receiver.received.length === 60)
+    const { milliseconds, httpStatus } = await call(`${receiver.url}/quick`)
+    expect(httpStatus).toBe(200)
+    expect(milliseconds).toBeLessThan(2_000)
+    for (const dispatcher of open.splice(0)) await dispatcher.destroy()
+    await Promise.all(hanging)
   })
 
   test('why there was no answer is told in our own words', async () => {

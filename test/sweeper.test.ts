@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
-import { isWorthStarting } from '../db/starts'
-import { openUssdWindow } from '../db/ussd'
+import { isWorthStarting } from '../db/requests/starts'
+import { openUssdWindow } from '../db/attempts/ussd'
 import { startSweeper, type SweeperDeps } from '../worker/sweeper'
 import { until } from './harness/client'
+import { outboxOf } from './harness/outbox'
 import { requestsOnly } from './harness/requests'
 
 let requests: Awaited<ReturnType<typeof requestsOnly>>
@@ -110,6 +111,32 @@ test('a run that cannot be told keeps no other from its news', async () => {
     sql`update otp_requests set signal_due_at = ${earlier} + interval '1 second' where id = ${other}`,
   )
   await whileSweeping(() => until(async () => temporal.told.includes(other)))
+})
+
+test('events for an endpoint that is called no more are given up, and those whose runs are gone sent anew', async () => {
+  const outbox = outboxOf(requests)
+  const disabled = await outbox.register()
+  const wanted = await outbox.register({ types: ['created'] })
+  await requests.open()
+  await requests.db.many(sql`update event_deliveries set state = 'retrying',
+    due_at = now() - interval '2 days' where endpoint_id = ${wanted.id}`)
+  await requests.db.many(
+    sql`update event_endpoints set disabled_at = now() where id = ${disabled.id}`,
+  )
+  const rows = () =>
+    requests.db.many<{ state: string }>(
+      sql`select endpoint_id as id, state, replays from event_deliveries`,
+    )
+  await whileSweeping(() =>
+    until(async () => !(await rows()).some(({ state }) => state === 'retrying')),
+  )
+  expect(await rows()).toEqual(
+    expect.arrayContaining([
+      { id: disabled.id, state: 'failed', replays: 0 },
+      { id: wanted.id, state: 'due', replays: 1 },
+    ]),
+  )
+  await outbox.clear()
 })
 
 describe('what is short-lived', () => {

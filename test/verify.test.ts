@@ -4,7 +4,7 @@ import type { Challenge } from 'altcha-lib'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { charactersOf } from '../core/alphabet'
-import { createApiKey } from '../db/api-keys'
+import { createApiKey } from '../db/apps/api-keys'
 import { solvedText } from './harness/challenge'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { startSystem, type System } from './harness/system'
@@ -176,6 +176,7 @@ describe('to a publishable key', () => {
     expect(JSON.parse((await raw({ request_id: wrong.id, code: wrong.code })).body)).toMatchObject({
       status: 'verified',
       request_id: wrong.id,
+      assurance: 'restricted',
       proof: expect.any(String),
     })
   })

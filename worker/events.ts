@@ -30,6 +30,8 @@ export interface EventsOptions {
 export interface EventsWorker {
   /** Settles when it has stopped; rejects when its part of the worker fails. */
   running: Promise<void>
+  /** Takes nothing more from the outbox; runs go on. */
+  stopSending: () => Promise<void>
   stop(): Promise<void>
 }
 
@@ -71,6 +73,7 @@ export async function startEvents({
   running.catch(() => undefined)
   return {
     running,
+    stopSending: () => sender.stop(),
     stop: async () => {
       if (worker.getState() === 'RUNNING') worker.shutdown()
       await sender.stop()

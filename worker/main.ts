@@ -37,21 +37,22 @@ async function main(): Promise<void> {
     wake: (wake) => engine.wake(wake),
     log,
   })
-  const sweeper = startSweeper({ db, engine, region: config.region, log })
   void scheduleRetention(engine, log)
-  const sealer = startSealer({ db, keyring, auditDir: config.auditDir, log })
-  const stopLoops = () => Promise.all([sweeper.stop(), sealer.stop()])
-  const events = await startEvents({
-    ...config.temporal,
-    connection,
-    db,
-    keyring,
-    engine,
-    reach: config,
-    region: config.region,
-    log,
+  // Connections of their own: receivers that answer slowly must not keep codes from being sent.
+  const eventsDb = createDatabase(config.databaseUrl, {
+    applicationName: 'otpilot worker events',
+    max: 5,
   })
-  // Both end their round while the worker drains, not after it.
+  const { region } = config
+  const deps = { db: eventsDb, keyring, engine, reach: config, region, log }
+  const events = await startEvents({ ...config.temporal, ...deps, connection })
+  const loops = [
+    startSweeper({ db, engine, region, log }),
+    startSealer({ db, keyring, auditDir: config.auditDir, log }),
+    { stop: events.stopSending },
+  ]
+  const stopLoops = () => Promise.all(loops.map((loop) => loop.stop()))
+  // They end their round while the worker drains, not after it, and take up nothing new.
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void stopLoops())
   process.once('disconnect', () => {
     void stopLoops()
@@ -67,7 +68,7 @@ async function main(): Promise<void> {
     await stopLoops()
     await engine.close()
     await connection.close()
-    await db.close()
+    await Promise.all([db.close(), eventsDb.close()])
     keyring.close()
   }
 }

@@ -2,8 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Keyring } from '../codes/keyring'
 import type { Database } from '../db'
-import { writeRoot } from '../db/audit-roots'
-import { sealBatch, sealingLag } from '../db/audit-seal'
+import { writeRoot } from '../db/audit/roots'
+import { sealBatch, sealingLag } from '../db/audit/seal'
 
 const everyMs = 3_000
 const batch = 500

@@ -3,16 +3,18 @@ import { sql } from 'drizzle-orm'
 import type { Logger } from 'pino'
 import type { Engine } from '../engine'
 import type { Queries } from '../db'
-import { deleteOutlived } from '../db/cleanup'
-import { closeOverdue } from '../db/ending'
-import { takeUnsignalled } from '../db/signals'
+import { deleteOutlived } from '../db/upkeep/cleanup'
+import { closeOverdue } from '../db/requests/ending'
+import { giveUpUnwanted } from '../db/outbox/tries'
+import { restartLost } from '../db/outbox/log'
+import { takeUnsignalled } from '../db/requests/signals'
 import {
   failNotStarted,
   findStale,
   isWorthStarting,
   markStarted,
   takeUnstarted,
-} from '../db/starts'
+} from '../db/requests/starts'
 
 const everyMs = 2_000
 /** Few rows are taken at a time, so that none grows old waiting for its turn; several times in one sweep. */
@@ -24,6 +26,8 @@ const endBatch = 100
 const deleteBatch = 1_000
 /** The run itself ends a request in time; the sweeper only what no run ended. */
 const graceSeconds = 2
+/** Deliveries of events that one statement changes. */
+const deliveryBatch = 500
 const cleanUpEveryMs = 60_000
 
 export interface SweeperDeps {
@@ -55,7 +59,7 @@ async function sweepUntilStopped(sweep: Sweep): Promise<void> {
   const { stopping, log } = sweep
   let cleanUpAt = 0
   while (!stopping.aborted) {
-    const parts = [startUnstarted, failStale, signalAgain, endOverdue]
+    const parts = [startUnstarted, failStale, signalAgain, endOverdue, mendDeliveries]
     if (performance.now() >= cleanUpAt) {
       parts.push(cleanUp)
       cleanUpAt = performance.now() + cleanUpEveryMs
@@ -110,6 +114,19 @@ async function endOverdue({ db, log }: Sweep): Promise<void> {
   for (const { id, state } of await closeOverdue(db, overdue, 'sweeper')) {
     log.info({ requestId: id, state }, 'the sweeper ended an overdue request')
   }
+}
+
+async function mendDeliveries({ db, log, stopping }: Sweep): Promise<void> {
+  let restarted = 0
+  for (const part of [giveUpUnwanted, restartLost]) {
+    for (let count = 0; count < batchesPerSweep && !stopping.aborted; count++) {
+      const changed = await part(db, deliveryBatch)
+      if (part === restartLost) restarted += changed
+      if (changed < deliveryBatch) break
+    }
+  }
+  if (restarted > 0)
+    log.warn({ deliveries: restarted }, 'events whose runs were lost are sent anew')
 }
 
 async function cleanUp({ db, stopping }: Sweep): Promise<void> {

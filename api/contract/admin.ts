@@ -3,11 +3,15 @@ import { z } from 'zod'
 import { alphabets } from '../../core/alphabet'
 import { environments } from '../../core/state'
 import { scopes } from '../route'
-import { email, isPlainText, phoneNumber, time } from './common'
+import { email, isOneLine, phoneNumber, time } from './common'
 import { named } from './registry'
 
 const plainText = (least: number, most: number) =>
-  z.string().min(least).max(most).refine(isPlainText, 'has control characters, or invisible ones')
+  z
+    .string()
+    .min(least)
+    .max(most)
+    .refine(isOneLine, 'has line breaks, control characters, or invisible ones')
 
 export const appId = z
   .string()

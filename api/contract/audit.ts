@@ -6,7 +6,9 @@ const moment = z.iso.datetime({ offset: true, error: 'must be a time as in RFC 3
 export const AuditQuery = z.strictObject({
   app_id: appId
     .optional()
-    .describe('Rows of this app only. An app’s own key means its own; an operator’s, every app.'),
+    .describe(
+      'Rows of this app only. An app’s own key means its own; an operator’s, every app that this process serves.',
+    ),
   from: moment.optional().describe('Rows written from this time on.'),
   to: moment.optional().describe('Rows written before this time.'),
   after: z

@@ -1,10 +1,18 @@
 import { z } from 'zod'
-import { channels } from '../../core/channel'
+import { assurances, channels } from '../../core/channel'
 import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
 import { reasons, states } from '../../core/state'
 import { named } from './registry'
 
 export const Channel = named('Channel', z.enum(channels))
+export const Assurance = named(
+  'Assurance',
+  z
+    .enum(assurances)
+    .describe(
+      'What the right code proves: `restricted`, as NIST SP 800-63B-4 calls codes over the telephone network, or `contact_check`, by e-mail: no second factor.',
+    ),
+)
 export const State = named('State', z.enum(states))
 export const Reason = named('Reason', z.enum(reasons))
 
@@ -25,7 +33,9 @@ export const time = z.string().describe('RFC 3339, UTC.').meta({ format: 'date-t
 export const purpose = z
   .string()
   .regex(/^[a-z0-9_-]{1,40}$/, 'lower-case letters, digits, - and _, at most 40')
-  .describe('Keeps codes for different things apart; `default` when absent.')
+  .describe(
+    'Keeps codes for different things apart; `default` when absent. `publishable` is what publishable keys send for, and they alone.',
+  )
 
 const codes = Object.keys(errorCodes) as ErrorCode[]
 
@@ -50,6 +60,10 @@ export const ProblemBody = named(
     })
     .describe('RFC 9457, with error_code and message beside its own members.'),
 )
+
+/** As {@link isPlainText}, for names: on one line, and nothing in it that takes no room and so makes two look alike. */
+export const isOneLine = (text: string): boolean =>
+  isPlainText(text) && !/[\t\n\u00ad\u061c\u200b-\u200f\u2028\u2029\u2060-\u2064]/.test(text)
 
 /** Text that reaches people: no control characters, no invisible ones that turn its direction. */
 export const isPlainText = (text: string): boolean =>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { appId } from './admin'
 import { email, phoneNumber } from './common'
 import { named } from './registry'
 
@@ -7,11 +8,11 @@ export const ErasureBody = named(
   z.strictObject({
     phone_number: phoneNumber.optional(),
     email: email.optional(),
-    app_id: z
-      .string()
-      .regex(/^[a-z][a-z0-9-]{0,39}$/, 'is no app id')
+    app_id: appId
       .optional()
-      .describe('The app that is to forget; an operator who names none means every app.'),
+      .describe(
+        'The app that is to forget; an operator who names none means every app that this process serves.',
+      ),
   }),
 )
 export type ErasureBody = z.infer<typeof ErasureBody>

@@ -1,11 +1,15 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { Channel, email, isPlainText, phoneNumber, purpose, requestId, time } from './common'
+import { Channel, email, isOneLine, phoneNumber, purpose, requestId, time } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
 const shortText = (most: number) =>
-  z.string().min(1).max(most).refine(isPlainText, 'has characters that cannot be sent')
+  z
+    .string()
+    .min(1)
+    .max(most)
+    .refine(isOneLine, 'has line breaks, or characters that cannot be sent')
 
 /** Free pairs of the caller's, returned by the status call; encrypted at rest. */
 const metadata = z
@@ -71,7 +75,7 @@ export const SendBody = named(
         given_at: z.iso
           .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
           .optional()
-          .describe('When; the time of this call when absent.'),
+          .describe('When. Kept as the time of this call when absent, which lifts no withdrawal.'),
         source: shortText(100).optional().describe('Where: a page, a form, a call.'),
         basis: z
           .enum(legalBases)
@@ -80,7 +84,7 @@ export const SendBody = named(
       })
       .optional()
       .describe(
-        'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. Given later than a withdrawal, it lifts it.',
+        'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. With a given_at later than a withdrawal, it lifts it.',
       ),
     brand: shortText(30)
       .optional()
@@ -98,6 +102,9 @@ export const publishableSendFields: readonly string[] = [
   'locale',
   'challenge',
 ] satisfies (keyof SendBody)[]
+
+/** What publishable keys send for, and nobody else: so a stranger never joins a request of the back end's. */
+export const publishablePurpose = 'publishable'
 
 export const ProviderAnswer = named(
   'ProviderAnswer',

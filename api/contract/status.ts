@@ -1,10 +1,21 @@
 import { z } from 'zod'
 import { auditTypes } from '../../core/audit'
 import { faults } from '../../core/fault'
+import { shownEvents } from '../../core/limits'
 import { receiptStatuses, successRules } from '../../core/receipt'
 import { states } from '../../core/state'
 import { stepStatuses } from '../../core/step-status'
-import { Channel, email, phoneNumber, purpose, Reason, requestId, State, time } from './common'
+import {
+  Assurance,
+  Channel,
+  email,
+  phoneNumber,
+  purpose,
+  Reason,
+  requestId,
+  State,
+  time,
+} from './common'
 import { named } from './registry'
 
 const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
@@ -57,6 +68,7 @@ const outcome = {
   state: State,
   reason: Reason.nullable(),
   channel: Channel.describe('The channel in progress, or the last one.'),
+  assurance: Assurance,
   purpose: z.string(),
   created_at: time,
   expires_at: time,
@@ -87,7 +99,7 @@ export const StatusAnswer = named(
     action: z.literal('contact_support').optional(),
     metadata: z.record(z.string(), z.string()).optional(),
     steps: z.array(StepAnswer),
-    events: z.array(EventAnswer),
+    events: z.array(EventAnswer).describe(`The newest ${shownEvents}, in order.`),
     temporal_ui_url: z.string().optional().describe('In development: the run in Temporal UI.'),
   }),
 )

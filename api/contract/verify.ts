@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
-import { email, phoneNumber, purpose, requestId, requestIdInput } from './common'
+import { Assurance, email, phoneNumber, purpose, requestId, requestIdInput } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
@@ -33,6 +33,7 @@ export const VerifyAnswer = named(
     z.object({
       status: z.literal('verified'),
       request_id: requestId,
+      assurance: Assurance,
       proof: z
         .string()
         .optional()

@@ -12,6 +12,7 @@ export const challengeRoute = (challenges: Challenges) =>
     description:
       'Proof of work, as the ALTCHA widget (version 3) reads it: a fraction of a second for a browser. Good for one call by this app’s keys within five minutes.',
     scope: 'send',
+    orScope: 'verify',
     publishable: true,
     replies: { 200: { description: 'A challenge.', content: ChallengeAnswer } },
     async handle({ key }) {

@@ -1,4 +1,4 @@
-import { withdrawConsent } from '../../db/consent'
+import { withdrawConsent } from '../../db/recipients/consent'
 import { RecipientBody } from '../contract/preferences'
 import { WithdrawalAnswer } from '../contract/privacy'
 import { type ApiDeps, wakeRuns } from '../deps'

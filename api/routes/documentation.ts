@@ -1,9 +1,13 @@
 import { docsPage, docsPolicy } from '../docs-page'
+import type { ApiDeps } from '../deps'
 import { openApiDocument } from '../openapi'
 import { type Route, route } from '../route'
 
 /** The API's description of itself, made once of all routes, these two included. */
-export function documentationRoutes(others: Route[], publicUrl: string): Route[] {
+export function documentationRoutes(
+  others: Route[],
+  { publicUrl, isProduction, plainHttp }: Pick<ApiDeps, 'publicUrl' | 'isProduction' | 'plainHttp'>,
+): Route[] {
   const routes: Route[] = [
     ...others,
     route({
@@ -31,8 +35,9 @@ export function documentationRoutes(others: Route[], publicUrl: string): Route[]
       }),
     }),
   ]
+  const redirects = isProduction && plainHttp === 'redirect'
   // Written once: anybody may ask for it, as often as they like.
-  const document = Buffer.from(JSON.stringify(openApiDocument(routes, publicUrl)))
+  const document = Buffer.from(JSON.stringify(openApiDocument(routes, publicUrl, { redirects })))
   const page = docsPage(routes, publicUrl)
   return routes.slice(others.length)
 }

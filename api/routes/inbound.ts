@@ -1,6 +1,6 @@
 import { environments, isLive } from '../../core/state'
 import { isStop } from '../../core/stop-word'
-import { stopByReply } from '../../db/consent'
+import { stopByReply } from '../../db/recipients/consent'
 import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { readPhoneNumber } from '../phone-number'
@@ -31,7 +31,7 @@ export const inboundRoute = (deps: ApiDeps) =>
         const { number: phoneNumber } = readPhoneNumber(message.from, null)
         // Whoever answers to a test account answers to a test.
         const reached = environments.filter((environment) => isLive(environment) !== test)
-        const stop = { phoneNumber, provider, environments: reached }
+        const stop = { phoneNumber, provider, environments: reached, at: message.at }
         const { wakes } = await stopByReply(deps.db, deps.keyring, stop)
         wakeRuns(deps, wakes)
       }

@@ -55,5 +55,5 @@ export function createRoutes(deps: ApiDeps): Route[] {
     ...eventRoutes(deps),
     ...healthRoutes(deps),
   ]
-  return [...routes, ...documentationRoutes(routes, deps.publicUrl)]
+  return [...routes, ...documentationRoutes(routes, deps)]
 }

@@ -1,4 +1,4 @@
-import { deletePreference, findPreference, putPreference } from '../../db/preferences'
+import { deletePreference, findPreference, putPreference } from '../../db/recipients/preferences'
 import {
   DeletedAnswer,
   PreferenceAnswer,

@@ -1,6 +1,6 @@
 import type { ReceiptStatus } from '../../core/receipt'
-import { recordByMessage } from '../../db/early-receipts'
-import { openRecipient } from '../../db/recipients'
+import { recordByMessage } from '../../db/attempts/early-receipts'
+import { openRecipient } from '../../db/recipients/recipients'
 import {
   findAttemptByToken,
   findAttemptsForReceipt,
@@ -8,8 +8,8 @@ import {
   noteRefusedCallback,
   recordReceipt,
   type ReportedAttempt,
-} from '../../db/receipts'
-import { versionOf } from '../../db/status'
+} from '../../db/attempts/receipts'
+import { versionOf } from '../../db/requests/status'
 import { checkSignature, webhooksOf } from '../../providers/standard-webhook'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
 import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { searchRequests, type SearchFilter } from '../../db/search'
+import { searchRequests, type SearchFilter } from '../../db/requests/search'
 import { SearchAnswer, SearchBody } from '../contract/status'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'

@@ -1,9 +1,15 @@
 import { resendAfterSeconds } from '../../core/limits'
 import type { Channel } from '../../core/channel'
-import { findPreference } from '../../db/preferences'
-import { openRequest, type SendDecision, type SendInput } from '../../db/sends'
+import { findPreference } from '../../db/recipients/preferences'
+import { openRequest, type SendDecision, type SendInput } from '../../db/requests/sends'
 import type { Challenges } from '../challenge'
-import { publishableSendFields, QueuedAnswer, SendAnswer, SendBody } from '../contract/send'
+import {
+  publishablePurpose,
+  publishableSendFields,
+  QueuedAnswer,
+  SendAnswer,
+  SendBody,
+} from '../contract/send'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { startRun } from '../start-run'
 import { type Reach, namedStep, planFor } from '../plan-for'
@@ -84,6 +90,7 @@ export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
     errors,
     async handle(call) {
       if (call.key.publishable) requirePublishable(call.body)
+      else refusePurposeOfPages(call.body)
       const opened = await open(deps, parts, call)
       const status = await startRun(deps, opened, call.key.app)
       wakeRuns(deps, opened.wakes)
@@ -101,6 +108,16 @@ function requirePublishable(body: SendBody): void {
     throw new Problem('INVALID_REQUEST', { detail: `${first.field}: ${first.message}.`, errors })
   if (body.challenge === undefined)
     throw new Problem('CHALLENGE_REQUIRED', { action: 'solve_challenge' })
+}
+
+/** @throws {Problem} where a back end would share its request with whoever calls with a publishable key. */
+function refusePurposeOfPages({ purpose: field }: SendBody): void {
+  if (field !== publishablePurpose) return
+  const message = 'is that of publishable keys: choose another'
+  throw new Problem('INVALID_REQUEST', {
+    detail: `purpose: ${message}.`,
+    errors: [{ field: 'purpose', message }],
+  })
 }
 
 async function open(deps: ApiDeps, parts: SendParts, call: KeyCall<SendBody>): Promise<Opened> {
@@ -160,7 +177,7 @@ async function readSend(
     environment,
     recipient,
     country,
-    purpose: body.purpose ?? 'default',
+    purpose: key.publishable ? publishablePurpose : (body.purpose ?? 'default'),
     locale: body.locale ?? 'en',
     brand: body.brand ?? app.brand,
     risk: body.risk ?? 'normal',
@@ -192,7 +209,8 @@ async function answer(
     resend_after: resendAfterSeconds(opened.sends),
   }
   if (status === 'queued') return { status: 202, body: { status, ...body }, headers: replayed }
-  // Whether a request was live already, and what a provider knows of the number, is not for strangers.
+  // No word on whether a request was live, nor on what a provider knows of the number: that is not for strangers. What
+  // the fields above show all the same, the channel in progress too, is of requests of publishable keys alone.
   if (key.publishable) return { body: { status, ...body } }
   const wait = readWait(headers.prefer, longestWaitSeconds)
   const providerAnswer =

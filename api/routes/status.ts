@@ -1,3 +1,4 @@
+import { assuranceOf } from '../../core/channel'
 import type { Keyring } from '../../codes/keyring'
 import { proofOf } from '../../codes/proof'
 import { resendAfterSeconds } from '../../core/limits'
@@ -8,7 +9,7 @@ import {
   readStatus,
   type StepView,
   versionOf,
-} from '../../db/status'
+} from '../../db/requests/status'
 import { StatusAnswer, StatusQuery } from '../contract/status'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
@@ -56,6 +57,7 @@ export const summaryOf = (request: RequestSummary, keyring: Keyring) => ({
   state: request.state,
   reason: request.reason,
   channel: request.channel,
+  assurance: assuranceOf(request.channel),
   purpose: request.purpose,
   created_at: request.createdAt.toISOString(),
   expires_at: request.expiresAt.toISOString(),

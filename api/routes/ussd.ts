@@ -1,4 +1,4 @@
-import { findDialledCode } from '../../db/ussd'
+import { findDialledCode } from '../../db/attempts/ussd'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { route } from '../route'

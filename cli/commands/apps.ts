@@ -1,11 +1,11 @@
 import { Command } from 'commander'
 import { alphabets } from '../../core/alphabet'
-import { changeApp, createApp, listApps, type AppView } from '../../db/apps'
+import { changeApp, createApp, listApps, type AppView } from '../../db/apps/apps'
 import { AppBody, AppChanges } from '../../api/contract/admin'
 import { appAnswerOf, settingsOf } from '../../api/routes/admin/translate'
 import { withDatabase } from './connection'
 import { checked, onOff, textOrNone, wholeNumber } from './options'
-import { printJson, printTable, say } from './print'
+import { mostListed, printJson, printTable, say, shownOf } from './print'
 
 interface SettingOptions {
   name?: string
@@ -88,7 +88,7 @@ export const addAppCommands = (program: Command): void => {
     .option('--json', 'print JSON')
     .action(({ json }: { json?: true }) =>
       withDatabase(async (db) => {
-        const all = await listApps(db, { limit: 10_000 })
+        const all = shownOf(await listApps(db, { limit: mostListed + 1 }))
         if (json) return printJson(all.map(appAnswerOf))
         printTable(['APP', 'NAME', 'COUNTRY', 'CODES', 'LIFE', 'REGION'], all.map(rowOf))
       }),

@@ -5,9 +5,11 @@ import { AuditQuery } from '../../api/contract/audit'
 import { rootPublicKey } from '../../codes/audit-chain'
 import { openKeyFile } from '../../codes/key-file'
 import { loadPolicy } from '../../config/policy'
-import { auditAdmin } from '../../db/audit'
-import { exportAudit } from '../../db/audit-export'
-import { verifyAudit } from '../../db/audit-verify'
+import { wholeRequestDays } from '../../core/retention'
+import { findApp } from '../../db/apps/apps'
+import { auditAdmin } from '../../db/audit/entry'
+import { exportAudit } from '../../db/audit/export'
+import { verifyAudit } from '../../db/audit/verify'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile } from './key-file'
 import { checked, wholeNumber } from './options'
@@ -20,7 +22,7 @@ const usualFolder = (): string =>
 const usualRetention = (): number => {
   const loaded = loadPolicy(process.env.OTPILOT_POLICY_FILE)
   if (!loaded.success) throw new Error(loaded.faults.join('\n'))
-  return loaded.policy.retention.audit
+  return wholeRequestDays(loaded.policy.retention)
 }
 
 interface VerifyOptions {
@@ -101,6 +103,8 @@ const exportRows = (options: ExportOptions): Promise<void> =>
   withDatabase(async (db) => {
     const { app, ...same } = options
     const { app_id: appId, from, to, after } = checked(AuditQuery, { app_id: app, ...same })
+    if (appId !== undefined && !(await findApp(db, appId)))
+      throw new Error(`There is no app "${appId}".`)
     const detail = { from, to, after }
     await db.many(
       auditAdmin({ appId: appId ?? null, type: 'audit_exported', actor: 'cli', detail }),

@@ -2,7 +2,8 @@ import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { readAddress } from '../../api/recipient-address'
 import { openKeyFile } from '../../codes/key-file'
-import { eraseRecipient } from '../../db/erasure'
+import { findApp } from '../../db/apps/apps'
+import { eraseRecipient } from '../../db/recipients/erasure'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile } from './key-file'
 
@@ -24,6 +25,8 @@ export const addErasureCommand = (program: Command): void => {
       const keyring = openKeyFile(file, { strict: false })
       try {
         await withDatabase(async (db) => {
+          if (app !== undefined && !(await findApp(db, app)))
+            throw new Error(`There is no app "${app}".`)
           const addressee = { kind, value, appId: app, actor: 'cli' }
           const { recipients, requests } = await eraseRecipient(db, keyring, addressee)
           console.log(JSON.stringify({ erased: { recipients, requests } }))

@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { makeKeyFile, readKeyFile } from '../../codes/key-file'
 import { addKeys, dropKey, type KeyState, keyStates } from '../../codes/key-rotation'
 import { type KeyPurpose, keyPurposes } from '../../codes/keyring'
-import { countedUpTo, type KeyUse, keyUses } from '../../db/key-use'
+import { countedUpTo, type KeyUse, keyUses } from '../../db/upkeep/key-use'
 import { withDatabase } from './connection'
 
 /** The key file that the service of this environment would use. */

@@ -7,14 +7,14 @@ import {
   type MadeKey,
   revokeKey,
   rotateKey,
-} from '../../db/api-keys'
-import { findApp } from '../../db/apps'
+} from '../../db/apps/api-keys'
+import { findApp } from '../../db/apps/apps'
 import { KeyBody, keyId, KeysQuery, RotationBody } from '../../api/contract/admin'
 import { usualOverlap } from '../../api/routes/admin/keys'
 import { keyAnswerOf, madeKeyAnswerOf, newKeyOf } from '../../api/routes/admin/translate'
 import { withDatabase } from './connection'
 import { checked, wholeNumber, words } from './options'
-import { printJson, printTable, say } from './print'
+import { mostListed, printJson, printTable, say, shownOf } from './print'
 
 interface CreateOptions {
   app?: string
@@ -68,7 +68,7 @@ export const addKeyCommands = (program: Command): void => {
           app_id: options.app,
           state: options.state,
         })
-        const all = await listKeys(db, { appId, state, limit: 10_000 })
+        const all = shownOf(await listKeys(db, { appId, state, limit: mostListed + 1 }))
         if (options.json) return printJson(all.map(keyAnswerOf))
         printTable(
           ['KEY ID', 'APP', 'NAME', 'ENVIRONMENT', 'SCOPES', 'STATE', 'EXPIRES', 'LAST USED'],

@@ -4,9 +4,18 @@ export const say = (sentence: string): void => console.error(sentence)
 /** One JSON value on standard output. */
 export const printJson = (value: unknown): void => console.log(JSON.stringify(value, null, 2))
 
-/** Rows under their headings, in columns as wide as they need to be. */
+/** Of a list, more are not shown. */
+export const mostListed = 10_000
+
+/** The rows of a list that are shown, of `mostListed + 1` read; says so when there are more. */
+export const shownOf = <Row>(rows: Row[]): Row[] => {
+  if (rows.length > mostListed) say(`There are more: these are the first ${mostListed}.`)
+  return rows.slice(0, mostListed)
+}
+
+/** Rows under their headings, in columns as wide as they need to be; nothing in a cell acts on the terminal. */
 export const printTable = (headings: string[], rows: string[][]): void => {
-  const table = [headings, ...rows]
+  const table = [headings, ...rows.map((row) => row.map(visible))]
   const widths = headings.map((_, column) =>
     Math.max(...table.map((row) => row[column]?.length ?? 0)),
   )
@@ -18,3 +27,9 @@ export const printTable = (headings: string[], rows: string[][]): void => {
         .trimEnd(),
     )
 }
+
+const visible = (cell: string): string =>
+  cell.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )

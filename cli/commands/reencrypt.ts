@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { openKeyFile, readKeyFile } from '../../codes/key-file'
 import { keyStates } from '../../codes/key-rotation'
-import { reencrypt, type Reencrypted, type Stuck } from '../../db/reencrypt'
+import { reencrypt, type Reencrypted, type Stuck } from '../../db/upkeep/reencrypt'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile } from './key-file'
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
-import { roles, separateRoles } from '../../db/roles'
+import { roles, separateRoles } from '../../db/setup/roles'
 import { bringUpToDate } from '../tables'
 import { databaseUrl } from './connection'
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { bigint, index, integer, jsonb, pgTable, text, unique } from 'drizzle-orm/pg-core'
+import { bigint, check, index, integer, jsonb, pgTable, text, unique } from 'drizzle-orm/pg-core'
 import { otpRequests } from './requests'
 import { bytea, at, auditType } from './types'
 
@@ -31,6 +31,11 @@ export const auditEvents = pgTable(
   },
   (table) => [
     unique('audit_events_chain_sequence').on(table.chain, table.sequence),
+    // For the foreign key: without it, each request that is removed looks through the whole table.
+    index('audit_events_request')
+      .on(table.requestId)
+      .where(sql`request_id is not null`),
+    check('audit_events_sequence', sql`sequence > 0`),
     index('audit_events_wrong')
       .on(table.appId, table.at)
       .where(sql`type in ('check_rejected', 'locked')`),
@@ -60,6 +65,7 @@ export const auditSeals = pgTable(
     unique().on(table.chain, table.sequence),
     // Rows come in the order of keys: tiny, and enough to tell whether a key is needed.
     index('audit_seals_kid').using('brin', table.kid),
+    check('audit_seals_place', sql`number > 0 and sequence > 0`),
   ],
 )
 

@@ -79,7 +79,7 @@ export const eventDeliveries = pgTable(
       .notNull()
       .references(() => eventEndpoints.id),
     state: deliveryStateType().notNull().default('due'),
-    /** How often it was started by hand again; part of the id of the workflow that retries. */
+    /** How often it was started again; part of the id of the workflow that retries. */
     replays: integer().notNull().default(0),
     tries: integer().notNull().default(0),
     /** The event's own time. */
@@ -94,6 +94,9 @@ export const eventDeliveries = pgTable(
     index('event_deliveries_due')
       .on(table.endpointId, table.dueAt)
       .where(sql`state = 'due'`),
+    index('event_deliveries_retrying')
+      .on(table.endpointId, table.dueAt)
+      .where(sql`state = 'retrying'`),
     index('event_deliveries_claimed')
       .on(table.endpointId, table.claimedAt)
       .where(sql`claimed_at is not null`),

@@ -56,7 +56,10 @@ export const optOuts = pgTable(
     environment: environmentType().notNull(),
     /** `api`, or `inbound:<provider>` for a STOP. */
     source: text().notNull(),
+    /** When it was said: for a STOP, the time that its provider signed. */
     at: at('at').notNull().defaultNow(),
+    /** When the consent was given that ended it; kept, so that an old STOP that comes again ends nothing. */
+    liftedAt: at('lifted_at'),
   },
   (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
 )
@@ -106,7 +109,7 @@ export const addressWindows = pgTable(
     /** Keyed digest of the address: IPv4 as it is, IPv6 by its network. */
     index: bytea().notNull(),
     environment: environmentType().notNull(),
-    /** `send` or `verify`. */
+    /** `send`, `verify` or `challenge`. */
     kind: text().notNull(),
     calls: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
     expiresAt: at('expires_at').notNull(),

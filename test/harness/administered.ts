@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import type { MadeKeyAnswer } from '../../api/contract/admin'
-import { createApiKey } from '../../db/api-keys'
+import { createApiKey } from '../../db/apps/api-keys'
 import { clientOf, type TestClient } from './client'
 import { startSystem } from './system'
 

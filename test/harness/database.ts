@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Client } from 'pg'
-import { roles } from '../../db/roles'
+import { roles } from '../../db/setup/roles'
 import { asService, templateDatabase } from './template-database'
 
 const required = (name: string): string => {

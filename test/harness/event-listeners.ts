@@ -45,11 +45,13 @@ export function eventListenersOf(system: System) {
       until(async () => receiver.of(requestId, type)[0], { what: `the event ${type}` }),
     /** Leaves nobody registered and nobody listening. */
     clear: async () => {
-      const { endpoints } = (
-        await operator.call<{ endpoints: EventEndpointAnswer[] }>('GET', `${path}?app_id=app`)
-      ).body
-      for (const { endpoint_id } of endpoints)
-        await operator.call('DELETE', `${path}/${endpoint_id}`)
+      for (const app of ['app', 'other']) {
+        const { endpoints } = (
+          await operator.call<{ endpoints: EventEndpointAnswer[] }>('GET', `${path}?app_id=${app}`)
+        ).body
+        for (const { endpoint_id } of endpoints)
+          await operator.call('DELETE', `${path}/${endpoint_id}`)
+      }
       for (const receiver of receivers.splice(0)) await receiver.close()
     },
   }

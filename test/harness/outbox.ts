@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
+import { makeSecret } from '../../codes/standard-webhook'
 import type { ChosenEventType } from '../../core/event'
 import type { Environment } from '../../core/state'
-import { recordAnswer } from '../../db/attempts'
-import { addEndpoint } from '../../db/event-endpoints'
-import { makeSecret } from '../../events/signing'
+import { recordAnswer } from '../../db/attempts/attempts'
+import { addEndpoint } from '../../db/outbox/endpoints'
 import type { requestsOnly } from './requests'
 
 /** Endpoints of the tests' app, and requests with something to tell: statements only, nobody sends. */
@@ -16,10 +16,10 @@ export const outboxOf = (requests: Awaited<ReturnType<typeof requestsOnly>>) => 
     )
   return {
     register: async (
-      given: { types?: ChosenEventType[] | null; environment?: Environment } = {},
+      given: { appId?: string; types?: ChosenEventType[] | null; environment?: Environment } = {},
     ) => {
       const endpoint = await addEndpoint(requests.db, requests.keyring, {
-        appId: 'app',
+        appId: given.appId ?? 'app',
         environment: given.environment ?? 'staging',
         url: 'http://127.0.0.1:9/',
         description: '',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { makeKeyFile } from '../../codes/key-file'
 import type { Plan, Step } from '../../core/plan'
 import { stepDefaults } from '../../core/plan'
-import type { SendInput } from '../../db/sends'
+import type { SendInput } from '../../db/requests/sends'
 
 /** A key file of its own, in a temporary folder. */
 export function tempKeyFile(): string {

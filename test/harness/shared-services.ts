@@ -17,8 +17,8 @@ import { findPostgres, startPostgres, stopLeftBehind } from '../../cli/postgres'
 import { commandLine, isRunning, stopProcess } from '../../cli/processes'
 import { startTemporal } from '../../cli/temporal'
 import { findTemporal } from '../../cli/temporal-binary'
-import { migrate } from '../../db/migrate'
-import { separateRoles } from '../../db/roles'
+import { migrate } from '../../db/setup/migrate'
+import { separateRoles } from '../../db/setup/roles'
 import { asService, templateDatabase } from './template-database'
 
 const records = join(tmpdir(), 'otpilot-tests')

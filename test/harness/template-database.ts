@@ -1,4 +1,4 @@
-import { roles } from '../../db/roles'
+import { roles } from '../../db/setup/roles'
 
 export const templateDatabase = 'otpilot_template'
 

@@ -1,5 +1,5 @@
 import type { Challenge } from 'altcha-lib'
-import { createApiKey } from '../../db/api-keys'
+import { createApiKey } from '../../db/apps/api-keys'
 import { solvedText } from './challenge'
 import { type Answer, clientOf } from './client'
 import type { System } from './system'

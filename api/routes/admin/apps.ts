@@ -1,11 +1,11 @@
-import { type AppView, changeApp, createApp, findApp, listApps } from '../../../db/apps'
+import { type AppView, changeApp, createApp, findApp, listApps } from '../../../db/apps/apps'
 import { AppAnswer, AppBody, AppChanges, AppsAnswer, AppsQuery } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
 import { type AdminCall, route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { readPage } from './page'
-import { appInPath, requireOperator } from './reach'
+import { appInPath, requireLive, requireOperator } from './reach'
 import { appAnswerOf, settingsOf } from './translate'
 
 const tag = 'Administration'
@@ -80,7 +80,7 @@ const changeRoute = ({ db }: ApiDeps) =>
     tag,
     summary: 'Change an app’s settings',
     description:
-      'What is not given stays. Takes effect within two seconds, on new requests: those under way keep their plan and code.',
+      'What is not given stays. Takes effect within two seconds, on new requests: those under way keep their plan and code. Not with an app’s test key.',
     scope: 'admin',
     body: AppChanges,
     example,
@@ -88,6 +88,7 @@ const changeRoute = ({ db }: ApiDeps) =>
     async handle(call: AdminCall<AppChanges>) {
       const { key, body } = call
       const id = appInPath(call)
+      requireLive(key)
       // Where an app's data may be is not the app's own decision.
       if (body.region !== undefined) requireOperator(key)
       return { body: appAnswerOf(found(await changeApp(db, id, settingsOf(body), actorOf(key)))) }

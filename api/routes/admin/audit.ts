@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream'
-import { auditAdmin } from '../../../db/audit'
-import { type ExportedRow, exportAudit } from '../../../db/audit-export'
+import { auditAdmin } from '../../../db/audit/entry'
+import { type ExportedRow, exportAudit } from '../../../db/audit/export'
 import { AuditQuery } from '../../contract/audit'
 import type { ApiDeps } from '../../deps'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
-import { appOrAllIn, findAppIn } from './reach'
+import { appOrAllIn, findAppIn, requireLive } from './reach'
 
 const mediaType = 'application/x-ndjson'
 
@@ -17,7 +17,7 @@ export const auditRoute = (deps: ApiDeps) =>
     tag: 'Administration',
     summary: 'Export the audit',
     description:
-      'One JSON object a line: number, id, chain, sequence, type, actor, app_id, request_id, run_id, attempt_id, detail, at, hash, kid. In the order of number, which has no gap over all apps; hash is the HMAC-SHA-256 over the row and the one before it in its chain. A row comes within a minute, when it is sealed. For the next export give the last number as after: none is missed.',
+      'One JSON object a line: number, id, chain, sequence, type, actor, app_id, request_id, run_id, attempt_id, detail, at, hash, kid. In the order of number, which has no gap over all apps; hash is the HMAC-SHA-256 over the row and the one before it in its chain. A row comes within a minute, when it is sealed. For the next export give the last number as after: none is missed. Without app_id an operator gets the rows of all apps that this process serves (OTPILOT_REGION), and the installation’s. Not with an app’s test key.',
     scope: 'admin',
     query: AuditQuery,
     replies: { 200: { description: 'All rows, streamed.', content: mediaType } },
@@ -26,6 +26,7 @@ export const auditRoute = (deps: ApiDeps) =>
       const { db } = deps
       const { from, to, after } = query
       const appId = appOrAllIn(key, query.app_id)
+      requireLive(key)
       if (appId !== undefined) await findAppIn(deps, key, appId)
       await db.many(
         auditAdmin({
@@ -37,6 +38,7 @@ export const auditRoute = (deps: ApiDeps) =>
       )
       const pages = exportAudit(db, {
         appId,
+        servedBy: deps,
         from: from === undefined ? undefined : new Date(from),
         to: to === undefined ? undefined : new Date(to),
         after,

@@ -1,6 +1,6 @@
 import { isLive } from '../../../core/state'
-import type { ApiKey } from '../../../db/api-keys'
-import { type EventEndpoint, findEndpoint } from '../../../db/event-endpoints'
+import type { ApiKey } from '../../../db/apps/api-keys'
+import { type EventEndpoint, findEndpoint } from '../../../db/outbox/endpoints'
 import { endpointId } from '../../contract/events'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'

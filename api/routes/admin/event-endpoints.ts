@@ -1,3 +1,4 @@
+import { makeSecret } from '../../../codes/standard-webhook'
 import {
   addEndpoint,
   changeEndpoint,
@@ -6,9 +7,8 @@ import {
   listEndpoints,
   maxEndpoints,
   rotateSecret,
-} from '../../../db/event-endpoints'
+} from '../../../db/outbox/endpoints'
 import { faultOfUrl, leadsAstray, literalOf } from '../../../events/address'
-import { makeSecret } from '../../../events/signing'
 import {
   DeletedEndpointAnswer,
   EventEndpointAnswer,

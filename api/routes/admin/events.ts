@@ -5,7 +5,7 @@ import {
   listDeliveries,
   replayEvent,
   replayFailed,
-} from '../../../db/events'
+} from '../../../db/outbox/log'
 import {
   type EventDelivery,
   EventDeliveriesAnswer,

@@ -7,8 +7,8 @@ import {
   listKeys,
   revokeKey,
   rotateKey,
-} from '../../../db/api-keys'
-import { findApp } from '../../../db/apps'
+} from '../../../db/apps/api-keys'
+import { findApp } from '../../../db/apps/apps'
 import {
   KeyAnswer,
   KeyBody,

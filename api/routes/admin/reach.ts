@@ -1,5 +1,6 @@
-import type { ApiKey } from '../../../db/api-keys'
-import { type App, findApp } from '../../../db/apps'
+import { isLive } from '../../../core/state'
+import type { ApiKey } from '../../../db/apps/api-keys'
+import { type App, findApp } from '../../../db/apps/apps'
 import { appId } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
@@ -50,6 +51,17 @@ export function appInPath({ key, params }: Pick<AdminCall, 'key' | 'params'>): s
   const { success, data } = appId.safeParse(params.app_id)
   if (!success) throw new Problem('NOT_FOUND')
   return appIn(key, data)
+}
+
+/**
+ * For what reaches every environment of an app at once: its settings, its recipients, its trail.
+ * @throws {Problem} FORBIDDEN for an app's test key.
+ */
+export function requireLive({ app, environment }: ApiKey): void {
+  if (app && !isLive(environment))
+    throw new Problem('FORBIDDEN', {
+      detail: 'This is about real people too: it takes a live key of the app, or an operator’s.',
+    })
 }
 
 /** @throws {Problem} FORBIDDEN for the key of an app. */

@@ -1,5 +1,7 @@
-import { auditAdmin } from '../../../db/audit'
-import { unlockBudget } from '../../../db/check-budgets'
+import { environments, isLive } from '../../../core/state'
+import type { ApiKey } from '../../../db/apps/api-keys'
+import { auditAdmin } from '../../../db/audit/entry'
+import { unlockBudget } from '../../../db/checks/check-budgets'
 import { UnlockAnswer, UnlockBody } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
 import { readAddress } from '../../recipient-address'
@@ -17,7 +19,7 @@ const unlockRoute = (deps: ApiDeps) =>
     tag: 'Administration',
     summary: 'Let a recipient check codes again',
     description:
-      'Forgets the wrong checks that count against the recipient across requests, in every environment. Make sure first that it is the owner who asks.',
+      'Forgets the wrong checks that count against the recipient across requests, in every environment; with an app’s test key, in those of test keys. Make sure first that it is the owner who asks.',
     scope: 'admin',
     body: UnlockBody,
     example: { app_id: 'shop', phone_number: '+233241234567' },
@@ -27,7 +29,12 @@ const unlockRoute = (deps: ApiDeps) =>
       const app = await findAppIn(deps, key, body.app_id)
       const { kind, value } = readAddress(body, app.defaultCountry)
       const unlocked = await deps.db.transaction(async (tx) => {
-        const done = await unlockBudget(tx, deps.keyring, { appId: app.id, kind, value })
+        const done = await unlockBudget(
+          tx,
+          deps.keyring,
+          { appId: app.id, kind, value },
+          environmentsOf(key),
+        )
         // Nothing in the trail may say whose budget it was: the actor and the time lead to the call in the log.
         if (done)
           await tx.many(auditAdmin({ appId: app.id, type: 'budget_unlocked', actor: actorOf(key) }))
@@ -36,3 +43,7 @@ const unlockRoute = (deps: ApiDeps) =>
       return { body: { unlocked } }
     },
   })
+
+/** Where a key may let people check again: whoever tests an integration has no say about real codes. */
+const environmentsOf = ({ app, environment }: ApiKey) =>
+  app && !isLive(environment) ? environments.filter((one) => !isLive(one)) : environments

@@ -1,5 +1,5 @@
-import type { ApiKeyView, MadeKey, NewKey } from '../../../db/api-keys'
-import type { AppSettings, AppView } from '../../../db/apps'
+import type { ApiKeyView, MadeKey, NewKey } from '../../../db/apps/api-keys'
+import type { AppSettings, AppView } from '../../../db/apps/apps'
 import type { AppAnswer, AppChanges, KeyAnswer, KeyBody, MadeKeyAnswer } from '../../contract/admin'
 import { Problem } from '../../problem'
 

@@ -1,0 +1,227 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { makeApiKey } from '../../codes/api-key'
+import type { Environment } from '../../core/state'
+import type { App } from './apps'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/** A key as the check of calls needs it. */
+export interface ApiKey {
+  id: string
+  digest: Buffer
+  environment: Environment
+  scopes: string[]
+  publishable: boolean
+  requestsPerMinute: number
+  /** Neither expired nor revoked, by the database's clock. */
+  usable: boolean
+  /** Null: an operator's key, which administers every app. */
+  app: App | null
+}
+
+/** A key as its administrators see it; nothing in it opens anything. */
+export interface ApiKeyView {
+  id: string
+  /** Null: an operator's key. */
+  appId: string | null
+  name: string
+  environment: Environment
+  scopes: string[]
+  publishable: boolean
+  requestsPerMinute: number
+  /** The key that this one was made to replace. */
+  replaces: string | null
+  state: 'active' | 'expired' | 'revoked'
+  createdAt: Date
+  expiresAt: Date | null
+  revokedAt: Date | null
+  /** At most a minute behind. */
+  lastUsedAt: Date | null
+}
+
+export interface NewKey {
+  appId: string | null
+  environment: Environment
+  scopes: string[]
+  name?: string | undefined
+  publishable?: boolean | undefined
+  requestsPerMinute?: number | undefined
+  /** At most one of the two; neither: the key does not expire. */
+  expiresAt?: Date | undefined
+  expiresInSeconds?: number | undefined
+}
+
+/** A key as made: the clear key is in this one answer and nowhere else. */
+export interface MadeKey extends ApiKeyView {
+  key: string
+}
+
+const isLive = sql`(k.revoked_at is null and (k.expires_at is null or k.expires_at > now()))`
+
+const stateOfKey = sql`case when k.revoked_at is not null then 'revoked'
+  when ${isLive} then 'active' else 'expired' end`
+
+const view = sql`k.id, k.app_id as "appId", k.name, k.environment, k.scopes, k.publishable,
+  k.requests_per_minute as "requestsPerMinute", k.replaces, k.created_at as "createdAt",
+  k.expires_at as "expiresAt", k.revoked_at as "revokedAt", k.last_used_at as "lastUsedAt",
+  ${stateOfKey} as state`
+
+/**
+ * Makes and stores a key of an app, or without an app an operator's.
+ * @param actor who does it, for the audit trail: `key:<id>` or `cli`
+ */
+export function createApiKey(db: Database, wanted: NewKey, actor = 'cli'): Promise<MadeKey> {
+  const { appId, environment, scopes, name = '', publishable = false } = wanted
+  const { key, id, digest } = makeApiKey(environment)
+  const expiresAt =
+    wanted.expiresInSeconds === undefined
+      ? sql`${wanted.expiresAt ?? null}::timestamptz`
+      : sql`now() + make_interval(secs => ${wanted.expiresInSeconds})`
+  return db.transaction(async (tx) => {
+    const made = await tx.one<ApiKeyView>(sql`
+      insert into api_keys as k (id, app_id, name, digest, environment, scopes, publishable,
+        requests_per_minute, expires_at)
+      values (${id}, ${appId}, ${name}, ${digest}, ${environment}, ${sql.param(scopes)}, ${publishable},
+        ${wanted.requestsPerMinute ?? sql`default`}, ${expiresAt})
+      returning ${view}`)
+    if (!made) throw new Error('A key was inserted, and no row came back.')
+    const detail = { key_id: id, environment, scopes: scopes.join(' '), publishable }
+    await tx.many(auditAdmin({ appId, type: 'key_created', actor, detail }))
+    return { ...made, key }
+  })
+}
+
+/** Looks a key up by its public id; the caller compares the digest. */
+export function findApiKey(db: Queries, id: string): Promise<ApiKey | undefined> {
+  return db.one<ApiKey>(sql`
+    select k.id, k.digest, k.environment, k.scopes, k.publishable,
+      k.requests_per_minute as "requestsPerMinute", ${isLive} as usable,
+      case when a.id is not null then jsonb_build_object('id', a.id, 'name', a.name, 'brand', a.brand,
+        'defaultCountry', a.default_country, 'maxExpirySeconds', a.max_expiry_seconds,
+        'highRiskExpirySeconds', a.high_risk_expiry_seconds, 'codeLength', a.code_length,
+        'codeAlphabet', a.code_alphabet, 'queueWhenDown', a.queue_when_down,
+        'consentRequired', a.consent_required, 'lengthenUnderGuessing', a.lengthen_under_guessing,
+        'region', a.region) end as app
+    from api_keys k left join apps a on a.id = k.app_id where k.id = ${id}`)
+}
+
+/** Notes that a key was used, at most once a minute. */
+export async function touchApiKey(db: Queries, id: string): Promise<void> {
+  await db.many(sql`update api_keys set last_used_at = now()
+    where id = ${id} and (last_used_at is null or last_used_at < now() - interval '1 minute')`)
+}
+
+/** Whose keys a caller administers. */
+export interface KeyReach {
+  /** Undefined: those of every app, and the operators'. */
+  appId?: string | undefined
+}
+
+const within = ({ appId }: KeyReach): SQL =>
+  appId === undefined ? sql`true` : sql`k.app_id = ${appId}`
+
+export const findKeyView = (
+  db: Queries,
+  id: string,
+  reach: KeyReach = {},
+): Promise<ApiKeyView | undefined> =>
+  db.one<ApiKeyView>(sql`select ${view} from api_keys k where k.id = ${id} and ${within(reach)}`)
+
+/** Keys, newest first, after the one named. */
+export const listKeys = (
+  db: Queries,
+  {
+    appId,
+    state,
+    after,
+    limit,
+  }: KeyReach & {
+    state?: ApiKeyView['state'] | undefined
+    after?: string | undefined
+    limit: number
+  },
+): Promise<ApiKeyView[]> =>
+  db.many<ApiKeyView>(sql`select ${view} from api_keys k
+    where ${within({ appId })}
+      ${state === undefined ? sql`` : sql`and ${stateOfKey} = ${state}`}
+      ${
+        after === undefined
+          ? sql``
+          : sql`and (k.created_at, k.id) < (select created_at, id from api_keys where id = ${after})`
+      }
+    order by k.created_at desc, k.id desc limit ${limit}`)
+
+export type Rotation = MadeKey | 'not_found' | 'not_live' | 'too_many'
+
+/**
+ * Makes a key with the same rights and the same length of life; the old one goes on for `overlapSeconds`, or until
+ * its own expiry. Refused for a key that is over, or while the key it replaced, or one that replaces it, is live:
+ * so at most two keys of a line ever are.
+ */
+export function rotateKey(
+  db: Database,
+  id: string,
+  {
+    overlapSeconds,
+    actor = 'cli',
+    ...reach
+  }: KeyReach & { overlapSeconds: number; actor?: string },
+): Promise<Rotation> {
+  return db.transaction(async (tx) => {
+    // The lock first, in a statement of its own: the next one then sees what a rotation before it has committed.
+    const old = await tx.one<{ appId: string | null; environment: Environment }>(sql`
+      select k.app_id as "appId", k.environment from api_keys k
+      where k.id = ${id} and ${within(reach)} for update`)
+    if (!old) return 'not_found'
+    const fresh = makeApiKey(old.environment)
+    const made = await tx.one<ApiKeyView>(sql`
+      with recursive old as (
+        select k.* from api_keys k where k.id = ${id} and ${isLive} and not exists (
+          select from api_keys k where ${isLive}
+            and (k.replaces = ${id} or k.id = (select replaces from api_keys where id = ${id})))
+      ), line as (
+        select k.id, k.created_at, k.expires_at from api_keys k where k.id = ${id}
+        union all select k.id, k.created_at, k.expires_at from api_keys k join line on k.replaces = line.id
+      ), last as (
+        -- A rotation shortens the life of the key that it replaces, and leaves that of the last of a line as it was made.
+        select expires_at - created_at as life from line
+        where not exists (select from api_keys k where k.replaces = line.id) limit 1
+      ), ending as (
+        update api_keys k set expires_at =
+          least(k.expires_at, now() + make_interval(secs => ${overlapSeconds}))
+        from old where k.id = old.id
+      )
+      insert into api_keys as k (id, app_id, name, digest, environment, scopes, publishable,
+        requests_per_minute, replaces, expires_at)
+      select ${fresh.id}, app_id, name, ${fresh.digest}, environment, scopes, publishable,
+        requests_per_minute, id, now() + life from old, last
+      returning ${view}`)
+    if (!made) {
+      const known = await findKeyView(tx, id)
+      return known?.state === 'active' ? 'too_many' : 'not_live'
+    }
+    const detail = { key_id: fresh.id, replaces: id, overlap_seconds: overlapSeconds }
+    await tx.many(auditAdmin({ appId: old.appId, type: 'key_rotated', actor, detail }))
+    return { ...made, key: fresh.key }
+  })
+}
+
+/**
+ * Ends a key for good; processes that know it go on for two seconds at most. Ending it again changes nothing.
+ * @returns undefined when there is no such key within reach
+ */
+export function revokeKey(
+  db: Database,
+  id: string,
+  { actor = 'cli', ...reach }: KeyReach & { actor?: string } = {},
+): Promise<ApiKeyView | undefined> {
+  return db.transaction(async (tx) => {
+    const revoked = await tx.one<ApiKeyView>(sql`
+      update api_keys k set revoked_at = now()
+      where k.id = ${id} and ${within(reach)} and k.revoked_at is null returning ${view}`)
+    if (!revoked) return findKeyView(tx, id, reach)
+    const detail = { key_id: id }
+    await tx.many(auditAdmin({ appId: revoked.appId, type: 'key_revoked', actor, detail }))
+    return revoked
+  })
+}

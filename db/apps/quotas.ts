@@ -1,0 +1,34 @@
+import { sql } from 'drizzle-orm'
+import type { Queries } from '../index'
+
+export interface QuotaLease {
+  /** Calls that the process may let through; 0: the quota of this minute is spent. */
+  granted: number
+  /** Calls of the minute that no process has set aside. */
+  untaken: number
+  /** Until the minute is over, by the database's clock. */
+  remainingMs: number
+}
+
+/** Sets up to `share` calls aside, of what a key may make in the current minute over all processes. */
+export async function leaseQuota(
+  db: Queries,
+  { keyId, quota, share }: { keyId: string; quota: number; share: number },
+): Promise<QuotaLease> {
+  // `taken` may pass the quota once, by less than a share: what it passed by is not granted.
+  const row = await db.one<{ taken: number | null; remainingMs: number }>(sql`
+    with lease as (
+      insert into key_quotas as q (key_id, minute, taken)
+      select ${keyId}, date_trunc('minute', now()), ${share}::int where ${quota}::int > 0
+      on conflict (key_id, minute) do update set taken = q.taken + excluded.taken where q.taken < ${quota}
+      returning taken)
+    select (select taken from lease) as taken,
+      (extract(epoch from date_trunc('minute', now()) + interval '1 minute' - clock_timestamp()) * 1000)::float8 as "remainingMs"`)
+  const { taken = null, remainingMs = 0 } = row ?? {}
+  if (taken === null) return { granted: 0, untaken: 0, remainingMs }
+  return {
+    granted: Math.min(share, quota - (taken - share)),
+    untaken: Math.max(quota - taken, 0),
+    remainingMs,
+  }
+}

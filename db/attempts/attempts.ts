@@ -1,0 +1,217 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Alphabet } from '../../core/alphabet'
+import type { Channel } from '../../core/channel'
+import type { Fault } from '../../core/fault'
+import { rankOf, type SuccessRule } from '../../core/receipt'
+import { auditFrom } from '../audit/entry'
+import type { Queries } from '../index'
+import { servedIn } from '../requests/region'
+import { randomId } from '../../codes/random-id'
+
+/** What makes a claim one execution's own. */
+export interface ClaimKey {
+  requestId: string
+  /** The workflow's count of sends, from 1. */
+  sendNo: number
+  /** The first of the sends that share this one's budget. */
+  firstSendNo: number
+}
+
+/** Milliseconds since the first of the sends that share a budget was claimed. */
+const ageOf = (requestId: SQL, firstSendNo: number) =>
+  sql`(select extract(epoch from clock_timestamp() - min(claimed_at)) * 1000 from attempts
+    where request_id = ${requestId} and send_no >= ${firstSendNo})::float8`
+
+export interface NewClaim extends ClaimKey {
+  step: number
+  channel: Channel
+  provider: string
+  success: SuccessRule
+  tryNo: number
+  runId: string
+  callbackDigest: Buffer
+  /** Of this process. */
+  region?: string | undefined
+}
+
+/** Everything a provider call needs, read by the claiming statement itself. */
+export interface Claim {
+  attemptId: string
+  number: number
+  /** Since the first claim of the sends that share the budget, in milliseconds. */
+  ageMs: number
+  appId: string
+  recipientId: string
+  ciphertext: Buffer
+  kid: string
+  salt: Buffer
+  codeKid: string
+  codeGeneration: number
+  codeLength: number
+  codeAlphabet: Alphabet
+  locale: string
+  brand: string
+  messageCiphertext: Buffer | null
+  sealKid: string | null
+  /** The lifetime the caller asked for, in seconds. */
+  lifetimeSeconds: number
+  /** Seconds of life left at the claim. */
+  lifeLeftSeconds: number
+}
+
+export interface KnownAttempt {
+  id: string
+  number: number
+  /** Since the first claim of the sends that share the budget, in milliseconds. */
+  ageMs: number
+  tryNo: number
+  state: 'open' | 'accepted' | 'refused' | 'in_doubt'
+  fault: Fault | null
+  /** A receipt came in, which proves that the provider had accepted. */
+  confirmed: boolean
+}
+
+/** The last try of a send, if it was claimed before. */
+export function findOwnAttempt(db: Queries, { requestId, sendNo, firstSendNo }: ClaimKey) {
+  return db.one<KnownAttempt>(sql`
+    select id, number, try_no as "tryNo", state, fault, status_rank >= ${rankOf.accepted} as confirmed,
+      ${ageOf(sql`${requestId}`, firstSendNo)} as "ageMs"
+    from attempts where request_id = ${requestId} and send_no = ${sendNo} order by try_no desc limit 1`)
+}
+
+/**
+ * Claims a provider call under the row lock that every ending takes: no claim commits after the end.
+ * @returns undefined when the request is over.
+ * @throws a unique violation when another execution claimed the same try.
+ */
+export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | undefined> {
+  const id = randomId('att')
+  return db.one<Claim>(sql`
+    with live as (
+      update otp_requests set attempt_seq = attempt_seq + 1, audit_seq = audit_seq + 1,
+        current_step = greatest(current_step, ${claim.step}),
+        -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
+        workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
+      where id = ${claim.requestId} and state = 'pending' and expires_at > now() and ${servedIn(claim.region)}
+      returning *
+    ), claimed as (
+      insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success,
+        callback_digest, run_id, claimed_at)
+      select ${id}, id, attempt_seq, ${claim.step}, ${claim.sendNo}, ${claim.tryNo}, ${claim.channel},
+        ${claim.provider}, ${claim.success}, ${claim.callbackDigest}, ${claim.runId}, clock_timestamp() from live
+    ), logged as (${auditFrom(sql`live`, {
+      type: 'attempt_claimed',
+      actor: 'worker',
+      runId: claim.runId,
+      attemptId: id,
+      detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
+    })})
+    select ${id} as "attemptId", live.attempt_seq as number,
+      coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
+      live.app_id as "appId",
+      r.id as "recipientId", r.ciphertext, r.kid, live.code_salt as salt, live.code_kid as "codeKid",
+      live.code_generation as "codeGeneration", live.code_length as "codeLength", live.code_alphabet as "codeAlphabet", live.locale, live.brand,
+      live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",
+      round(extract(epoch from live.expires_at - live.created_at))::int as "lifetimeSeconds",
+      floor(extract(epoch from live.expires_at - now()))::int as "lifeLeftSeconds"
+    from live join recipients r on r.id = live.recipient_id`)
+}
+
+/** Whether a request goes on in another region: a claim that was refused for this is not the end. */
+export async function isElsewhere(
+  db: Queries,
+  { requestId, region }: { requestId: string; region: string | undefined },
+): Promise<boolean> {
+  const row = await db.one(sql`select from otp_requests
+    where id = ${requestId} and state = 'pending' and expires_at > now() and not ${servedIn(region)}`)
+  return row !== undefined
+}
+
+/** Claims an open attempt again because preparing it took long; false when it must not be sent any more. */
+export async function reclaimAttempt(
+  db: Queries,
+  { requestId, attemptId, runId }: { requestId: string; attemptId: string; runId: string },
+): Promise<boolean> {
+  const row = await db.one(sql`
+    with live as (
+      update otp_requests set audit_seq = audit_seq + 1
+      where id = ${requestId} and state = 'pending' and expires_at > now()
+        and exists (select from attempts where id = ${attemptId} and state = 'open')
+      returning id, app_id, audit_seq
+    ), again as (
+      update attempts set claimed_at = clock_timestamp() from live
+      where attempts.id = ${attemptId} and attempts.state = 'open' returning attempts.id
+    ), logged as (${auditFrom(sql`live`, { type: 'attempt_reclaimed', actor: 'worker', runId, attemptId })})
+    select id from again`)
+  return row !== undefined
+}
+
+export type AttemptAnswer =
+  | {
+      state: 'accepted'
+      providerMessageId: string | null
+      cost?: { amount: string; currency: string } | undefined
+    }
+  | { state: 'refused'; fault: Fault }
+  | { state: 'in_doubt' }
+
+/**
+ * Writes down how a provider call ended. An answer that comes after the request's end is kept as `wasted`;
+ * one that comes after the attempt was called in doubt replaces the doubt.
+ */
+export async function recordAnswer(
+  db: Queries,
+  { requestId, attemptId, runId }: { requestId: string; attemptId: string; runId: string },
+  answer: AttemptAnswer,
+): Promise<void> {
+  const { state } = answer
+  const refused = state === 'refused'
+  const accepted = state === 'accepted'
+  const fault = refused ? answer.fault : state === 'in_doubt' ? 'in_doubt' : null
+  const cost = accepted ? answer.cost : undefined
+  const replaces = state === 'in_doubt' ? ['open'] : ['open', 'in_doubt']
+  await db.many(sql`
+    with request as (
+      select id, state, erased from otp_requests where id = ${requestId} for update
+    ), answered as (
+      update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
+        provider_message_id = case when request.erased then null
+          else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
+        cost_amount = coalesce(${cost?.amount ?? null}::numeric, cost_amount),
+        cost_currency = coalesce(${cost?.currency ?? null}, cost_currency),
+        wasted = request.state <> 'pending' and not ${refused},
+        status = case when status_rank < ${rankOf.accepted} and ${accepted} then 'accepted'::receipt_status else status end,
+        status_rank = case when ${accepted} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
+      from request
+      where attempts.id = ${attemptId} and attempts.state::text = any(${sql.param(replaces)})
+      returning attempts.channel, attempts.provider, attempts.success, attempts.wasted
+    ), told as (
+      update otp_requests r set audit_seq = audit_seq + 1,
+        succeeded_at = case when ${refused} or answered.success <> 'accepted' then succeeded_at
+          else coalesce(succeeded_at, clock_timestamp()) end
+      from answered where r.id = ${requestId}
+      returning r.id, r.app_id, r.audit_seq, answered.wasted, answered.channel, answered.provider
+    )
+    ${auditFrom(sql`told`, {
+      type: sql`(case when wasted then 'attempt_wasted' else ${`attempt_${state}`} end)::audit_type`,
+      actor: 'worker',
+      runId,
+      attemptId,
+      detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${fault}::text)`,
+    })}`)
+}
+
+/** Calls that nobody finishes any more are in doubt; an answer that comes after all still replaces that. */
+export async function settleOpenAttempts(db: Queries, requestId: string): Promise<void> {
+  await db.many(sql`
+    update attempts a set state = 'in_doubt', fault = 'in_doubt', finished_at = clock_timestamp(), wasted = true
+    from otp_requests r
+    where a.request_id = ${requestId} and r.id = a.request_id and r.state <> 'pending' and a.state = 'open'`)
+}
+
+/** Messages whose outcome their provider would like to know. */
+export function findAcceptedMessages(db: Queries, requestId: string) {
+  return db.many<{ provider: string; providerMessageId: string }>(sql`
+    select provider, provider_message_id as "providerMessageId" from attempts
+    where request_id = ${requestId} and provider_message_id is not null`)
+}

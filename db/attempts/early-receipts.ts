@@ -1,0 +1,104 @@
+import { sql } from 'drizzle-orm'
+import type { ReceiptStatus } from '../../core/receipt'
+import type { Wake } from '../../core/wake'
+import { type AttemptAnswer, recordAnswer } from './attempts'
+import { inTransaction } from '../hold'
+import type { Database, Queries } from '../index'
+import {
+  findAttemptByMessage,
+  type MessageRef,
+  type NewReceipt,
+  type RecordedReceipt,
+  recordReceipt,
+} from './receipts'
+
+/** How long a report waits for the attempt that it is about. */
+export const unmatchedKeptFor = sql`interval '24 hours'`
+
+/**
+ * Makes whoever reports about a message and whoever learns its id wait for each other until the transaction ends:
+ * without it each could look before the other commits. Before any row is locked, so that nobody waits crosswise.
+ */
+const holdMessage = (tx: Queries, { provider, messageId }: MessageRef) =>
+  tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${`${provider}|${messageId}`}, 0))`)
+
+/**
+ * Records a report that names a message by its provider's id. Where no attempt is known to have sent it yet, the
+ * report is kept for {@link recordAcceptance}.
+ */
+export function recordByMessage(
+  db: Queries,
+  { message, receipt, actor }: { message: MessageRef; receipt: NewReceipt; actor: string },
+): Promise<RecordedReceipt> {
+  return inTransaction(db, async (tx) => {
+    await holdMessage(tx, message)
+    const attempt = await findAttemptByMessage(tx, message)
+    if (attempt) return recordReceipt(tx, { attempt, receipt, actor })
+    const { status, rawStatus, eventKey, at, cost } = receipt
+    const kept = await tx.one(sql`
+      insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_at,
+        cost_amount, cost_currency, received_at)
+      values (${message.provider}, ${eventKey}, ${message.messageId}, ${status}, ${rawStatus}, ${at ?? null},
+        ${cost?.amount ?? null}, ${cost?.currency ?? null}, clock_timestamp())
+      on conflict (provider, event_key) do nothing returning provider`)
+    return { duplicate: kept === undefined }
+  })
+}
+
+interface EarlyReceipt {
+  status: ReceiptStatus
+  rawStatus: string
+  eventKey: string
+  at: Date | null
+  amount: string | null
+  currency: string | null
+  receivedAt: Date
+}
+
+/**
+ * Writes down that a provider took a message and, in the same transaction, what the provider reported about it before
+ * we knew its id: each report once, in the order in which they came.
+ * @returns what to tell the run after the commit
+ */
+export function recordAcceptance(
+  db: Database,
+  ref: Parameters<typeof recordAnswer>[1],
+  { provider, answer }: { provider: string; answer: AttemptAnswer & { state: 'accepted' } },
+): Promise<Wake[]> {
+  const { providerMessageId: messageId } = answer
+  if (messageId === null) return recordAnswer(db, ref, answer).then(() => [])
+  const message = { provider, messageId }
+  return db.transaction(async (tx) => {
+    await holdMessage(tx, message)
+    await recordAnswer(tx, ref, answer)
+    return join(tx, message)
+  })
+}
+
+async function join(tx: Queries, message: MessageRef): Promise<Wake[]> {
+  const early = await tx.many<EarlyReceipt>(sql`
+    with early as (
+      delete from unmatched_receipts u
+      where provider = ${message.provider} and provider_message_id = ${message.messageId}
+        and exists (select from attempts a
+          where a.provider = u.provider and a.provider_message_id = u.provider_message_id)
+      returning *
+    ) select status, raw_status as "rawStatus", event_key as "eventKey", provider_at as at,
+      cost_amount as amount, cost_currency as currency, received_at as "receivedAt"
+    from early order by received_at, event_key`)
+  if (early.length === 0) return []
+  const attempt = await findAttemptByMessage(tx, message)
+  if (!attempt) throw new Error('An attempt vanished while its reports were joined.')
+  const wakes: Wake[] = []
+  for (const { at, amount, currency, ...report } of early) {
+    const cost = amount !== null && currency !== null ? { amount, currency } : undefined
+    const receipt = { ...report, at: at ?? undefined, cost }
+    const { wake } = await recordReceipt(tx, {
+      attempt,
+      receipt,
+      actor: `provider:${message.provider}`,
+    })
+    if (wake) wakes.push(wake)
+  }
+  return wakes
+}

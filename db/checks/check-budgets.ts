@@ -1,0 +1,56 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { checkBudget } from '../../core/limits'
+import { type Environment, environments } from '../../core/state'
+import type { Queries } from '../index'
+import { type Address, findRecipient } from '../recipients/recipients'
+
+const { daily, hourly, pause } = checkBudget
+
+/** Wrong checks of the last hour, of the budget `b`. */
+const inTheLastHour = sql`(select count(*)::int from unnest(b.wrong) t
+  where t > now() - make_interval(secs => ${hourly.windowSeconds}))`
+
+/** Seconds until the n-th wrong check from the end leaves the window; null with fewer than n. */
+const untilLeft = ({ max, windowSeconds }: { max: number; windowSeconds: number }): SQL =>
+  sql`extract(epoch from b.wrong[array_upper(b.wrong, 1) - ${max - 1}] - now()) + ${windowSeconds}`
+
+/**
+ * Seconds until the budget `b` takes a check without a challenge; 0 when it does now. Over the hourly limit each
+ * wrong check doubles the pause after it; over the daily one the oldest has to leave.
+ */
+export const secondsToWait: SQL = sql`ceil(greatest(0, ${untilLeft(daily)},
+  case when ${inTheLastHour} >= ${hourly.max} then
+    extract(epoch from b.wrong[array_upper(b.wrong, 1)] - now())
+      + least(${pause.maxSeconds}, ${pause.firstSeconds} * 2 ^ least(${inTheLastHour} - ${hourly.max}, 20))
+  end))::int`
+
+/** Whether nobody but an operator lets the budget `b` be checked again. */
+export const isLockedForGood: SQL = sql`b.consecutive >= ${checkBudget.consecutive}`
+
+/** The wrong checks of the budget `b` that still count. */
+export const stillCounted: SQL = sql`array(select t from unnest(b.wrong) with ordinality u(t, n)
+  where t > now() - make_interval(secs => ${daily.windowSeconds}) order by n)`
+
+/** Whether a budget holds nothing that still counts. */
+export const isForgotten: SQL = sql`consecutive = 0
+  and coalesce(wrong[array_upper(wrong, 1)], '-infinity') < now() - make_interval(secs => ${daily.windowSeconds})`
+
+/**
+ * Forgets the wrong checks of a recipient, in every environment when none is named: an operator's way out of a lock.
+ * The caller audits it.
+ * @returns false when there is nothing to forget, or no such recipient
+ */
+export async function unlockBudget(
+  db: Queries,
+  keyring: Keyring,
+  address: Address,
+  within: readonly Environment[] = environments,
+): Promise<boolean> {
+  const recipient = await findRecipient(db, keyring, address)
+  if (!recipient) return false
+  const reset = await db.many(sql`update check_budgets set wrong = '{}', consecutive = 0
+    where recipient_id = ${recipient.id} and environment::text = any(${sql.param(within)}) and not (${isForgotten})
+    returning 1`)
+  return reset.length > 0
+}

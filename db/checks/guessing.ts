@@ -1,0 +1,85 @@
+import { sql } from 'drizzle-orm'
+import { type Alphabet, codeSpace } from '../../core/alphabet'
+import { guessing } from '../../core/limits'
+import type { Environment } from '../../core/state'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/**
+ * Takeovers to expect from the wrong checks of the last day, of an app's requests in one environment. With more wrong
+ * checks than are counted: from a day at the pace of the newest.
+ */
+export interface Guessed {
+  appId: string
+  environment: Environment
+  expected: number
+}
+
+interface WrongChecks {
+  appId: string
+  environment: Environment
+  alphabet: Alphabet
+  length: number
+  wrong: number
+  /** By what the day's are more than those counted. */
+  times: number
+}
+
+/**
+ * Summed from the audit rows: no row is written for it, so none is hot. App by app, as the index has them, and of each
+ * as many as take a moment: the sum must not fail when it matters most.
+ */
+export async function sumGuesses(db: Queries): Promise<Guessed[]> {
+  const { counted, shortestPaceSeconds, windowSeconds } = guessing
+  const rows = await db.many<WrongChecks>(sql`
+    with newest as (
+      select a.id as app_id, e.request_id, e.detail, count(*) over app as counted, min(e.at) over app as since
+      from apps a cross join lateral (
+        select request_id, detail, at from audit_events
+        where app_id = a.id and type in ('check_rejected', 'locked')
+          and at > now() - make_interval(secs => ${windowSeconds})
+        order by at desc limit ${counted}) e
+      window app as (partition by a.id)
+    )
+    select n.app_id as "appId", r.environment, r.code_alphabet as alphabet, r.code_length as length,
+      count(*)::int as wrong,
+      case when n.counted < ${counted} then 1
+        else ${windowSeconds} / greatest(extract(epoch from now() - n.since), ${shortestPaceSeconds}) end::float8 as times
+    from newest n join otp_requests r on r.id = n.request_id
+    -- Not before they are limited: Postgres takes this for rare, and would read the whole day and sort it.
+    where n.detail->>'error_code' = 'INVALID_CODE'
+    group by 1, 2, 3, 4, n.counted, n.since`)
+  const sums = new Map<string, Guessed>()
+  for (const { appId, environment, alphabet, length, wrong, times } of rows) {
+    const name = `${appId} ${environment}`
+    const { expected } = sums.get(name) ?? { expected: 0 }
+    const more = (wrong * times) / codeSpace(alphabet, length)
+    sums.set(name, { appId, environment, expected: expected + more })
+  }
+  return [...sums.values()]
+}
+
+/**
+ * Writes an alert into the chain of an app, or of the installation (null), unless there is one of its level and
+ * environment from the last hour. Processes that come at once queue for the app's lock, so one of them writes.
+ * @returns whether it was written
+ */
+export function alertGuessing(
+  db: Database,
+  alert: Omit<Guessed, 'appId'> & { appId: string | null; level: 'warn' | 'high' },
+): Promise<boolean> {
+  const { appId, environment, level, expected } = alert
+  const chain = appId === null ? 'admin' : `app:${appId}`
+  return db.transaction(async (tx) => {
+    await tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${`guessing|${chain}`}, 0))`)
+    const recent =
+      await tx.one(sql`select from audit_events where chain = ${chain} and type = 'alert'
+      and at > now() - make_interval(secs => ${guessing.alertEverySeconds})
+      and detail->>'alert' = 'guessing' and detail->>'level' = ${level}
+      and detail->>'environment' = ${environment}`)
+    if (recent) return false
+    const detail = { alert: 'guessing', level, environment, expected: Number(expected.toFixed(6)) }
+    await tx.many(auditAdmin({ appId, type: 'alert', actor: 'api', detail }))
+    return true
+  })
+}

@@ -1,0 +1,142 @@
+import { sql } from 'drizzle-orm'
+import { type DeliveryState, type EventType, silentRunHours } from '../../core/event'
+import type { Environment } from '../../core/state'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/** An event for trying an endpoint out; it goes there whatever types the endpoint is registered for. */
+export async function addTestEvent(
+  db: Queries,
+  { id, appId }: { id: string; appId: string },
+): Promise<{ eventId: string; deliveryId: string } | undefined> {
+  return db.one(sql`
+    with made as (
+      insert into events (id, app_id, environment, type, detail, at)
+      select 'evt_' || replace(gen_random_uuid()::text, '-', ''), app_id, environment, 'test', '{}', clock_timestamp()
+      from event_endpoints where id = ${id} and app_id = ${appId} and deleted_at is null and disabled_at is null
+      returning id, at
+    ), sent as (
+      insert into event_deliveries (id, event_id, endpoint_id, created_at)
+      select 'dlv_' || replace(gen_random_uuid()::text, '-', ''), id, ${id}, at from made returning id, event_id
+    )
+    select event_id as "eventId", id as "deliveryId" from sent`)
+}
+
+/** An event on its way to an endpoint, and every call made for it. */
+export interface DeliveryRow {
+  id: string
+  eventId: string
+  type: EventType
+  requestId: string | null
+  state: DeliveryState
+  replays: number
+  createdAt: Date
+  deliveredAt: Date | null
+  tries: {
+    number: number
+    at: string
+    milliseconds: number
+    httpStatus: number | null
+    fault: string | null
+  }[]
+}
+
+/** What was and is to be sent to an endpoint, the newest first. */
+export function listDeliveries(
+  db: Queries,
+  {
+    endpointId,
+    state,
+    after,
+    limit,
+  }: {
+    endpointId: string
+    state?: DeliveryState | undefined
+    /** The last delivery of the page before. */
+    after?: string | undefined
+    limit: number
+  },
+): Promise<DeliveryRow[]> {
+  const same = state === undefined ? sql`` : sql`and d.state = ${state}`
+  const older =
+    after === undefined
+      ? sql``
+      : sql`and (d.created_at, d.id) < (select created_at, id from event_deliveries where id = ${after})`
+  return db.many<DeliveryRow>(sql`
+    select d.id, v.id as "eventId", v.type, v.request_id as "requestId", d.state, d.replays,
+      d.created_at as "createdAt", d.delivered_at as "deliveredAt",
+      coalesce((select jsonb_agg(jsonb_build_object('number', t.number,
+          'at', to_char(t.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+          'milliseconds', t.milliseconds, 'httpStatus', t.http_status, 'fault', t.fault) order by t.number)
+        from event_tries t where t.delivery_id = d.id), '[]') as tries
+    from event_deliveries d join events v on v.id = d.event_id
+    where d.endpoint_id = ${endpointId} ${same} ${older}
+    order by d.created_at desc, d.id desc limit ${limit}`)
+}
+
+/** The app that an event is about. */
+export function findEvent(db: Queries, id: string) {
+  return db.one<{ appId: string; environment: Environment }>(
+    sql`select app_id as "appId", environment from events where id = ${id}`,
+  )
+}
+
+const anew = sql`state = 'due', replays = d.replays + 1, due_at = now(), claimed_at = null, delivered_at = null`
+
+/** Sends an event once more to every endpoint it was written for, or to one of them, unless disabled. */
+export async function replayEvent(
+  db: Database,
+  {
+    eventId,
+    endpointId,
+    appId,
+    actor,
+  }: { eventId: string; endpointId?: string | undefined; appId: string; actor: string },
+): Promise<{ id: string; endpointId: string }[]> {
+  const same = endpointId === undefined ? sql`` : sql`and d.endpoint_id = ${endpointId}`
+  return db.transaction(async (tx) => {
+    await tx.many(
+      auditAdmin({ appId, type: 'event_replayed', actor, detail: { event_id: eventId } }),
+    )
+    return tx.many<{ id: string; endpointId: string }>(sql`
+      update event_deliveries d set ${anew} from event_endpoints e
+      where d.event_id = ${eventId} ${same} and e.id = d.endpoint_id and e.deleted_at is null and e.disabled_at is null
+      returning d.id, e.id as "endpointId"`)
+  })
+}
+
+/** Sends once more what an endpoint has not received since a time, the oldest first. @returns how many, at most `limit` */
+export async function replayFailed(
+  db: Database,
+  place: { endpointId: string; since: Date; limit: number; appId: string; actor: string },
+): Promise<number> {
+  const { endpointId, since, limit, appId, actor } = place
+  return db.transaction(async (tx) => {
+    const detail = { endpoint_id: endpointId, since: since.toISOString() }
+    await tx.many(auditAdmin({ appId, type: 'event_replayed', actor, detail }))
+    const rows = await tx.many(sql`
+      update event_deliveries d set ${anew} where id in (
+        select f.id from event_deliveries f join event_endpoints e on e.id = f.endpoint_id
+        where f.endpoint_id = ${endpointId} and f.state in ('failed', 'retrying') and f.created_at >= ${since}
+          and e.deleted_at is null and e.disabled_at is null
+        order by f.created_at limit ${limit} for update of f skip locked)
+      returning d.id`)
+    return rows.length
+  })
+}
+
+/**
+ * Sends anew what waits for runs that were not heard of for longer than any pause: Temporal has lost them.
+ * @returns how many, at most `limit`
+ */
+export async function restartLost(db: Queries, limit: number): Promise<number> {
+  const rows = await db.many(sql`
+    update event_deliveries d set ${anew} where id in (
+      select lost.id from event_endpoints e cross join lateral (
+        select id from event_deliveries r where r.endpoint_id = e.id and r.state = 'retrying'
+          and r.due_at < now() - make_interval(hours => ${silentRunHours})
+        limit ${limit} for update skip locked) lost
+      where e.deleted_at is null and e.disabled_at is null limit ${limit})
+    returning 1`)
+  return rows.length
+}

@@ -1,0 +1,124 @@
+import { sql } from 'drizzle-orm'
+import type { DeliveryState } from '../../core/event'
+import { disableEndpoint } from './endpoints'
+import type { TakenDelivery } from './taking'
+import type { Database, Queries } from '../index'
+
+/** A first call that failed while its run could not be started is made again after this. */
+const untilNextFirstCallSeconds = 30
+/** A delivery that could not even be made ready is looked at again after this. */
+const putOffSeconds = 60
+/** An endpoint that received nothing for so long is called no more. */
+const failingDays = 5
+
+type Taken = Pick<TakenDelivery, 'id' | 'replays'>
+
+/** How a call went. */
+export interface Try {
+  received: boolean
+  /** The receiver wants no more events. */
+  gone: boolean
+  milliseconds: number
+  httpStatus?: number | undefined
+  fault?: string | undefined
+}
+
+/**
+ * Writes down a call. A failed first one stays due, for later, until {@link markRetrying} tells that its run has it.
+ * @param last no try follows, if this one failed
+ * @returns the delivery's state; undefined when it was decided meanwhile by another call, or started anew
+ */
+export async function recordTry(
+  db: Database,
+  taken: Taken & Pick<TakenDelivery, 'endpointId' | 'appId'>,
+  made: Try,
+  { last }: { last: boolean },
+): Promise<DeliveryState | undefined> {
+  const { endpointId: id, appId } = taken
+  if (made.gone || (!made.received && (await hasFailedForDays(db, id)))) {
+    // Should this process end in between: nobody calls the endpoint, and the delivery is given up with the others.
+    await disableEndpoint(db, { id, appId }, made.gone ? 'gone' : 'failing')
+    return record(db, taken, made, { final: true })
+  }
+  const state = await record(db, taken, made, { final: last })
+  // In a statement of its own: it holds no delivery then.
+  await db.many(
+    made.received
+      ? sql`update event_endpoints set failing_since = null where id = ${id} and failing_since is not null`
+      : sql`update event_endpoints set failing_since = now() where id = ${id} and failing_since is null`,
+  )
+  return state
+}
+
+async function record(
+  db: Queries,
+  { id, replays }: Taken,
+  { received, milliseconds, httpStatus, fault }: Try,
+  { final }: { final: boolean },
+): Promise<DeliveryState | undefined> {
+  const row = await db.one<{ state: DeliveryState }>(sql`
+    with called as (
+      update event_deliveries set tries = tries + 1, claimed_at = null,
+        state = case when ${received} then 'delivered' when ${final} then 'failed' else state end::delivery_state,
+        delivered_at = case when ${received} then clock_timestamp() end,
+        due_at = now() + make_interval(secs => ${untilNextFirstCallSeconds})
+      where id = ${id} and replays = ${replays}
+        -- Perhaps given up with its endpoint while the call was made: that it was received counts all the same.
+        and state <> 'delivered'
+      returning id, tries, state
+    ), logged as (
+      insert into event_tries (delivery_id, number, at, milliseconds, http_status, fault)
+      select id, tries, clock_timestamp() - make_interval(secs => ${milliseconds / 1_000}), ${milliseconds},
+        ${httpStatus ?? null}, ${fault ?? null} from called
+    )
+    select state from called`)
+  return row?.state
+}
+
+const hasFailedForDays = async (db: Queries, endpointId: string): Promise<boolean> =>
+  (await db.one(sql`select from event_endpoints where id = ${endpointId}
+    and failing_since < now() - make_interval(days => ${failingDays})`)) !== undefined
+
+/** The delivery's run has started: the loop has nothing more to do with it. */
+export async function markRetrying(db: Queries, { id, replays }: Taken): Promise<void> {
+  await db.many(sql`update event_deliveries set state = 'retrying'
+    where id = ${id} and replays = ${replays} and state = 'due'`)
+}
+
+/**
+ * Leaves a delivery for later that no call could be made for, through no fault of its endpoint's. The log tells it
+ * once, not at every look.
+ */
+export async function putOff(db: Queries, { id, replays }: Taken, fault: string): Promise<void> {
+  await db.many(sql`
+    with put_off as (
+      update event_deliveries d set claimed_at = null, due_at = now() + make_interval(secs => ${putOffSeconds}),
+        tries = d.tries + case when known.told then 0 else 1 end
+      from (select exists (select from event_tries t join event_deliveries o on o.id = t.delivery_id
+        where o.id = ${id} and t.number = o.tries and t.fault = ${fault}) as told) known
+      where d.id = ${id} and d.replays = ${replays} and d.state in ('due', 'retrying')
+      returning d.id, d.tries, known.told
+    )
+    insert into event_tries (delivery_id, number, at, milliseconds, fault)
+    select id, tries, clock_timestamp(), 0, ${fault} from put_off where not told`)
+}
+
+/**
+ * Gives up what waits for endpoints that are called no more.
+ * @returns how many, at most `limit` of each kind
+ */
+export async function giveUpUnwanted(db: Queries, limit: number): Promise<number> {
+  let count = 0
+  // Written out, one at a time: each has an index of its own.
+  for (const state of [sql`'due'`, sql`'retrying'`]) {
+    const givenUp = await db.many(sql`
+      update event_deliveries set state = 'failed', claimed_at = null where id in (
+        select unwanted.id from event_endpoints e cross join lateral (
+          select id from event_deliveries d where d.endpoint_id = e.id and d.state = ${state}
+          limit ${limit} for update skip locked) unwanted
+        where e.deleted_at is not null or e.disabled_at is not null limit ${limit})
+      returning 1`)
+    count += givenUp.length
+  }
+  return count
+}

@@ -1,0 +1,197 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import type { RecipientKind } from '../../core/channel'
+import type { Environment } from '../../core/state'
+import type { Wake } from '../../core/wake'
+import { auditAdmin, auditFrom } from '../audit/entry'
+import { setState } from '../requests/ending'
+import { type HeldRecipient, holdRecipients } from './held-recipients'
+import type { Database, Queries } from '../index'
+import { findOrAddRecipient } from './recipients'
+
+/** What a recipient agreed to: the evidence that a controller keeps (GDPR art. 7(1)). */
+export interface Consent {
+  /** Which wording was agreed to. */
+  textVersion: string
+  /** Undefined: nobody said when. It counts as given by this send, and lifts no withdrawal. */
+  givenAt?: Date | undefined
+  /** Where: a page, a form, a call. */
+  source?: string | undefined
+  /** The legal basis, in the words of GDPR art. 6(1). */
+  basis?: string | undefined
+}
+
+/** A record from a clock further ahead than this is none. */
+const clockTolerance = sql`interval '5 minutes'`
+
+/** What stands between a send and its recipient: a withdrawal, or one that this send's consent lifts. */
+export type Withdrawal = 'stands' | 'lifted'
+
+/**
+ * That, as a value (null: nothing) for a statement of a send. It must come after the one that holds the recipient: no
+ * withdrawal commits from there on, and this one sees those before.
+ */
+export const withdrawalOf = ({
+  recipientId,
+  environment,
+  consent,
+}: OptOutKey & { consent?: Consent | undefined }): SQL => sql`(
+  select case when ${consent?.givenAt ?? null}::timestamptz between at and now() + ${clockTolerance}
+    then 'lifted' else 'stands' end
+  from opt_outs where recipient_id = ${recipientId} and environment = ${environment} and lifted_at is null)`
+
+/** Consent that was given after a withdrawal ends it; the row stays, so that the same STOP ends nothing once more. */
+export async function liftWithdrawal(
+  tx: Queries,
+  { recipientId, environment, consent }: OptOutKey & { consent?: Consent | undefined },
+): Promise<void> {
+  await tx.many(sql`update opt_outs set lifted_at = ${consent?.givenAt ?? null}
+    where recipient_id = ${recipientId} and environment = ${environment} and lifted_at is null`)
+}
+
+interface OptOutKey {
+  recipientId: string
+  environment: Environment
+}
+
+/** Keeps the consent that a send carries, if it does, beside its request and apart from what stays after an erasure. */
+export async function keepConsent(
+  tx: Queries,
+  requestId: string,
+  { consent, keyId }: { consent?: Consent | undefined; keyId: string },
+): Promise<void> {
+  if (!consent) return
+  const { textVersion, givenAt = new Date(), source, basis } = consent
+  const record = { text_version: textVersion, given_at: givenAt.toISOString(), source, basis }
+  await tx.many(sql`
+    with noted as (
+      update otp_requests set audit_seq = audit_seq + 1 where id = ${requestId} returning id, app_id, audit_seq
+    ), kept as (
+      insert into request_contexts (request_id, consent)
+      select id, ${JSON.stringify(record)}::jsonb from noted
+      on conflict (request_id) do update set consent = excluded.consent
+    ) ${auditFrom(sql`noted`, {
+      type: 'consent_given',
+      actor: `key:${keyId}`,
+      detail: { basis: basis ?? 'consent' },
+    })}`)
+}
+
+export interface Withdrawn {
+  /** Live requests that it ended. */
+  cancelled: number
+  /** To be sent after the commit. */
+  wakes: Wake[]
+}
+
+/** Writes down that a recipient wants nothing more of an app, and stops what is on its way. */
+export async function withdrawConsent(
+  db: Database,
+  keyring: Keyring,
+  {
+    appId,
+    environment,
+    actor,
+    ...address
+  }: { appId: string; environment: Environment; actor: string; kind: RecipientKind; value: string },
+): Promise<Withdrawn> {
+  for (let tries = 0; tries < maxErasuresMet; tries++) {
+    // Somebody whom the app is still to meet can say no, too. On its own: two who share the row cannot both hold it.
+    await findOrAddRecipient(db, keyring, { appId, ...address })
+    const withdrawn = await db.transaction(async (tx) => {
+      const held = await holdRecipients(tx, keyring, { appId, ...address })
+      if (held.length === 0) return undefined
+      return optOut(tx, held, { environments: [environment], actor, source: 'api' })
+    })
+    if (withdrawn) return withdrawn
+  }
+  throw new Error('A recipient vanished each time its consent was being withdrawn.')
+}
+
+/** Erasures of one address that come between the two steps of one withdrawal. */
+const maxErasuresMet = 5
+
+/**
+ * A STOP that a recipient sent to a provider: it goes for every app that knows the number. One that comes again, or
+ * is older than what the recipient has said since, changes nothing.
+ */
+export function stopByReply(
+  db: Database,
+  keyring: Keyring,
+  {
+    phoneNumber,
+    provider,
+    environments,
+    at,
+  }: {
+    phoneNumber: string
+    provider: string
+    environments: readonly Environment[]
+    /** When it was sent, as the provider signed it. */
+    at: Date
+  },
+): Promise<Withdrawn> {
+  return db.transaction(async (tx) => {
+    const held = await holdRecipients(tx, keyring, { kind: 'phone', value: phoneNumber })
+    const source = `inbound:${provider}`
+    return optOut(tx, held, { environments, actor: `provider:${provider}`, source, at })
+  })
+}
+
+async function optOut(
+  tx: Queries,
+  held: readonly HeldRecipient[],
+  {
+    environments,
+    source,
+    actor,
+    at,
+  }: {
+    environments: readonly Environment[]
+    source: string
+    actor: string
+    /** Undefined: now, whatever was said before. */
+    at?: Date
+  },
+): Promise<Withdrawn> {
+  const said = await tx.many<OptOutKey>(sql`
+    insert into opt_outs as o (recipient_id, environment, source, at)
+    select id, environment, ${source}, ${at ? sql`least(${at}, clock_timestamp() + ${clockTolerance})` : sql`clock_timestamp()`}
+    from unnest(${sql.param(held.map(({ id }) => id))}::text[]) id,
+      unnest(${sql.param(environments)}::text[]::key_environment[]) environment
+    on conflict (recipient_id, environment)
+      do update set source = excluded.source, at = excluded.at, lifted_at = null
+      where ${at === undefined} or greatest(o.at, o.lifted_at) < excluded.at
+    returning recipient_id as "recipientId", environment`)
+  const ids = sql.param(said.map(({ recipientId }) => recipientId))
+  const where = sql.param(said.map((row) => row.environment))
+  const ended = await tx.many<{ requestId: string; appId: string; dueAt: Date | null }>(sql`
+    with ended as (
+      update otp_requests set ${setState('cancelled', 'requested')}
+      where (recipient_id, environment) in (select * from unnest(${ids}::text[], ${where}::text[]::key_environment[]))
+        and state = 'pending' and expires_at > now()
+      returning id, app_id, audit_seq, signal_due_at
+    ), logged as (${auditFrom(sql`ended`, {
+      type: 'cancelled',
+      actor,
+      detail: { reason: 'requested', cause: 'consent_withdrawn' },
+    })})
+    select id as "requestId", app_id as "appId", signal_due_at as "dueAt" from ended`)
+  for (const appId of [...new Set(held.map((row) => row.appId))].sort()) {
+    const own = new Set(held.filter((row) => row.appId === appId).map(({ id }) => id))
+    const theirs = said.filter(({ recipientId }) => own.has(recipientId))
+    if (theirs.length === 0) continue
+    const reached = environments.filter((one) =>
+      theirs.some(({ environment }) => environment === one),
+    )
+    const cancelled = ended.filter((row) => row.appId === appId).length
+    const detail = { source, environment: reached.join(' '), cancelled }
+    await tx.many(auditAdmin({ appId, type: 'consent_withdrawn', actor, detail }))
+  }
+  return {
+    cancelled: ended.length,
+    wakes: ended.flatMap(({ requestId, dueAt }) =>
+      dueAt ? [{ requestId, dueAt, signal: 'cancelled' as const }] : [],
+    ),
+  }
+}

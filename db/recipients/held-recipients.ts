@@ -1,0 +1,53 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { appIndexes } from '../../codes/seal'
+import type { RecipientKind } from '../../core/channel'
+import type { Queries } from '../index'
+import { isServedIn, type Place } from '../requests/region'
+
+/** An address as one app knows it, or as every app does. */
+export interface Addressee {
+  kind: RecipientKind
+  value: string
+  /** Undefined: in every app. */
+  appId?: string | undefined
+  /** Where every app means those that this process serves. */
+  servedBy?: Place | undefined
+}
+
+export interface HeldRecipient {
+  id: string
+  appId: string
+}
+
+/**
+ * The rows of an address, held until the transaction ends: sends to it wait, and then look it up anew. In the order of
+ * their ids, so that two who hold the same cannot wait for each other.
+ */
+export async function holdRecipients(
+  tx: Queries,
+  keyring: Keyring,
+  { kind, value, appId, servedBy }: Addressee,
+): Promise<HeldRecipient[]> {
+  const apps = appId === undefined ? await allApps(tx, servedBy) : [appId]
+  const known = apps.flatMap((app) =>
+    appIndexes(keyring, { appId: app, kind, value }).map(({ index }) => ({ app, index })),
+  )
+  const owners = sql.param(known.map(({ app }) => app))
+  const indexes = sql.param(known.map(({ index }) => index))
+  // Found by their indexes, held by their ids: after a wait the condition is put to the row as it has become, and one
+  // that was given its index by a newer key meanwhile would no longer fit the old one.
+  return tx.many<HeldRecipient>(sql`
+    select id, app_id as "appId" from recipients
+    where erased_at is null and id = any(array(
+      select r.id from unnest(${owners}::text[], ${indexes}::bytea[]) as known (app_id, index)
+        join recipients r on r.app_id = known.app_id and r.kind = ${kind} and r.index = known.index))
+    order by id for update`)
+}
+
+const allApps = async (tx: Queries, servedBy: Place | undefined): Promise<string[]> => {
+  const where = servedBy ? isServedIn(servedBy.region) : sql`true`
+  return (await tx.many<{ id: string }>(sql`select id from apps where ${where}`)).map(
+    ({ id }) => id,
+  )
+}

@@ -1,0 +1,43 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Reason, State } from '../../core/state'
+import { auditFrom } from '../audit/entry'
+import type { Queries } from '../index'
+
+/**
+ * The mark of news for a run. Later than every mark before it, by the millisecond that a Date keeps, so that clearing
+ * an older one never clears this.
+ */
+export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '1 millisecond')`
+
+/** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
+const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
+  audit_seq = audit_seq + 1,
+  signal_due_at = ${dueNow}`
+
+export const setState = (state: State, reason: Reason): SQL =>
+  sql`state = ${state}::request_state, reason = ${reason}::request_reason, ${endColumns}`
+
+/** The state that a request gets when its time is over. */
+export const overdueState = sql`(case when workflow_started_at is null then 'failed'
+  when succeeded_at is not null then 'expired' else 'exhausted' end)::request_state`
+export const overdueReason = sql`(case when workflow_started_at is null then 'not_started'
+  when succeeded_at is not null then 'lifetime_over' else 'no_step_succeeded' end)::request_reason`
+
+/**
+ * Ends requests whose time is over, by the database's clock. Every read and write that meets an overdue row
+ * calls this, or sees through it, so none outlives its expiry because a process was down.
+ * @param which a condition on `otp_requests`
+ */
+export function closeOverdue(db: Queries, which: SQL, actor: string) {
+  return db.many<{ id: string; state: State }>(sql`
+    with ended as (
+      update otp_requests set state = ${overdueState}, reason = ${overdueReason}, ${endColumns}
+      where ${which} and state = 'pending' and expires_at <= now()
+      returning id, app_id, audit_seq, state, reason
+    ), logged as (${auditFrom(sql`ended`, {
+      type: sql`state::text::audit_type`,
+      actor,
+      detail: sql`jsonb_build_object('reason', reason)`,
+    })})
+    select id, state from ended`)
+}

@@ -1,0 +1,67 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { idempotencyMacs } from '../../codes/seal'
+import { holdDigests } from '../hold'
+import { isLockTimeout, type Queries } from '../index'
+import type { Owner } from './owner'
+
+export interface IdempotencyKey {
+  key: string
+  /** The raw body: another one under the same key is refused. */
+  body: Buffer
+}
+
+/** An older key is free again. */
+export const keptFor = sql`interval '24 hours'`
+const isFree = sql`created_at < now() - ${keptFor}`
+
+interface Prior {
+  requestId: string
+  outcome: string
+  sameBody: boolean
+}
+
+/**
+ * Claims a key for a request, waiting for a concurrent equal send to commit. To be called in a transaction.
+ * @returns undefined when the key was free, else the request it belongs to.
+ */
+export async function claimIdempotencyKey(
+  tx: Queries,
+  keyring: Keyring,
+  { requestId, key, body, ...owner }: IdempotencyKey & Owner & { requestId: string },
+): Promise<Prior | undefined> {
+  const keyMacs = idempotencyMacs(keyring, owner, 'key', Buffer.from(key))
+  const bodyMacs = idempotencyMacs(keyring, owner, 'body', body)
+  const findPrior = () =>
+    tx.one<Prior>(sql`
+      select request_id as "requestId", outcome, body_mac in ${bodyMacs} as "sameBody"
+      from idempotency_keys where app_id = ${owner.appId} and key_mac in ${keyMacs} and not ${isFree}`)
+  if (keyMacs.length > 1) {
+    // While a key of ours is being replaced, an equal send may be claimed under another one than ours.
+    await holdKey(tx, keyMacs)
+    const prior = await findPrior()
+    if (prior) return prior
+  }
+  const claimed = await tx.one(sql`
+    insert into idempotency_keys as k (app_id, key_mac, body_mac, request_id, outcome)
+    values (${owner.appId}, ${keyMacs[0]}, ${bodyMacs[0]}, ${requestId}, 'sent')
+    on conflict (app_id, key_mac) do update
+      set body_mac = excluded.body_mac, request_id = excluded.request_id, outcome = excluded.outcome, created_at = now()
+      where k.${isFree}
+    returning request_id`)
+  return claimed ? undefined : findPrior()
+}
+
+/** @throws the lock's time-out so that it is told from others: as the row's own, it names the table. */
+async function holdKey(tx: Queries, keyMacs: readonly Buffer[]): Promise<void> {
+  try {
+    await holdDigests(tx, keyMacs)
+  } catch (error) {
+    throw isLockTimeout(error) ? Object.assign(error, { where: 'idempotency_keys' }) : error
+  }
+}
+
+/** Points a claimed key at the live request that the send turned out to repeat. */
+export async function moveIdempotencyKey(db: Queries, from: string, to: string): Promise<void> {
+  await db.many(sql`update idempotency_keys set request_id = ${to} where request_id = ${from}`)
+}

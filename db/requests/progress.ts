@@ -1,0 +1,146 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Progress } from '../../core/otp-request'
+import type { Step } from '../../core/plan'
+import { rankOf } from '../../core/receipt'
+import type { State } from '../../core/state'
+import { type AuditEntry, auditFrom } from '../audit/entry'
+import { closeOverdue, setState } from './ending'
+import { unhealthyProviders } from '../attempts/provider-health'
+import type { Queries } from '../index'
+
+interface ProgressRow {
+  state: State
+  leaveStep: number
+  resendSeq: number
+  resendStep: Step | null
+  attempts: Progress['attempts'] | null
+}
+
+/** A run whose request is not in the database has nothing to decide: it fails, and is not tried again. */
+class UnknownRequest extends Error {
+  override name = 'UnknownRequest'
+  constructor() {
+    super('This request is not in the database.')
+  }
+}
+
+/** Where a request stands, for its run. @throws {UnknownRequest} */
+export async function readProgress(db: Queries, requestId: string): Promise<Progress> {
+  const row = await db.one<ProgressRow>(sql`
+    select state, leave_step as "leaveStep", resend_seq as "resendSeq", resend_step as "resendStep",
+      (select jsonb_agg(jsonb_build_object('attempt', number, 'step', step, 'status', status,
+          'accepted', a.state in ('accepted', 'in_doubt')) order by number)
+        from attempts a where a.request_id = r.id) as attempts
+    from otp_requests r where id = ${requestId}`)
+  if (!row) throw new UnknownRequest()
+  const { resendSeq, resendStep, attempts, ...rest } = row
+  return {
+    ...rest,
+    attempts: attempts ?? [],
+    resend: { seq: resendSeq, ...(resendStep ? { step: resendStep } : {}) },
+    unhealthy: await unhealthyProviders(db),
+  }
+}
+
+/** One change of a pending request, with its audit row. */
+function change(db: Queries, requestId: string, changes: SQL, entry: AuditEntry): Promise<unknown> {
+  return db.many(sql`
+    with changed as (
+      update otp_requests set ${changes} where id = ${requestId} and state = 'pending'
+      returning id, app_id, audit_seq
+    ) ${auditFrom(sql`changed`, entry)}`)
+}
+
+/** Ends a request of which no provider accepted anything. */
+export async function failNothingAccepted(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  await db.many(sql`
+    with ended as (
+      update otp_requests r set ${setState('failed', 'no_channel_accepted')}
+      where id = ${requestId} and state = 'pending' and not exists (
+        select from attempts a where a.request_id = r.id
+          and (a.state <> 'refused' or a.status_rank >= ${rankOf.delivered}))
+      returning id, app_id, audit_seq
+    ) ${auditFrom(sql`ended`, {
+      type: 'failed',
+      actor: 'worker',
+      runId,
+      detail: { reason: 'no_channel_accepted' },
+    })}`)
+}
+
+/** An operator cancelled the run in Temporal UI: that stops the request, as its own cancel does. */
+export async function cancelByOperator(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  const detail = { reason: 'requested' }
+  await change(db, requestId, setState('cancelled', 'requested'), {
+    type: 'cancelled',
+    actor: 'operator',
+    runId,
+    detail,
+  })
+}
+
+/**
+ * Ends a request if its time is over by the database's clock.
+ * @returns its state, and the milliseconds left when the caller's clock was early.
+ * @throws {UnknownRequest}
+ */
+export async function expire(
+  db: Queries,
+  requestId: string,
+): Promise<{ state: State; lifeLeftMs: number }> {
+  await closeOverdue(db, sql`id = ${requestId}`, 'worker')
+  const row = await db.one<{ state: State; lifeLeftMs: number }>(sql`
+    select state, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs"
+    from otp_requests where id = ${requestId}`)
+  if (!row) throw new UnknownRequest()
+  return row
+}
+
+/** The last step's time is over without success: callers learn it at once, the codes stay valid. */
+export async function recordPlanEnded(
+  db: Queries,
+  requestId: string,
+  runId: string,
+): Promise<void> {
+  await db.many(sql`
+    with told as (
+      update otp_requests set plan_ended_at = clock_timestamp(), audit_seq = audit_seq + 1
+      where id = ${requestId} and state = 'pending' and plan_ended_at is null
+      returning id, app_id, audit_seq
+    )
+    ${auditFrom(sql`told`, {
+      type: 'plan_ended',
+      actor: 'worker',
+      runId,
+      detail: { error_code: 'ALL_CHANNELS_FAILED', action: 'contact_support' },
+    })}`)
+}
+
+/** A step was passed over because too little life was left for it. */
+export async function recordSkipped(
+  db: Queries,
+  skipped: { requestId: string; step: number; channel: string; runId: string },
+): Promise<void> {
+  const { requestId, step, channel, runId } = skipped
+  const changes = sql`current_step = greatest(current_step, ${step}), audit_seq = audit_seq + 1`
+  await change(db, requestId, changes, {
+    type: 'step_skipped',
+    actor: 'worker',
+    runId,
+    detail: { step, channel, reason: 'not_enough_time' },
+  })
+}
+
+/** The run is over and knows of everything: nothing needs to be signalled any more. */
+export async function clearSignals(db: Queries, requestId: string): Promise<void> {
+  await db.many(sql`update otp_requests set signal_due_at = null
+    where id = ${requestId} and signal_due_at is not null and state <> 'pending'`)
+}

@@ -1,0 +1,18 @@
+import { type SQL, sql } from 'drizzle-orm'
+
+/** A process, as far as it decides which apps are served. */
+export interface Place {
+  /** Undefined: of no region, so that it serves only apps of none. */
+  region?: string | undefined
+}
+
+/** The condition on `apps` that leaves those of another region to a process there. */
+export const isServedIn = (region: string | undefined): SQL =>
+  sql`(apps.region is null or apps.region = ${region ?? null})`
+
+/**
+ * The condition on `otp_requests` that leaves the requests of apps of another region to a process there.
+ * @param region of this process; undefined: of none
+ */
+export const servedIn = (region: string | undefined): SQL =>
+  sql`exists (select from apps where apps.id = otp_requests.app_id and ${isServedIn(region)})`

@@ -1,0 +1,341 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
+import type { Keyring } from '../../codes/keyring'
+import { randomId } from '../../codes/random-id'
+import { seal, sealedIn } from '../../codes/seal'
+import type { Alphabet } from '../../core/alphabet'
+import type { Channel, RecipientKind } from '../../core/channel'
+import { alreadySendingSeconds, maxChecks } from '../../core/limits'
+import type { OtpRequestInput } from '../../core/otp-request'
+import type { Plan, Step } from '../../core/plan'
+import type { Wake } from '../../core/wake'
+import { auditFrom } from '../audit/entry'
+import { channelInProgress } from './channel-in-progress'
+import {
+  type Consent,
+  keepConsent,
+  liftWithdrawal,
+  type Withdrawal,
+  withdrawalOf,
+} from '../recipients/consent'
+import { closeOverdue, dueNow, setState } from './ending'
+import { claimIdempotencyKey, type IdempotencyKey, moveIdempotencyKey } from './idempotency'
+import { type Database, isLockTimeout, type Queries } from '../index'
+import { takeSend } from './send-limits'
+import { type Owner, ownedBy } from './owner'
+import { findOrAddRecipient } from '../recipients/recipients'
+
+export interface SendInput extends Owner {
+  /** The API key's public id, for the audit row. */
+  keyId: string
+  recipient: { kind: RecipientKind; value: string }
+  country: string | null
+  purpose: string
+  locale: string
+  brand: string
+  risk: 'normal' | 'high'
+  lifetimeSeconds: number
+  codeLength: number
+  codeAlphabet: Alphabet
+  /** The caller's template, checked before. */
+  message?: string | undefined
+  metadata?: Record<string, string> | undefined
+  ip?: string | undefined
+  consent?: Consent | undefined
+  plan: Plan
+  /** How to repeat on a channel that the caller named and the live plan may lack. */
+  explicitStep?: Step | undefined
+  idempotency?: IdempotencyKey | undefined
+}
+
+/** What the run of a request needs to be started; also what the sweeper starts it with. */
+export interface Startable {
+  input: OtpRequestInput
+  appId: string
+  country: string | null
+  queued: boolean
+}
+
+export type SendDecision =
+  | ({
+      outcome: 'created' | 'repeated' | 'replayed'
+      requestId: string
+      channel: Channel
+      expiresAt: Date
+      /** Sends so far, this one included. */
+      sends: number
+      /** Its run is not known to have started: start it, which is harmless if it has. */
+      needsStart: boolean
+      /** Closed meanwhile: a replay of a request that is over. */
+      ended: boolean
+      resend?: 'sent' | 'already_sending'
+      /** To be sent after the commit. */
+      wakes: Wake[]
+    } & Startable)
+  | { outcome: 'rate_limited'; retryAfterSeconds: number }
+  | { outcome: 'idempotency_mismatch' }
+  /** The recipient withdrew their consent, and has not given it anew. */
+  | { outcome: 'opted_out' }
+
+/** Sends to one recipient, and equal ones of one key, queue behind a row; each wait for it is a second at most. */
+const lockPatience = 2
+
+/** Ends the transaction without keeping anything of it. */
+class Refused extends Error {
+  constructor(readonly decision: SendDecision) {
+    super('refused')
+  }
+}
+
+/**
+ * Decides a send in one transaction: idempotency, limits, the live request, the row. Nothing is sent yet.
+ * @throws {UnknownKey} or what Postgres throws; then nothing is kept.
+ */
+export async function openRequest(
+  db: Database,
+  keyring: Keyring,
+  input: SendInput,
+): Promise<SendDecision> {
+  for (let patience = lockPatience; ; patience--) {
+    try {
+      return await db.transaction((tx) => decide(tx, keyring, input))
+    } catch (error) {
+      if (error instanceof Refused) return error.decision
+      if (patience === 0 || !isLockTimeout(error)) throw error
+    }
+  }
+}
+
+async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
+  const requestId = randomId('otp')
+  const recipientId = await findOrAddRecipient(tx, keyring, {
+    appId: input.appId,
+    ...input.recipient,
+  })
+  if (input.idempotency) {
+    const prior = await claimIdempotencyKey(tx, keyring, {
+      appId: input.appId,
+      environment: input.environment,
+      requestId,
+      ...input.idempotency,
+    })
+    // Nothing of it stays, the recipient's row neither.
+    if (prior && !prior.sameBody) throw new Refused({ outcome: 'idempotency_mismatch' })
+    if (prior) return replayOf(tx, prior)
+  }
+  const slot = await takeSend(tx, recipientId, input.environment)
+  if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+
+  const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
+  const withdrawal = withdrawalOf({ ...input, recipientId })
+  const found = await lockLive(tx, same, { withdrawal, target: input.explicitStep?.channel })
+  if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
+  if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
+  if (found.live?.overdue) await closeOverdue(tx, same, 'api')
+  const live = found.live?.overdue ? undefined : found.live
+  if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
+    if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
+    const repeated = await repeat(tx, input, live)
+    await keepConsent(tx, live.requestId, input)
+    return repeated
+  }
+  const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
+  const created = await create(tx, keyring, input, { requestId, recipientId, at: slot.at })
+  await keepConsent(tx, requestId, input)
+  return { ...created, wakes }
+}
+
+/**
+ * The live request, locked, and what its recipient has withdrawn. Its attempts are read by a second statement: a claim that the lock waited for is
+ * committed by then, and the first one would not see it.
+ */
+async function lockLive(
+  tx: Queries,
+  same: SQL,
+  { withdrawal, target }: { withdrawal: SQL; target: Channel | undefined },
+): Promise<{ live?: LiveRow | undefined; withdrawal: Withdrawal | null }> {
+  const locked = await tx.one<{ id: string | null; withdrawal: Withdrawal | null }>(sql`
+    select (select id from otp_requests where ${same} and state = 'pending' for update) as id,
+      ${withdrawal} as withdrawal`)
+  if (!locked) throw new Error('A statement without a condition gave no row.')
+  if (locked.id === null) return locked
+  const live = await tx.one<LiveRow>(
+    sql`select ${liveColumns(target)} from otp_requests r where id = ${locked.id}`,
+  )
+  return { ...locked, live }
+}
+
+interface LiveRow {
+  requestId: string
+  plan: Plan
+  country: string | null
+  expiresAt: Date
+  queued: boolean
+  started: boolean
+  sends: number
+  /** The channel in progress. */
+  channel: Channel
+  everClaimed: boolean
+  /** Any channel, in the last seconds. */
+  recentlyClaimed: boolean
+  /** The channel that this send is for, in the last seconds. */
+  targetClaimed: boolean
+  halfLifeGone: boolean
+  /** Its time is over, and nobody has closed it yet. */
+  overdue: boolean
+}
+
+const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
+
+const liveColumns = (target: Channel | undefined): SQL => sql`
+  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
+  r.workflow_started_at is not null as started,
+  ${channelInProgress} as channel,
+  exists (select from attempts a where a.request_id = r.id) as "everClaimed",
+  exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
+  exists (select from attempts a where a.request_id = r.id and ${recently}
+    and a.channel::text = coalesce(${target ?? null}, ${channelInProgress})) as "targetClaimed",
+  r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
+  r.expires_at <= now() as overdue`
+
+async function repeat(tx: Queries, input: SendInput, live: LiveRow): Promise<SendDecision> {
+  const target = input.explicitStep?.channel ?? live.channel
+  const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
+  // Nothing claimed yet means the first message is still on its way out.
+  const again = step !== undefined && live.everClaimed && !live.targetClaimed
+  const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
+    with asked as (
+      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1
+        ${again ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
+      where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
+    ), logged as (${auditFrom(sql`asked`, {
+      type: again ? 'resend_requested' : 'repeated',
+      actor: `key:${input.keyId}`,
+      detail: { channel: target },
+    })})
+    select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
+  return {
+    ...startable(input.appId, live),
+    outcome: 'repeated',
+    requestId: live.requestId,
+    channel: target,
+    expiresAt: live.expiresAt,
+    sends: row?.sends ?? live.sends,
+    needsStart: !live.started && !live.queued,
+    ended: false,
+    resend: again ? 'sent' : 'already_sending',
+    wakes:
+      again && row
+        ? [
+            {
+              requestId: live.requestId,
+              dueAt: row.dueAt,
+              signal: 'resend',
+              seq: row.resendSeq,
+              step,
+            },
+          ]
+        : [],
+  }
+}
+
+async function supersede(tx: Queries, requestId: string, keyId: string): Promise<Wake[]> {
+  const rows = await tx.many<{ dueAt: Date | null }>(sql`
+    with ended as (
+      update otp_requests set ${setState('cancelled', 'superseded')}
+      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq, signal_due_at
+    ), logged as (${auditFrom(sql`ended`, { type: 'cancelled', actor: `key:${keyId}`, detail: { reason: 'superseded' } })})
+    select signal_due_at as "dueAt" from ended`)
+  return rows.flatMap(({ dueAt }) =>
+    dueAt ? [{ requestId, dueAt, signal: 'cancelled' as const }] : [],
+  )
+}
+
+async function create(
+  tx: Queries,
+  keyring: Keyring,
+  input: SendInput,
+  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: string },
+) {
+  const seed = {
+    requestId,
+    generation: 1,
+    kid: keyring.active('codes').kid,
+    salt: makeSalt(),
+    length: input.codeLength,
+    alphabet: input.codeAlphabet,
+  }
+  const mac = macOfCode(keyring, seed, deriveCode(keyring, seed))
+  const message = input.message ? seal(keyring, input.message, sealedIn.message(requestId)) : null
+  const metadata = input.metadata
+    ? seal(keyring, JSON.stringify(input.metadata), sealedIn.metadata(requestId))
+    : null
+  const first = input.plan[0]
+  if (!first) throw new Error('A request needs at least one step.')
+  const row = await tx.one<{ expiresAt: Date }>(sql`
+    with made as (
+      insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
+        message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
+        code_alphabet, max_checks, audit_seq, created_at, expires_at)
+      values (${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
+        ${input.country}, ${input.locale}, ${input.brand},
+        ${message?.ciphertext ?? null}, ${metadata?.ciphertext ?? null}, ${message?.kid ?? metadata?.kid ?? null},
+        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
+        ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}))
+      returning id, app_id, audit_seq, expires_at
+    ), logged as (${auditFrom(sql`made`, {
+      type: 'requested',
+      actor: `key:${input.keyId}`,
+      detail: { channel: first.channel, purpose: input.purpose, country: input.country },
+    })}), context as (
+      insert into request_contexts (request_id, ip)
+      select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
+    )
+    select expires_at as "expiresAt" from made`)
+  if (!row) throw new Error('Postgres returned no row for a new request.')
+  return {
+    ...startable(input.appId, {
+      requestId,
+      plan: input.plan,
+      country: input.country,
+      queued: false,
+      ...row,
+    }),
+    outcome: 'created' as const,
+    requestId,
+    channel: first.channel,
+    expiresAt: row.expiresAt,
+    sends: 1,
+    needsStart: true,
+    ended: false,
+  }
+}
+
+async function replayOf(
+  tx: Queries,
+  prior: { requestId: string; outcome: string },
+): Promise<SendDecision> {
+  const row = await tx.one<LiveRow & { appId: string; ended: boolean }>(sql`
+    select ${liveColumns(undefined)}, app_id as "appId", state <> 'pending' as ended
+    from otp_requests r where id = ${prior.requestId}`)
+  if (!row) throw new Error('An idempotency key names a request that is not there.')
+  return {
+    ...startable(row.appId, row),
+    outcome: 'replayed',
+    requestId: row.requestId,
+    channel: row.channel,
+    expiresAt: row.expiresAt,
+    sends: row.sends,
+    needsStart: !row.started && !row.queued && !row.ended,
+    ended: row.ended,
+    wakes: [],
+  }
+}
+
+function startable(
+  appId: string,
+  row: Pick<LiveRow, 'requestId' | 'plan' | 'country' | 'expiresAt' | 'queued'>,
+): Startable {
+  const input = { requestId: row.requestId, steps: row.plan, expiresAt: row.expiresAt.getTime() }
+  return { input, appId, country: row.country, queued: row.queued }
+}

@@ -1,0 +1,135 @@
+import { sql } from 'drizzle-orm'
+import { startWithinSeconds } from '../../core/limits'
+import type { OtpRequestInput } from '../../core/otp-request'
+import type { Plan } from '../../core/plan'
+import { auditFrom } from '../audit/entry'
+import { setState } from './ending'
+import type { Queries } from '../index'
+import { servedIn } from './region'
+import type { Startable } from './sends'
+
+/**
+ * Notes that a request's run has started; harmless when noted before.
+ * @returns false when the request was closed as not started meanwhile: the run will find nothing to do.
+ */
+export async function markStarted(db: Queries, requestId: string, runId: string): Promise<boolean> {
+  const first = await db.one(sql`
+    with started as (
+      update otp_requests set workflow_started_at = coalesce(workflow_started_at, clock_timestamp()),
+        run_id = ${runId}, audit_seq = audit_seq + 1,
+        queued = false
+      where id = ${requestId} and reason is distinct from 'not_started' and run_id is null
+      returning id, app_id, audit_seq
+    ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId })})
+    select id from started`)
+  if (first) return true
+  // In a statement of its own: the one above may have waited for the call that was faster, and does not see its work.
+  const before = await db.one(
+    sql`select from otp_requests where id = ${requestId} and workflow_started_at is not null`,
+  )
+  return before !== undefined
+}
+
+/** Keeps a request whose run could not start, for the sweeper to start as long as it lives. */
+export async function markQueued(db: Queries, requestId: string): Promise<boolean> {
+  const row = await db.one(sql`
+    with kept as (
+      update otp_requests set queued = true, audit_seq = audit_seq + 1
+      where id = ${requestId} and state = 'pending' and workflow_started_at is null
+      returning id, app_id, audit_seq
+    ), noted as (
+      update idempotency_keys set outcome = 'queued' where request_id in (select id from kept)
+    ), logged as (${auditFrom(sql`kept`, { type: 'queued', actor: 'api' })})
+    select id from kept`)
+  return row !== undefined
+}
+
+/**
+ * Ends a request whose run could not start. The same statement gives back the caller's idempotency key and
+ * send limit, so that a retry after the outage succeeds.
+ * @returns false when the run had started after all, or the request was over.
+ */
+export async function failNotStarted(
+  db: Queries,
+  requestId: string,
+  actor: string,
+): Promise<boolean> {
+  const row = await db.one(sql`
+    with held as (
+      -- A send holds the recipient's window before it touches a request, so this does too.
+      select recipient_id from send_windows where (recipient_id, environment) = (
+        select recipient_id, environment from otp_requests where id = ${requestId}) for update
+    ), ended as (
+      update otp_requests set ${setState('failed', 'not_started')}
+      where id = ${requestId} and state = 'pending' and workflow_started_at is null
+        and recipient_id in (select recipient_id from held)
+      returning id, app_id, audit_seq, recipient_id, environment, created_at, sends
+    ), key_released as (
+      delete from idempotency_keys where request_id in (select id from ended)
+    ), limit_released as (
+      -- As many sends as the request had: its own, and of the later ones the newest.
+      update send_windows w set sends =
+        array(select t from unnest(w.sends) t where t < ended.created_at)
+        || array(select t from unnest(w.sends) t where t > ended.created_at order by t limit greatest(0,
+            (select count(*) from unnest(w.sends) t where t > ended.created_at) - (ended.sends - 1)))
+      from ended where w.recipient_id = ended.recipient_id and w.environment = ended.environment
+    ), logged as (${auditFrom(sql`ended`, { type: 'failed', actor, detail: { reason: 'not_started' } })})
+    select id from ended`)
+  return row !== undefined
+}
+
+/**
+ * Takes requests that a crash left unstarted, each for one sweeper only. Younger than 2 s is still the API's
+ * business; older than 30 s only a queued one is worth sending.
+ */
+export async function takeUnstarted(
+  db: Queries,
+  limit: number,
+  region?: string,
+): Promise<Startable[]> {
+  const rows = await db.many<StartRow>(sql`
+    update otp_requests set swept_at = now() where id in (
+      select id from otp_requests
+      where state = 'pending' and workflow_started_at is null and expires_at > now()
+        and created_at < now() - interval '2 seconds'
+        and (queued or created_at > now() - make_interval(secs => ${startWithinSeconds}))
+        and (swept_at is null or swept_at < now() - interval '2 seconds')
+        and ${servedIn(region)}
+      order by swept_at nulls first, created_at limit ${limit} for update skip locked)
+    returning id, app_id as "appId", country, plan, expires_at as "expiresAt", queued`)
+  return rows.map(({ id, plan, expiresAt, ...row }) => ({
+    ...row,
+    input: inputOf(id, plan, expiresAt),
+  }))
+}
+
+interface StartRow extends Omit<Startable, 'input'> {
+  id: string
+  plan: Plan
+  expiresAt: Date
+}
+
+const inputOf = (requestId: string, steps: Plan, expiresAt: Date): OtpRequestInput => ({
+  requestId,
+  steps,
+  expiresAt: expiresAt.getTime(),
+})
+
+/** Unstarted and too old to be worth a start. */
+export async function findStale(db: Queries, limit: number): Promise<string[]> {
+  const rows = await db.many<{ id: string }>(sql`
+    select id from otp_requests
+    where state = 'pending' and workflow_started_at is null and not queued
+      and created_at < now() - make_interval(secs => ${startWithinSeconds})
+    limit ${limit}`)
+  return rows.map(({ id }) => id)
+}
+
+/** Whether an unstarted request is still worth a start; what {@link takeUnstarted} gave may have waited its turn. */
+export async function isWorthStarting(db: Queries, requestId: string): Promise<boolean> {
+  const row = await db.one(sql`
+    select from otp_requests where id = ${requestId} and state = 'pending' and workflow_started_at is null
+      and expires_at > now()
+      and (queued or created_at > now() - make_interval(secs => ${startWithinSeconds}))`)
+  return row !== undefined
+}

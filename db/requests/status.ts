@@ -1,0 +1,178 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { sealedIn, unseal } from '../../codes/seal'
+import type { AuditType } from '../../core/audit'
+import type { Channel } from '../../core/channel'
+import type { Fault } from '../../core/fault'
+import { shownEvents } from '../../core/limits'
+import type { Plan } from '../../core/plan'
+import type { ReceiptStatus, SuccessRule } from '../../core/receipt'
+import type { Reason, State } from '../../core/state'
+import { type StepStatus, stepStatus } from '../../core/step-status'
+import { channelInProgress } from './channel-in-progress'
+import { closeOverdue } from './ending'
+import type { Queries } from '../index'
+import { type Owner, ownedBy } from './owner'
+
+/** What every view of a request shows. */
+export interface RequestSummary {
+  requestId: string
+  state: State
+  reason: Reason | null
+  /** The channel in progress, or the last one. */
+  channel: Channel
+  purpose: string
+  createdAt: Date
+  expiresAt: Date
+  endedAt: Date | null
+  deliveredAt: Date | null
+}
+
+export interface AttemptView {
+  attemptId: string
+  step: number
+  channel: Channel
+  provider: string
+  state: 'open' | 'accepted' | 'refused' | 'in_doubt'
+  /** The best receipt so far. */
+  status: ReceiptStatus | null
+  fault: Fault | null
+  wasted: boolean
+  claimedAt: Date
+  finishedAt: Date | null
+  deliveredAt: Date | null
+  cost: { amount: string; currency: string } | null
+}
+
+export interface EventView {
+  sequence: number
+  type: AuditType
+  at: Date
+  actor: string
+  detail: Record<string, string | number | boolean | null>
+}
+
+export interface StepView {
+  channel: Channel
+  status: StepStatus
+  success: SuccessRule
+  timeoutMs: number
+  attempts: AttemptView[]
+}
+
+export interface RequestStatus extends RequestSummary {
+  /** The audit sequence: grows with everything that happens. */
+  version: number
+  runId: string | null
+  checks: number
+  maxChecks: number
+  sends: number
+  /** Every channel's turn is over, and none succeeded. */
+  allChannelsFailed: boolean
+  metadata: Record<string, string> | undefined
+  steps: StepView[]
+  /** The newest ones. */
+  events: EventView[]
+}
+
+interface StatusRow extends RequestSummary {
+  overdue: boolean
+  version: number
+  runId: string | null
+  checks: number
+  maxChecks: number
+  sends: number
+  plan: Plan
+  currentStep: number
+  leaveStep: number
+  planEnded: boolean
+  /** Some step succeeded, and not before the plan came to its end without another one. */
+  succeeded: boolean
+  metadataCiphertext: Buffer | null
+  sealKid: string | null
+}
+
+const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.purpose,
+  r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt"`
+
+/** Everything there is to tell about a request; closes it first when its time is over. */
+export async function readStatus(
+  db: Queries,
+  keyring: Keyring,
+  { requestId, ...owner }: Owner & { requestId: string },
+): Promise<RequestStatus | undefined> {
+  const row = await readRow(db, { ...owner, requestId })
+  if (!row) return undefined
+  if (row.overdue) {
+    await closeOverdue(db, sql`id = ${requestId}`, 'api')
+    return readStatus(db, keyring, { ...owner, requestId })
+  }
+  const [attempts, events] = await Promise.all([
+    readAttempts(db, requestId),
+    readEvents(db, requestId, row.version),
+  ])
+  const skipped = new Set(
+    events.filter(({ type }) => type === 'step_skipped').map(({ detail }) => detail.step),
+  )
+  const shown = events.filter(({ sequence }) => sequence > row.version - shownEvents)
+  const { plan, overdue: _, metadataCiphertext, sealKid, succeeded, ...rest } = row
+  return {
+    ...rest,
+    allChannelsFailed: row.planEnded && !succeeded,
+    metadata:
+      metadataCiphertext && sealKid
+        ? (JSON.parse(
+            unseal(
+              keyring,
+              { ciphertext: metadataCiphertext, kid: sealKid },
+              sealedIn.metadata(requestId),
+            ),
+          ) as Record<string, string>)
+        : undefined,
+    steps: plan.map(({ channel, success, timeoutMs }, index) => {
+      const own = attempts.filter(({ step }) => step === index)
+      const facts = { ...row, index, success, skipped: skipped.has(index), attempts: own }
+      return { channel, success, timeoutMs, status: stepStatus(facts), attempts: own }
+    }),
+    events: shown,
+  }
+}
+
+/** The newest, and those that tell of a step that was passed over. A request is a chain of its own, without gaps. */
+const readEvents = (db: Queries, requestId: string, version: number) =>
+  db.many<EventView>(sql`
+    select sequence, type, at, actor, detail from audit_events
+    where chain = ${requestId} and sequence <= ${version}
+      and (sequence > ${version - shownEvents} or type = 'step_skipped')
+    order by sequence`)
+
+const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: string }) =>
+  db.one<StatusRow>(sql`
+    select ${summaryColumns}, r.state = 'pending' and r.expires_at <= now() as overdue,
+      r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
+      r.current_step as "currentStep", r.leave_step as "leaveStep",
+      r.plan_ended_at is not null or (r.state = 'failed' and r.reason = 'no_channel_accepted') as "planEnded",
+      r.succeeded_at > r.plan_ended_at is true as succeeded,
+      r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
+    from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
+
+const readAttempts = (db: Queries, requestId: string) =>
+  db.many<AttemptView>(sql`
+    select id as "attemptId", step, channel, provider, state, status, fault, wasted,
+      claimed_at as "claimedAt", finished_at as "finishedAt",
+      case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
+      case when cost_amount is null then null
+        else jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency) end as cost
+    from attempts where request_id = ${requestId} order by number`)
+
+/** The cheapest look at a request, for callers that wait. */
+export const versionOf = (db: Queries, requestId: string) =>
+  db.one<{ version: number; final: boolean }>(sql`
+    select audit_seq as version, state <> 'pending' or expires_at <= now() as final
+    from otp_requests where id = ${requestId}`)
+
+/** The first answer that a provider gave, if one did. */
+export const firstAnswer = (db: Queries, requestId: string) =>
+  db.one<{ state: 'accepted' | 'refused' | 'in_doubt'; provider: string; fault: Fault | null }>(sql`
+    select state, provider, fault from attempts
+    where request_id = ${requestId} and state <> 'open' order by number limit 1`)

@@ -1,0 +1,64 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { KeyPurpose } from '../../codes/keyring'
+import type { Queries } from '../index'
+
+/** Rows that need one key, by where they are. */
+export interface KeyUse {
+  purpose: KeyPurpose
+  kid: string
+  /** What the rows are, in words for an operator. */
+  what: string
+  /** At most {@link countedUpTo}: nobody waits for the exact number of millions. */
+  rows: number
+}
+
+export const countedUpTo = 10_000
+
+/** Every row that names a key which must not go before it, by purpose and kid. `auditKids`: those of the key file. */
+export async function keyUses(db: Queries, auditKids: readonly string[]): Promise<KeyUse[]> {
+  const of = async (purpose: KeyPurpose, what: string, statement: SQL): Promise<KeyUse[]> => {
+    const found = await db.many<{ kid: string; rows: number }>(statement)
+    return found.filter(({ rows }) => rows > 0).map((use) => ({ purpose, what, ...use }))
+  }
+  return [
+    ...(await of('codes', 'codes of pending requests', pendingCodes)),
+    ...(await of('phones', 'recipients', byKid(sql`recipients`, sql`kid`, hasAddress))),
+    ...(await of(
+      'phones',
+      'sealed messages and metadata',
+      byKid(sql`otp_requests`, sql`seal_kid`, hasSealedText),
+    )),
+    ...(await of('phones', 'secrets of event endpoints', endpointSecrets)),
+    ...(await of('app_index', 'recipients', byKid(sql`recipients`, sql`index_kid`, hasAddress))),
+    ...(await of('audit', 'audit seals', auditSeals(auditKids))),
+  ]
+}
+
+/** What is erased keeps its kid, and needs no key. */
+export const hasAddress = sql`ciphertext is not null`
+export const hasSealedText = sql`(message_ciphertext is not null or metadata_ciphertext is not null)`
+
+const counted = (rows: SQL) => sql`(select count(*)::int from (${rows} limit ${countedUpTo}) found)`
+
+const pendingCodes = sql`select code_kid as kid, count(*)::int as rows from otp_requests
+  where state = 'pending' group by code_kid`
+
+const endpointSecrets = sql`select kid, count(*)::int as rows from (
+    select secret_kid as kid from event_endpoints
+    union all select previous_secret_kid from event_endpoints where previous_secret_ciphertext is not null
+  ) secrets group by kid`
+
+/** Goes from kid to kid along the column's index, so that a table of millions costs a few look-ups. */
+const byKid = (table: SQL, column: SQL, condition: SQL) => sql`
+  with recursive kids(kid) as (
+    select min(${column}) from ${table} where ${column} is not null
+    union all
+    select (select min(${column}) from ${table} where ${column} > kids.kid) from kids where kids.kid is not null
+  )
+  select kid, ${counted(sql`select from ${table} where ${column} = kids.kid and ${condition}`)} as rows
+  from kids where kid is not null`
+
+/** No index leads from kid to kid there. */
+const auditSeals = (kids: readonly string[]) => sql`
+  select kid, ${counted(sql`select from audit_seals where audit_seals.kid = kids.kid`)} as rows
+  from unnest(${sql.param(kids)}::text[]) kids(kid)`

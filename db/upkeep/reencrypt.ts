@@ -1,0 +1,291 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { type SQL, sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { appIndex, seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
+import type { RecipientKind } from '../../core/channel'
+import type { Database, Queries } from '../index'
+import { hasAddress, hasSealedText } from './key-use'
+
+/** How long a round that found every remaining row taken by others waits for the next, and how often. */
+const idlePauseMs = 200
+const maxIdleRounds = 50
+
+export type Reencrypted = 'recipients' | 'requests' | 'endpoints'
+
+export interface ReencryptOptions {
+  /** Rows a transaction moves: what it holds, sends to these recipients wait for. */
+  batch: number
+  /** Told after each batch how many rows of a kind it moved. */
+  onMoved?: (kind: Reencrypted, count: number) => void
+}
+
+/** A row that stays where it is until somebody has looked at it. */
+export interface Stuck {
+  kind: Reencrypted
+  id: string
+  why: 'unreadable' | 'twin'
+}
+
+export interface ReencryptResult {
+  moved: number
+  stuck: Stuck[]
+  /** Rows under older keys that are left: stuck ones, or such as others held all the time. */
+  left: number
+}
+
+/**
+ * Moves what is stored under older phone and index keys to the active ones, in batches that commit one by one: it may
+ * be killed, run again, and run twice beside live traffic. Rows that somebody holds are passed over, and met again.
+ */
+export async function reencrypt(
+  db: Database,
+  keyring: Keyring,
+  options: ReencryptOptions,
+): Promise<ReencryptResult> {
+  const result: ReencryptResult = { moved: 0, stuck: [], left: 0 }
+  for (let idle = 0; idle < maxIdleRounds;) {
+    const jobs = jobsOf(keyring)
+    const stuck: Stuck[] = []
+    let moved = 0
+    for (const job of jobs) moved += await runJob(db, job, { ...options, stuck })
+    result.moved += moved
+    result.stuck = stuck
+    result.left = await countLeft(db, jobs)
+    if (result.left <= stuck.length) return result
+    idle = moved > 0 ? 0 : idle + 1
+    if (moved === 0) await pause(idlePauseMs)
+  }
+  return result
+}
+
+/** One table's rows under one older key. */
+interface Job {
+  kind: Reencrypted
+  table: SQL
+  condition: SQL
+  /** Locks the next rows that nobody holds, and moves those that can be opened. */
+  move(tx: Queries, page: Page): Promise<Moved>
+}
+interface Page {
+  after: string
+  batch: number
+}
+interface Moved {
+  /** The last row looked at; undefined when there was none. */
+  last: string | undefined
+  moved: number
+  stuck: Pick<Stuck, 'id' | 'why'>[]
+}
+
+const jobsOf = (keyring: Keyring): Job[] => [
+  ...older(keyring, 'phones').flatMap((kid) => [
+    recipientJob(keyring, sql`kid = ${kid}`),
+    requestJob(keyring, kid),
+    endpointJob(keyring, kid),
+  ]),
+  ...older(keyring, 'app_index').map((kid) => recipientJob(keyring, sql`index_kid = ${kid}`)),
+]
+
+const older = (keyring: Keyring, purpose: 'phones' | 'app_index'): string[] =>
+  keyring
+    .all(purpose)
+    .slice(1)
+    .map(({ kid }) => kid)
+
+async function runJob(
+  db: Database,
+  job: Job,
+  { batch, onMoved, stuck }: ReencryptOptions & { stuck: Stuck[] },
+): Promise<number> {
+  let sum = 0
+  for (let after = ''; ;) {
+    const page = { after, batch }
+    const done = await db.transaction((tx) => job.move(tx, page))
+    if (done.last === undefined) return sum
+    after = done.last
+    sum += done.moved
+    stuck.push(...done.stuck.map((row) => ({ kind: job.kind, ...row })))
+    if (done.moved > 0) onMoved?.(job.kind, done.moved)
+  }
+}
+
+async function countLeft(db: Queries, jobs: readonly Job[]): Promise<number> {
+  let sum = 0
+  for (const { table, condition } of jobs) {
+    const row = await db.one<{ count: number }>(
+      sql`select count(*)::int as count from (select from ${table} where ${condition} limit 1000) found`,
+    )
+    sum += row?.count ?? 0
+  }
+  return sum
+}
+
+interface RecipientRow extends Sealed {
+  id: string
+  appId: string
+  kind: RecipientKind
+  indexKid: string
+}
+
+function recipientJob(keyring: Keyring, underOlder: SQL): Job {
+  const table = sql`recipients`
+  const condition = sql`${underOlder} and ${hasAddress}`
+  const renew = (row: RecipientRow) => {
+    const context = sealedIn.recipient(row.appId, row.id)
+    const value = unseal(keyring, row, context)
+    return { row, sealed: seal(keyring, value, context), ...appIndex(keyring, { ...row, value }) }
+  }
+  return {
+    kind: 'recipients',
+    table,
+    condition,
+    async move(tx, page) {
+      const rows = await tx.many<RecipientRow>(sql`
+        select id, app_id as "appId", kind, ciphertext, kid, index_kid as "indexKid" from ${table}
+        where ${condition} and id > ${page.after} order by id limit ${page.batch} for update skip locked`)
+      const { renewed, stuck } = renewAll(rows, renew)
+      const moved = await tx.many<{ id: string }>(sql`
+        update recipients r set ciphertext = n.ciphertext, kid = n.kid, index = n.index, index_kid = n.index_kid
+        from ${rowsOf({
+          id: texts(renewed.map(({ row }) => row.id)),
+          old_kid: texts(renewed.map(({ row }) => row.kid)),
+          old_index_kid: texts(renewed.map(({ row }) => row.indexKid)),
+          ciphertext: bytes(renewed.map(({ sealed }) => sealed.ciphertext)),
+          kid: texts(renewed.map(({ sealed }) => sealed.kid)),
+          index: bytes(renewed.map(({ index }) => index)),
+          index_kid: texts(renewed.map(({ kid }) => kid)),
+        })}
+        where r.id = n.id and r.kid = n.old_kid and r.index_kid = n.old_index_kid
+          -- One address in two rows cannot be, but if it were, the others must still move.
+          and not exists (select from recipients twin where twin.app_id = r.app_id and twin.kind = r.kind
+            and twin.index = n.index and twin.id <> r.id)
+        returning r.id`)
+      const ids = new Set(moved.map(({ id }) => id))
+      const twins = renewed.filter(({ row }) => !ids.has(row.id))
+      return {
+        last: rows.at(-1)?.id,
+        moved: moved.length,
+        stuck: [...stuck, ...twins.map(({ row }) => ({ id: row.id, why: 'twin' as const }))],
+      }
+    },
+  }
+}
+
+interface RequestRow {
+  id: string
+  kid: string
+  message: Buffer | null
+  metadata: Buffer | null
+}
+
+function requestJob(keyring: Keyring, kid: string): Job {
+  const table = sql`otp_requests`
+  const condition = sql`seal_kid = ${kid} and ${hasSealedText}`
+  const renew = (row: RequestRow) => {
+    const message = reseal(keyring, row.message, kid, sealedIn.message(row.id))
+    const metadata = reseal(keyring, row.metadata, kid, sealedIn.metadata(row.id))
+    return { row, message, metadata, kid: message?.kid ?? metadata?.kid ?? kid }
+  }
+  return {
+    kind: 'requests',
+    table,
+    condition,
+    async move(tx, page) {
+      const rows = await tx.many<RequestRow>(sql`
+        select id, seal_kid as kid, message_ciphertext as message, metadata_ciphertext as metadata from ${table}
+        where ${condition} and id > ${page.after}
+        order by id limit ${page.batch} for no key update skip locked`)
+      const { renewed, stuck } = renewAll(rows, renew)
+      const moved = await tx.many(sql`
+        update otp_requests r set message_ciphertext = n.message, metadata_ciphertext = n.metadata, seal_kid = n.kid
+        from ${rowsOf({
+          id: texts(renewed.map(({ row }) => row.id)),
+          message: bytes(renewed.map(({ message }) => message?.ciphertext ?? null)),
+          metadata: bytes(renewed.map(({ metadata }) => metadata?.ciphertext ?? null)),
+          kid: texts(renewed.map((row) => row.kid)),
+        })}
+        where r.id = n.id and r.seal_kid = ${kid} returning 1`)
+      return { last: rows.at(-1)?.id, moved: moved.length, stuck }
+    },
+  }
+}
+
+interface EndpointRow {
+  id: string
+  appId: string
+  secret: Buffer
+  kid: string
+  previous: Buffer | null
+  previousKid: string | null
+}
+
+function endpointJob(keyring: Keyring, kid: string): Job {
+  const table = sql`event_endpoints`
+  const condition = sql`(secret_kid = ${kid} or previous_secret_kid = ${kid})`
+  const renew = (row: EndpointRow) => {
+    const context = sealedIn.endpointSecret(row.appId, row.id)
+    const previous = reseal(keyring, row.previous, row.previousKid ?? kid, context)
+    return { row, secret: reseal(keyring, row.secret, row.kid, context), previous }
+  }
+  return {
+    kind: 'endpoints',
+    table,
+    condition,
+    async move(tx, page) {
+      const rows = await tx.many<EndpointRow>(sql`
+        select id, app_id as "appId", secret_ciphertext as secret, secret_kid as kid,
+          previous_secret_ciphertext as previous, previous_secret_kid as "previousKid" from ${table}
+        where ${condition} and id > ${page.after}
+        order by id limit ${page.batch} for no key update skip locked`)
+      const { renewed, stuck } = renewAll(rows, renew)
+      const moved = await tx.many(sql`
+        update event_endpoints e set secret_ciphertext = n.secret, secret_kid = n.kid,
+          previous_secret_ciphertext = n.previous, previous_secret_kid = n.previous_kid
+        from ${rowsOf({
+          id: texts(renewed.map(({ row }) => row.id)),
+          old_kid: texts(renewed.map(({ row }) => row.kid)),
+          secret: bytes(renewed.map(({ secret }) => secret?.ciphertext ?? null)),
+          kid: texts(renewed.map(({ secret }) => secret?.kid ?? null)),
+          previous: bytes(renewed.map(({ previous }) => previous?.ciphertext ?? null)),
+          previous_kid: texts(renewed.map(({ previous }) => previous?.kid ?? null)),
+        })}
+        where e.id = n.id and e.secret_kid = n.old_kid returning 1`)
+      return { last: rows.at(-1)?.id, moved: moved.length, stuck }
+    },
+  }
+}
+
+const reseal = (
+  keyring: Keyring,
+  ciphertext: Buffer | null,
+  kid: string,
+  context: string,
+): Sealed | null =>
+  ciphertext && seal(keyring, unseal(keyring, { ciphertext, kid }, context), context)
+
+function renewAll<Row extends { id: string }, Renewed>(
+  rows: readonly Row[],
+  renew: (row: Row) => Renewed,
+): { renewed: Renewed[]; stuck: Moved['stuck'] } {
+  const renewed: Renewed[] = []
+  const stuck: Moved['stuck'] = []
+  for (const row of rows) {
+    try {
+      renewed.push(renew(row))
+    } catch {
+      // Tampered with, or under a key that is gone: one such row must not keep the others from moving.
+      stuck.push({ id: row.id, why: 'unreadable' })
+    }
+  }
+  return { renewed, stuck }
+}
+
+const texts = (values: readonly (string | null)[]) => sql`${sql.param(values)}::text[]`
+const bytes = (values: readonly (Buffer | null)[]) => sql`${sql.param(values)}::bytea[]`
+
+/** Columns of equal length as the rows `n` of a `from`. */
+const rowsOf = (columns: Record<string, SQL>): SQL =>
+  sql`unnest(${sql.join(
+    Object.values(columns),
+    sql`, `,
+  )}) as n(${sql.raw(Object.keys(columns).join(', '))})`
