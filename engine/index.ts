@@ -63,11 +63,14 @@ export function createEngine(options: EngineOptions): Engine {
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 500 },
   })
   const client = new Client({ connection, namespace })
-  const healthy = () => isServing(connection)
+  const calls = createCalls()
+  const healthy = calls.counted(() => isServing(connection))
   return {
     healthy,
-    start: (request) => startRun({ client, connection, taskQueue, healthy, log }, request),
-    async wake({ requestId, dueAt, signal: name, ...notice }) {
+    start: calls.counted((request) =>
+      startRun({ client, connection, taskQueue, healthy, log }, request),
+    ),
+    wake: calls.counted(async ({ requestId, dueAt, signal: name, ...notice }) => {
       try {
         await signal(client, requestId, name, Object.keys(notice).length > 0 ? [notice] : [])
         await clearSignalDue(db, { requestId, dueAt })
@@ -77,20 +80,47 @@ export function createEngine(options: EngineOptions): Engine {
           'a signal was not sent: the sweeper repeats it',
         )
       }
-    },
-    async lookAgain(mark) {
+    }),
+    lookAgain: calls.counted(async (mark) => {
       await signal(client, mark.requestId, 'lookAgain', [])
       await clearSignalDue(db, mark)
-    },
-    startRetries: (delivery) => startEventDelivery({ client, taskQueue }, delivery),
-    workerIsPolling: () => isPolled(connection, { namespace, taskQueue }),
-    registerSearchAttributes: () =>
+    }),
+    startRetries: calls.counted((delivery) => startEventDelivery({ client, taskQueue }, delivery)),
+    workerIsPolling: calls.counted(() => isPolled(connection, { namespace, taskQueue })),
+    registerSearchAttributes: calls.counted(() =>
       within(connection, registrationDeadlineMs, () =>
         registerSearchAttributes(connection, namespace),
       ),
-    scheduleRetention: () =>
+    ),
+    scheduleRetention: calls.counted(() =>
       within(connection, registrationDeadlineMs, () => scheduleRetention(client, taskQueue)),
-    close: () => connection.close(),
+    ),
+    async close() {
+      await calls.over()
+      await connection.close()
+    },
+  }
+}
+
+/**
+ * Counts calls under way. The client repeats a call that a closing connection cuts off, on that very connection, and
+ * what is thrown then is caught by nobody: it would end the process. All calls have deadlines of seconds.
+ */
+function createCalls() {
+  const underWay = new Set<Promise<unknown>>()
+  return {
+    counted:
+      <Args extends unknown[], T>(call: (...args: Args) => Promise<T>) =>
+      (...args: Args): Promise<T> => {
+        const result = call(...args)
+        const forget = () => void underWay.delete(result)
+        underWay.add(result)
+        result.then(forget, forget)
+        return result
+      },
+    over: async (): Promise<void> => {
+      while (underWay.size > 0) await Promise.allSettled(underWay)
+    },
   }
 }
 

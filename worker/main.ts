@@ -81,12 +81,14 @@ const scheduleRetention = (engine: Engine, log: Logger) =>
 
 function installRuntime(log: Logger): void {
   Runtime.install({
-    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
+    logger: new DefaultLogger('WARN', ({ level, message, meta }) => {
+      // The worker for events has activities only, which is meant.
+      if (message.startsWith('No workflows registered')) return
       log[level === 'ERROR' ? 'error' : 'warn'](
         { workflowId: meta?.workflowId, err: meta?.error },
         message,
-      ),
-    ),
+      )
+    }),
     telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
     // SIGTERM and SIGINT drain the worker; `run()` returns when it is done.
     shutdownSignals: ['SIGTERM', 'SIGINT'],
