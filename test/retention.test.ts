@@ -240,6 +240,8 @@ describe('the schedule', () => {
       await Promise.all([system.engine.scheduleRetention(), system.engine.scheduleRetention()])
       const handle = temporal.schedule.getHandle(retentionScheduleId(system.temporal.taskQueue))
       await handle.pause('an operator looks at something')
+      // Temporal takes a pause up a moment after it has answered.
+      await until(async () => (await handle.describe()).state.paused)
       await system.engine.scheduleRetention()
       const { state, policies } = await handle.describe()
       expect(state.paused).toBe(true)
