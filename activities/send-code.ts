@@ -27,7 +27,7 @@ import {
 } from '../providers/provider'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
-import { messageText } from './message-text'
+import { messageText } from '../core/message/text'
 import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */

@@ -25,8 +25,8 @@ async function main(): Promise<void> {
     base: { process: 'api' },
     serializers: { err: errorForLog },
   })
-  for (const { reason } of accountsLeftOut(config.policy.accounts, config.providers))
-    logger.info(reason)
+  for (const { reason, begun } of accountsLeftOut(config.policy.accounts, config.variables))
+    logger[begun ? 'warn' : 'info'](reason)
   const certificate = config.tls && openCertificate(config.tls, logger)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
   const checksDb = createDatabase(config.databaseUrl, {
@@ -43,7 +43,7 @@ async function main(): Promise<void> {
     engine,
     routing: {
       policy: config.policy,
-      accounts: createProviders(config.policy.accounts, config.providers),
+      accounts: createProviders(config.policy.accounts, config.variables),
     },
     logger,
     draining: draining.signal,
@@ -53,7 +53,7 @@ async function main(): Promise<void> {
     plainHttp: config.plainHttp,
     publicUrl: config.url,
     workflowsUrl: workflowsUrl(config),
-    sandboxUrl: config.providers.sandboxUrl,
+    sandboxUrl: config.sandboxUrl,
     requireWorker: true,
   })
   void registerSearchAttributes(engine, logger, draining.signal)

@@ -86,6 +86,7 @@ async function readCall(
     raw,
     body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
     query: request.query,
+    search: /\?.*$/s.exec(request.originalUrl)?.[0] ?? '',
     params,
     headers: request.headers,
     key,

@@ -16,6 +16,8 @@ export interface Call<Body = unknown, Query = unknown, Params = Record<string, s
   body: Body
   query: Query
   params: Params
+  /** The query as it came, with its `?`; empty without one. */
+  search: string
   /** The bytes that came in: signatures and idempotency are over them. */
   raw: Buffer
   headers: Headers

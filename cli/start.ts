@@ -13,6 +13,7 @@ import { commandLine, isRunning, stopProcess } from './processes'
 import { seed } from './seed'
 import { readSettings, rememberGiven } from './settings'
 import type { Settings } from './settings'
+import { variablesOfFakes } from './with-fakes'
 import { createSupervisor } from './supervisor'
 import type { Supervisor } from './supervisor'
 import { bringUpToDate } from './tables'
@@ -96,6 +97,7 @@ const collectVariables = async (
     hidden: {
       OTPILOT_KEYS_FILE: keysFile,
       SANDBOX_SECRET: env.SANDBOX_SECRET || secrets.sandbox,
+      ...variablesOfFakes(process.argv, env, urls.sandbox),
     },
   }
 }

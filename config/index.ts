@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { z } from 'zod'
+import { settingsFaults } from '../providers'
+import type { Variables } from '../providers/adapter'
 import { loadPolicy, type Policy } from './policy'
 import { readTrustProxy, type TrustProxy } from './trust-proxy'
 
@@ -15,13 +17,6 @@ const withDefault = <T extends z.ZodType>(schema: T, value: string) =>
 const port = z.coerce.number().int().min(0).max(65_535)
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https address' })
 const databaseUrl = z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// address' })
-/** Two while one is being replaced: see docs/operations.md, "Rotate keys". */
-const webhookSecret = z
-  .string()
-  .regex(
-    /^whsec_[A-Za-z0-9+/]{32,}={0,2}( whsec_[A-Za-z0-9+/]{32,}={0,2})?$/,
-    'must be whsec_ and base64, or two of them separated by one blank',
-  )
 
 const Environment = z.object({
   OTPILOT_ENV: withDefault(z.enum(['development', 'production']), 'production'),
@@ -42,10 +37,6 @@ const Environment = z.object({
   OTPILOT_AUDIT_DIR: optional(z.string()),
   OTPILOT_POLICY_FILE: optional(z.string()),
   SANDBOX_URL: optional(httpUrl),
-  SANDBOX_SECRET: optional(webhookSecret),
-  OTPILOT_GATEWAY_URL: optional(httpUrl),
-  OTPILOT_GATEWAY_SECRET: optional(webhookSecret),
-  OTPILOT_RECEIPT_SECRET: optional(webhookSecret),
   OTPILOT_TRUST_PROXY: optional(
     z.string().transform((text, context) => {
       const trust = readTrustProxy(text)
@@ -70,9 +61,12 @@ const Environment = z.object({
 })
 type Environment = z.infer<typeof Environment>
 
+const isProduction = (env: NodeJS.ProcessEnv): boolean =>
+  (env.OTPILOT_ENV || 'production') === 'production'
+
 /** What only production insists on; read from the raw variables, so that it is told beside every other fault. */
 function productionFaults(env: NodeJS.ProcessEnv): string[] {
-  if ((env.OTPILOT_ENV || 'production') !== 'production') return []
+  if (!isProduction(env)) return []
   const required = (['OTPILOT_URL', 'OTPILOT_KEYS_FILE'] as const)
     .filter((name) => !env[name])
     .map((name) => `${name}: required in production (OTPILOT_ENV=development lifts this)`)
@@ -84,10 +78,9 @@ function productionFaults(env: NodeJS.ProcessEnv): string[] {
 
 /** What only the process that listens needs. */
 function tlsFaults(env: NodeJS.ProcessEnv): string[] {
-  const isProduction = (env.OTPILOT_ENV || 'production') === 'production'
   if (!env.TLS_CERT !== !env.TLS_KEY)
     return ['TLS_CERT, TLS_KEY: one is of no use without the other']
-  if (!isProduction || env.TLS_CERT || env.OTPILOT_TRUST_PROXY) return []
+  if (!isProduction(env) || env.TLS_CERT || env.OTPILOT_TRUST_PROXY) return []
   return [
     'TLS_CERT and TLS_KEY, or OTPILOT_TRUST_PROXY: required in production, which is reached by https only',
   ]
@@ -127,13 +120,9 @@ export interface Config {
   /** A bundle of the workflow code made before, so that a worker starts in a second. */
   workflowBundle: string | undefined
   policy: Policy
-  providers: {
-    sandboxUrl?: string
-    sandboxSecret?: string
-    gatewayUrl?: string
-    gatewaySecret?: string
-    receiptSecret?: string
-  }
+  sandboxUrl: string | undefined
+  /** Where the accounts of the policy find their settings. */
+  variables: Variables
   logLevel: Environment['LOG_LEVEL']
 }
 
@@ -152,7 +141,9 @@ export function readConfig(
     ...(read.success ? [] : read.error.issues.map((issue) => faultOf(issue, env))),
     ...productionFaults(env),
     ...(serves ? tlsFaults(env) : []),
-    ...(policy.success ? [] : policy.faults),
+    ...(policy.success
+      ? settingsFaults(policy.policy.accounts, env, { isProduction: isProduction(env) })
+      : policy.faults),
   ]
   if (!read.success || !policy.success || faults.length > 0) {
     throw new Error(
@@ -185,13 +176,8 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     auditDir: env.OTPILOT_AUDIT_DIR ?? join(env.OTPILOT_DATA_DIR, 'audit'),
     workflowBundle: env.OTPILOT_WORKFLOW_BUNDLE,
     policy,
-    providers: {
-      ...(env.SANDBOX_URL && { sandboxUrl: env.SANDBOX_URL }),
-      ...(env.SANDBOX_SECRET && { sandboxSecret: env.SANDBOX_SECRET }),
-      ...(env.OTPILOT_GATEWAY_URL && { gatewayUrl: env.OTPILOT_GATEWAY_URL }),
-      ...(env.OTPILOT_GATEWAY_SECRET && { gatewaySecret: env.OTPILOT_GATEWAY_SECRET }),
-      ...(env.OTPILOT_RECEIPT_SECRET && { receiptSecret: env.OTPILOT_RECEIPT_SECRET }),
-    },
+    sandboxUrl: env.SANDBOX_URL,
+    variables: raw,
     logLevel: env.LOG_LEVEL,
   }
 }

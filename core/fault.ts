@@ -3,6 +3,7 @@ export const faults = [
   'invalid_number',
   'blocked',
   'config',
+  'unroutable',
   'throttled',
   'unavailable',
   'in_doubt',
@@ -14,6 +15,8 @@ export const consequenceOf = {
   invalid_number: 'end_step',
   blocked: 'end_step',
   config: 'next_provider',
+  /** This provider has no way to this number: neither the number's fault nor the account's. */
+  unroutable: 'next_provider',
   throttled: 'retry',
   unavailable: 'retry',
   in_doubt: 'settle',

@@ -24,39 +24,79 @@ export interface Answer {
   body: unknown
 }
 
-export interface JsonPost {
+export interface HttpCall {
   url: string
   headers: Record<string, string>
-  /** The exact bytes to send: signatures are over them. */
-  body: string
+  /** The exact bytes to send: signatures are over them. Without it, a GET. */
+  body?: string | undefined
   /** By `performance.now()`: when a connection is there only later, nothing is written. */
   notAfter?: number | undefined
 }
 
 /**
- * Posts JSON and resolves with whatever HTTP answer came.
+ * Makes one HTTP call, a POST where it has a body, and resolves with whatever answer came.
  * @throws {ProviderFault} `unavailable` when not one byte of the request was written, else `in_doubt`.
  * @throws {StaleClaim} when `notAfter` had passed before the first byte.
  */
-export function postJson(dispatcher: Dispatcher, post: JsonPost, signal: AbortSignal) {
+export function callHttp(
+  dispatcher: Dispatcher,
+  call: HttpCall,
+  signal: AbortSignal,
+): Promise<Answer> {
   return new Promise<Answer>((resolve, reject) => {
-    const { origin, pathname, search } = new URL(post.url)
-    const handler = new AnswerReader(resolve, reject, signal, post.notAfter)
+    const { origin, pathname, search } = new URL(call.url)
+    const handler = new AnswerReader(resolve, reject, signal, call.notAfter)
     dispatcher.dispatch(
       {
         origin,
         path: pathname + search,
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          accept: 'application/json',
-          ...post.headers,
-        },
-        body: post.body,
+        method: call.body === undefined ? 'GET' : 'POST',
+        headers: { accept: 'application/json', ...call.headers },
+        body: call.body ?? null,
       },
       handler,
     )
   })
+}
+
+/** Posts JSON. @throws as {@link callHttp} does. */
+export const postJson = (
+  dispatcher: Dispatcher,
+  { headers, ...post }: HttpCall & { body: string },
+  signal: AbortSignal,
+): Promise<Answer> =>
+  callHttp(
+    dispatcher,
+    { ...post, headers: { 'content-type': 'application/json', ...headers } },
+    signal,
+  )
+
+/** A form's fields; of several values each is a field of its own, an absent one is none. */
+export type FormFields = Record<string, string | number | readonly string[] | undefined>
+
+/** Posts a form. @throws as {@link callHttp} does. */
+export const postForm = (
+  dispatcher: Dispatcher,
+  { headers, fields, ...post }: Omit<HttpCall, 'body'> & { fields: FormFields },
+  signal: AbortSignal,
+): Promise<Answer> =>
+  callHttp(
+    dispatcher,
+    {
+      ...post,
+      headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+      body: formOf(fields),
+    },
+    signal,
+  )
+
+function formOf(fields: FormFields): string {
+  const form = new URLSearchParams()
+  for (const [name, value] of Object.entries(fields)) {
+    const values = typeof value === 'object' ? value : value === undefined ? [] : [String(value)]
+    for (const each of values) form.append(name, each)
+  }
+  return form.toString()
 }
 
 /**
@@ -167,11 +207,16 @@ const faultOfErrorCode: ReadonlyMap<unknown, Fault> = new Map([
 ])
 
 function faultOf({ status, body }: Answer): Fault {
+  const fault = faultOfStatus(status)
+  return (fault === 'config' && status >= 400 && faultOfErrorCode.get(errorCodeOf(body))) || fault
+}
+
+/** What an HTTP status means that is no success, where the provider says no more. */
+export function faultOfStatus(status: number): Fault {
   if (status === 429) return 'throttled'
   // A gateway in between got no answer, or none it understood: the provider may have processed the message.
   if (status === 502 || status === 504) return 'in_doubt'
-  if (status >= 500 || status === 408) return 'unavailable'
-  return (status >= 400 && faultOfErrorCode.get(errorCodeOf(body))) || 'config'
+  return status >= 500 || status === 408 ? 'unavailable' : 'config'
 }
 
 const errorCodeOf = (body: unknown): unknown =>

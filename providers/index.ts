@@ -1,80 +1,100 @@
-import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { channels } from '../core/channel'
+import { type Adapter, prefixOf, readSettings, type Variables } from './adapter'
 import { createDispatcher } from './http'
 import type { ProviderAccount } from './provider'
-import { createSandboxAccount } from './sandbox'
+import { sandbox } from './sandbox'
 import { storable } from './storable'
-import { createWebhookAccount } from './webhook'
+import { webhook } from './webhook'
 
-const adapters = ['sandbox', 'webhook'] as const
+/** Every provider that otpilot speaks to: a new one is one file, one line here and one page in docs/providers/. */
+export const adapters = [sandbox, webhook] as readonly Adapter[]
+const adapterOf = new Map(adapters.map((adapter) => [adapter.name, adapter]))
 
 /** A name of the operator's own, as in OTPILOT_REGION. */
 const Region = z.string().regex(/^[a-z0-9-]{1,20}$/, 'lower-case letters, digits and -')
 
 /** One provider account as the policy file describes it. */
-export const AccountConfig = z.strictObject({
-  /** Part of callback paths, tables and search attributes. */
-  name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens'),
-  adapter: z.enum(adapters),
-  channels: z.array(z.enum(channels)).min(1),
-  /** A test key reaches only accounts marked so. */
-  test: z.boolean(),
-  /** Where the provider keeps what it is given; an app of a region uses only accounts of that region. */
-  region: Region.optional(),
-})
+export const AccountConfig = z
+  .strictObject({
+    /** Part of callback paths, tables, search attributes and, in capitals, of the account's variables. */
+    name: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'lower-case letters, digits and hyphens'),
+    adapter: z.enum(adapters.map(({ name }) => name)),
+    channels: z.array(z.enum(channels)).min(1),
+    /** A test key reaches only accounts marked so. */
+    test: z.boolean(),
+    /** Where the provider keeps what it is given; an app of a region uses only accounts of that region. */
+    region: Region.optional(),
+    /** Channels on which the provider may make codes of its own (docs/providers/delegated.md). */
+    delegated: z.array(z.enum(channels)).optional(),
+  })
+  .superRefine(({ adapter: name, channels: named, delegated = [] }, context) => {
+    const served = adapterOf.get(name)?.channels ?? []
+    for (const [field, wanted] of Object.entries({ channels: named, delegated }))
+      for (const channel of wanted)
+        if (!served.includes(channel))
+          context.addIssue({
+            code: 'custom',
+            path: [field],
+            message: `the adapter ${name} does not serve ${channel}`,
+          })
+  })
 export type AccountConfig = z.infer<typeof AccountConfig>
 
-/** The adapters' settings, from the environment. */
-export interface ProviderEnv {
-  sandboxUrl?: string
-  /** `whsec_` and base64, as every secret here. */
-  sandboxSecret?: string
-  gatewayUrl?: string
-  gatewaySecret?: string
-  receiptSecret?: string
-}
-
-type Build = (dispatcher: Dispatcher) => ProviderAccount
-
-/** What an adapter makes of an account: the account, or what it lacks. */
-const adapterOf: Record<
-  (typeof adapters)[number],
-  (account: AccountConfig, env: ProviderEnv) => Build | { missing: string }
-> = {
-  sandbox: (account, { sandboxUrl: url, sandboxSecret: secret }) => {
-    if (!url) return { missing: 'SANDBOX_URL' }
-    if (!secret) return { missing: 'SANDBOX_SECRET' }
-    return (dispatcher) => createSandboxAccount(account, { url, secret }, dispatcher)
-  },
-  webhook: (account, { gatewayUrl: url, gatewaySecret: secret, receiptSecret }) => {
-    if (!url) return { missing: 'OTPILOT_GATEWAY_URL' }
-    if (!secret) return { missing: 'OTPILOT_GATEWAY_SECRET' }
-    return (dispatcher) => createWebhookAccount(account, { url, secret, receiptSecret }, dispatcher)
-  },
+function readAccount(account: AccountConfig, variables: Variables) {
+  const adapter = adapterOf.get(account.adapter)
+  if (!adapter) throw new Error(`There is no adapter ${account.adapter}.`)
+  return { adapter, reading: readSettings(adapter, account, variables) }
 }
 
 /** The usable accounts by name; one whose settings are missing is left out (see {@link accountsLeftOut}). */
 export function createProviders(
-  accounts: AccountConfig[],
-  env: ProviderEnv,
+  accounts: readonly AccountConfig[],
+  variables: Variables,
   dispatcher = createDispatcher(),
 ): Map<string, ProviderAccount> {
   const usable = new Map<string, ProviderAccount>()
   for (const account of accounts) {
-    const build = adapterOf[account.adapter](account, env)
-    if (typeof build === 'function')
-      usable.set(account.name, { ...storable(build(dispatcher)), region: account.region })
+    const { adapter, reading } = readAccount(account, variables)
+    if (!('settings' in reading)) continue
+    const made = adapter.create(account, reading.settings, { dispatcher })
+    if (made.channels.length > 0)
+      usable.set(account.name, { ...storable(made), region: account.region })
   }
   return usable
 }
 
-/** Accounts that {@link createProviders} leaves out, with one sentence each for the start-up log. */
-export function accountsLeftOut(accounts: AccountConfig[], env: ProviderEnv) {
+/** Variables of accounts that cannot be used, a sentence each; never a value. */
+export function settingsFaults(
+  accounts: readonly AccountConfig[],
+  variables: Variables,
+  { isProduction }: { isProduction: boolean },
+): string[] {
+  const faults = accounts.flatMap((account) => {
+    const { adapter, reading } = readAccount(account, variables)
+    const base = `${prefixOf(adapter, account)}BASE_URL`
+    const isPlain = isProduction && /^http:/i.test(variables[base] ?? '')
+    return [
+      ...('faults' in reading ? reading.faults : []),
+      ...(isPlain ? [`${base}: must be https in production`] : []),
+    ]
+  })
+  return [...new Set(faults)]
+}
+
+/**
+ * Accounts that {@link createProviders} leaves out, with one sentence each for the start-up log. `begun`: some of the
+ * account's variables are set, so somebody meant to use it.
+ */
+export function accountsLeftOut(accounts: readonly AccountConfig[], variables: Variables) {
   return accounts.flatMap((account) => {
-    const build = adapterOf[account.adapter](account, env)
-    if (typeof build === 'function') return []
-    const reason = `Provider account "${account.name}" is off: ${build.missing} is not set.`
-    return [{ account: account.name, reason }]
+    const { adapter, reading } = readAccount(account, variables)
+    if (!('missing' in reading)) return []
+    const { missing, given } = reading
+    const verb = missing.length > 1 ? 'are' : 'is'
+    const reason = `Provider account "${account.name}" is off: ${missing.join(', ')} ${verb} not set.`
+    // Variables that several accounts share, npm start may have set.
+    const begun = adapter.prefix === undefined && given.length > 0
+    return [{ account: account.name, reason, begun }]
   })
 }

@@ -13,6 +13,12 @@ export interface Message {
   code: string
   /** The finished text; for voice, already with the digits spaced. */
   text: string
+  /** E-mail only. */
+  subject?: string | undefined
+  /** E-mail only: the same as `text`, as a page. */
+  html?: string | undefined
+  /** Voice only: asks for a key press, so that no code is read to a voicemail. */
+  keyPrompt?: string | undefined
   /** BCP 47, e.g. `en`. */
   locale: string
   brand: string
@@ -22,6 +28,11 @@ export interface Message {
   validForSeconds: number
   /** By `performance.now()`: not one byte may be written later, see {@link StaleClaim}. */
   notAfter: number
+  /**
+   * An earlier attempt at the same message through this account that ended in doubt: where a provider knows
+   * repetitions by our reference, it is sent again under that one.
+   */
+  repeats?: string | undefined
 }
 
 /** As the provider says it: what Postgres could not keep, the registry replaces. */
@@ -30,6 +41,8 @@ export interface Sent {
   providerMessageId: string
   /** In the account's currency, when the provider says it at once. */
   cost?: Cost | undefined
+  /** What the user must do to get the code, in a few words for a caller's page: what to dial. */
+  instruction?: string | undefined
 }
 
 export interface Cost {
@@ -51,11 +64,17 @@ export interface Sender {
 
 /** A provider's callback as it came in. */
 export interface InboundCallback {
+  /** POST unless said otherwise. */
+  method?: 'GET' | 'POST' | undefined
   headers: Record<string, string | string[] | undefined>
   /** The raw body: signatures are over bytes. */
   body: Buffer
-  /** Our public URL of this callback, from configuration, never from Host. */
+  /** Our public URL of this callback, with the query as it came: the address from configuration, never from Host. */
   url: string
+  /** The secret part of the address, on routes that have one: for providers that sign nothing. */
+  pathSecret?: string | undefined
+  /** Where the callback comes from, as far as the proxies in front are believed. */
+  clientIp?: string | undefined
 }
 
 export interface Receipt {
@@ -65,6 +84,8 @@ export interface Receipt {
   /** Makes duplicates recognisable: unique per provider account and event. */
   eventKey: string
   providerMessageId?: string | undefined
+  /** Our reference of the attempt, where the provider echoes it: a batch may hold reports of several. */
+  attemptId?: string | undefined
   /** When the provider says it happened. */
   at?: Date | undefined
   cost?: Cost | undefined
@@ -97,19 +118,137 @@ export interface InboundReader {
   readInbound(callback: InboundCallback): InboundMessage | undefined
 }
 
+/** An answer in a provider's own format. */
+export interface Screen {
+  contentType: string
+  body: string
+}
+
 /** What a dialled USSD session asks for. */
 export interface UssdDial {
   sessionId: string
   /** E.164 with `+`. */
   phoneNumber: string
+  /** What was dialled, such as `*384*77#`, where the provider says it. */
+  serviceCode?: string | undefined
+  /** What the user typed in this session so far, in order. */
+  inputs: string[]
 }
 
 /** Speaks a provider's USSD session callback. */
 export interface UssdMenu {
+  /** What the user dials, such as `*384*77#`. */
+  readonly serviceCode: string
+  /**
+   * @throws {ForgedCallback} when the callback is not the provider's: its answer holds a code.
+   * @returns undefined for a genuine callback that waits for no screen, such as the end of a session.
+   */
+  readDial(callback: InboundCallback): UssdDial | undefined
+  /** The answer in the provider's format; `code` beside the text where the format has a place for it. */
+  showScreen(dial: UssdDial, screen: { text: string; code?: string; asks?: boolean }): Screen
+}
+
+/** A call that its provider has connected, and that waits to be told what to say. */
+export interface ConnectedCall {
+  providerMessageId?: string | undefined
+  /** Our reference of the attempt, where the provider echoes it. */
+  attemptId?: string | undefined
+  /** Somebody pressed a key: not a voicemail. */
+  keyPressed: boolean
+  /** What the callback reports beside that it waits. */
+  receipts: Receipt[]
+  /** The call goes on; false when the callback only reports its end. */
+  waits: boolean
+}
+
+/** What a call says. Holds the code in clear. */
+export type Speech = Pick<Message, 'text' | 'locale' | 'keyPrompt'>
+
+/** Tells connected calls what to say, for providers that ask when the call is answered. */
+export interface CallAnswerer {
   /** @throws {ForgedCallback} when the callback is not the provider's: its answer holds a code. */
-  readDial(callback: InboundCallback): UssdDial
-  /** The answer in the provider's format; `undefined` code when nothing waits for this number. */
-  showCode(screen: { text: string; code?: string }): { contentType: string; body: string }
+  readCall(callback: InboundCallback): ConnectedCall
+  /** `undefined` speech: nothing waits to be said, the call ends. */
+  answerCall(call: ConnectedCall, speech: Speech | undefined, callback: InboundCallback): Screen
+}
+
+/** Answers the GET by which a provider makes sure that the callback address is ours. */
+export interface Handshake {
+  /** @throws {ForgedCallback} when it is not our provider who asks. */
+  answerHandshake(callback: InboundCallback): Screen
+}
+
+/** A cheap call that shows whether the account works. */
+export interface Pinger {
+  /** @throws {ProviderFault} when it does not. */
+  ping(signal: AbortSignal): Promise<void>
+}
+
+/** A call whose answer never came. */
+export interface Doubt {
+  attemptId: string
+  channel: Channel
+  to: string
+  /** When the call was claimed. */
+  claimedAt: Date
+}
+
+/** Finds out what became of a call without an answer. */
+export interface Reconciler {
+  /**
+   * @returns the message when the provider has it, undefined when it does not know of one (yet).
+   * @throws {ProviderFault} when the provider cannot be asked.
+   */
+  reconcile(doubt: Doubt, signal: AbortSignal): Promise<Sent | undefined>
+}
+
+/** Asks for reports, for providers that may not send them. */
+export interface ReceiptPoller {
+  /** @throws {ProviderFault} when the provider cannot be asked. */
+  pollReceipts(
+    messages: readonly { attemptId: string; providerMessageId: string }[],
+    signal: AbortSignal,
+  ): Promise<Receipt[]>
+}
+
+/** Kinds of lines as a look-up tells them apart. */
+export const lineTypes = [
+  'mobile',
+  'landline',
+  'voip',
+  'toll_free',
+  'premium',
+  'other',
+  'unknown',
+] as const
+export type LineType = (typeof lineTypes)[number]
+
+/** Asks what kind of number it is. */
+export interface NumberLookup {
+  /** @throws {ProviderFault} when the provider cannot be asked. */
+  lookUp(
+    phoneNumber: string,
+    signal: AbortSignal,
+  ): Promise<{ valid: boolean; lineType: LineType; carrier?: string | undefined }>
+}
+
+/** A provider that makes and checks codes of its own. */
+export interface DelegatedCheck {
+  /** The channels that it serves so. */
+  readonly channels: readonly Channel[]
+  /**
+   * Has the provider make a code and send it; `code` and `text` of the message are not used.
+   * @throws {ProviderFault} as {@link Sender.send}.
+   */
+  generate(message: Message, signal: AbortSignal): Promise<Sent>
+  /**
+   * @returns whether the provider's code for this number is right.
+   * @throws {ProviderFault} when the provider gives no answer.
+   */
+  checkCode(
+    check: { to: string; code: string; channel: Channel },
+    signal: AbortSignal,
+  ): Promise<boolean>
 }
 
 /** What became of a request whose message a provider carried. */
@@ -144,6 +283,13 @@ export interface ProviderAccount {
   readonly inbound?: InboundReader
   readonly ussd?: UssdMenu
   readonly outcomes?: OutcomeReporter
+  readonly calls?: CallAnswerer
+  readonly handshake?: Handshake
+  readonly pinger?: Pinger
+  readonly reconciler?: Reconciler
+  readonly poller?: ReceiptPoller
+  readonly lookup?: NumberLookup
+  readonly delegated?: DelegatedCheck
   /** Secret, or two with a blank, of the generic callback `/webhooks/otp-status`, when the account uses it. */
   readonly receiptSecret?: string
 }

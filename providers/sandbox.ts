@@ -1,6 +1,8 @@
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
+import { channels } from '../core/channel'
 import type { ReceiptStatus } from '../core/receipt'
+import { type AccountBase, adapter } from './adapter'
 import { Accepted, acceptedBody, parseJson, postJson } from './http'
 import {
   ForgedCallback,
@@ -11,8 +13,9 @@ import {
   type ProviderAccount,
   type Receipt,
   type UssdDial,
+  type UssdMenu,
 } from './provider'
-import { checkSignature, signedAt, webhooksOf } from './standard-webhook'
+import { checkSignature, signedAt, webhookSecret, webhooksOf } from './standard-webhook'
 
 /** The words of sandbox/words.ts; anything else is unknown. */
 const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
@@ -41,18 +44,33 @@ const Reply = z.object({
 const Dial = z.object({
   session_id: z.string().min(1).max(200),
   phone_number: z.string().regex(/^\+\d{5,15}$/),
+  service_code: z.string().max(40).optional(),
+  input: z.string().max(200).optional(),
+})
+/** What the sandbox's phones dial (docs/sandbox.md). */
+const serviceCode = '*920*1#'
+
+const settings = z.object({
+  URL: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }),
+  SECRET: webhookSecret,
 })
 
-type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
-
 /** Speaks the sandbox's wire contract (docs/sandbox.md). */
-export function createSandboxAccount(
-  { name, channels, test }: Account,
-  { url, secret }: { url: string; secret: string },
+export const sandbox = adapter({
+  name: 'sandbox',
+  channels,
+  settings,
+  prefix: 'SANDBOX',
+  create: (account, { URL: url, SECRET: secret }, { dispatcher }) =>
+    createAccount(account, { base: url.replace(/\/+$/, ''), secret }, dispatcher),
+})
+
+function createAccount(
+  { name, channels, test }: AccountBase,
+  { base, secret }: { base: string; secret: string },
   dispatcher: Dispatcher,
 ): ProviderAccount {
   const [token] = secret.split(' ')
-  const base = url.replace(/\/+$/, '')
 
   const call = async (path: string, payload: object, signal: AbortSignal, notAfter?: number) => {
     const headers = { authorization: `Bearer ${token}` }
@@ -109,7 +127,13 @@ function readersOf(webhooks: ReturnType<typeof webhooksOf>) {
     checkSignature(webhooks, callback)
     const { data } = Dial.safeParse(parseJson(callback.body.toString('utf8')))
     if (!data) throw new ForgedCallback('The callback is signed but is no USSD session.')
-    return { sessionId: data.session_id, phoneNumber: data.phone_number }
+    const { session_id: sessionId, phone_number: phoneNumber, service_code, input = '' } = data
+    return {
+      sessionId,
+      phoneNumber,
+      serviceCode: service_code,
+      inputs: input === '' ? [] : input.split('*'),
+    }
   }
 
   function readInbound(callback: InboundCallback): InboundMessage | undefined {
@@ -121,13 +145,13 @@ function readersOf(webhooks: ReturnType<typeof webhooksOf>) {
   return {
     receipts: { readReceipts },
     inbound: { readInbound },
-    ussd: { readDial, showCode },
+    ussd: { serviceCode, readDial, showScreen },
   }
 }
 
-const showCode = ({ text, code }: { text: string; code?: string }) => ({
+const showScreen: UssdMenu['showScreen'] = (_dial, { text, code, asks = false }) => ({
   contentType: 'application/json',
-  body: JSON.stringify({ message: text, code: code ?? null, end: true }),
+  body: JSON.stringify({ message: text, code: code ?? null, end: !asks }),
 })
 
 const wireMessage = (message: Message) => ({

@@ -1,5 +1,14 @@
 import { Webhook, WebhookVerificationError } from 'standardwebhooks'
+import { z } from 'zod'
 import { ForgedCallback, type InboundCallback } from './provider'
+
+/** Two while one is being replaced: see docs/operations.md, "Rotate keys". */
+export const webhookSecret = z
+  .string()
+  .regex(
+    /^whsec_[A-Za-z0-9+/]{32,}={0,2}( whsec_[A-Za-z0-9+/]{32,}={0,2})?$/,
+    'must be whsec_ and base64, or two of them separated by one blank',
+  )
 
 /** Of one secret, or of two separated by a blank: while one is being replaced, both are good. */
 export const webhooksOf = (secrets: string): Webhook[] =>

@@ -1,15 +1,33 @@
 import type { Dispatcher } from 'undici'
+import { z } from 'zod'
 import { signatureHeaders } from '../codes/standard-webhook'
+import { type AccountBase, adapter } from './adapter'
 import { Accepted, acceptedBody, postJson } from './http'
 import type { Message, ProviderAccount } from './provider'
-import { webhooksOf } from './standard-webhook'
+import { webhookSecret, webhooksOf } from './standard-webhook'
 
-type Account = Pick<ProviderAccount, 'name' | 'channels' | 'test'>
+const settings = z.object({
+  GATEWAY_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https address' }),
+  GATEWAY_SECRET: webhookSecret,
+  RECEIPT_SECRET: webhookSecret.optional(),
+})
 
 /** Hands messages to a gateway of the operator's own, as signed JSON; receipts come to `/webhooks/otp-status`. */
-export function createWebhookAccount(
-  { name, channels, test }: Account,
-  { url, secret, receiptSecret }: { url: string; secret: string; receiptSecret?: string },
+export const webhook = adapter({
+  name: 'webhook',
+  channels: ['sms', 'voice', 'whatsapp', 'email'],
+  settings,
+  prefix: 'OTPILOT',
+  create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
+})
+
+function createAccount(
+  { name, channels, test }: AccountBase,
+  {
+    GATEWAY_URL: url,
+    GATEWAY_SECRET: secret,
+    RECEIPT_SECRET: receiptSecret,
+  }: z.infer<typeof settings>,
   dispatcher: Dispatcher,
 ): ProviderAccount {
   const webhooks = webhooksOf(secret)
@@ -24,7 +42,14 @@ export function createWebhookAccount(
     return { providerMessageId: id ?? message.attemptId, cost }
   }
 
-  return { name, adapter: 'webhook', channels, test, sender: { send }, receiptSecret }
+  return {
+    name,
+    adapter: 'webhook',
+    channels,
+    test,
+    sender: { send },
+    ...(receiptSecret && { receiptSecret }),
+  }
 }
 
 const wireMessage = (message: Message) => ({

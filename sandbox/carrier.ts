@@ -159,6 +159,12 @@ export class Carrier {
       this.parts.inbox.advance(entry, status)
       this.parts.phones.show(entry)
     }
+    if (message.report) {
+      await message.report(status, entry)
+      // A call says what it has to say only now.
+      if (entry) this.parts.phones.show(entry)
+      return
+    }
     if (!message.callback_url) return
     await this.parts.callbacks.report(message.callback_url, `${message.id}.${status}`, {
       id: message.id,

@@ -14,6 +14,8 @@ import { scenarioRoutes } from './scenario-routes'
 import { Scenarios } from './scenarios'
 import { createTimers } from './timers'
 import { Ussd } from './ussd'
+import { settingsOf, vendorRoutes } from './vendors'
+import { callsWith, playWith, type Vendor, type VendorParts } from './vendors/vendor'
 
 export interface SandboxOptions {
   /** `whsec_` and base64: Bearer token of sends and signing key of callbacks; two with a blank while one is replaced. */
@@ -23,10 +25,12 @@ export interface SandboxOptions {
   logger: Logger
   /** Where the sandbox itself is reached, when not by an address or a name of one part. */
   url?: string | undefined
+  /** Where the vendors that it plays find their settings. */
+  variables?: Readonly<Record<string, string | undefined>>
 }
 
 /** A messaging service that plays provider and phone; `close` ends its open connections and timers. */
-export function createSandbox({ secret, otpilotUrl, logger, url }: SandboxOptions) {
+export function createSandbox({ secret, otpilotUrl, logger, url, variables = {} }: SandboxOptions) {
   const timers = createTimers()
   const inbox = createInbox()
   const scenarios = new Scenarios()
@@ -38,11 +42,22 @@ export function createSandbox({ secret, otpilotUrl, logger, url }: SandboxOption
   const inboundUrl = (account: string) => `${accountUrl(account)}/inbound`
   const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers, inboundUrl })
   const hanging = new Set<Response>()
+  const play = playWith({ carrier, scenarios, timers, hanging })
+  const vendorParts = (vendor: Vendor): VendorParts => ({
+    settings: settingsOf(vendor, variables),
+    productUrl,
+    timers,
+    play,
+    ...callsWith(callbacks),
+  })
 
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
-  app.use(safeHeaders, refuseOtherNames(url), refuseOtherSites, express.json({ limit: '64kb' }))
+  app.use(safeHeaders, refuseOtherNames(url), refuseOtherSites)
+  // Each reads its bodies itself.
+  app.use(vendorRoutes(vendorParts))
+  app.use(express.json({ limit: '64kb' }))
   app.get('/healthz', (_req, res) => {
     res.json({ status: 'ok' })
   })

@@ -33,6 +33,7 @@ function main() {
     otpilotUrl,
     logger,
     url: env.SANDBOX_URL,
+    variables: process.env,
   })
 
   const server = sandbox.app.listen(env.SANDBOX_PORT, env.SANDBOX_HOST, (failure) => {

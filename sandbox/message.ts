@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { channels } from '../core/channel'
+import type { Entry } from './inbox'
+import type { Status } from './words'
 
 /** The body of a send. */
 export const SendBody = z.object({
@@ -20,7 +22,12 @@ export const SendBody = z.object({
 })
 
 /** A message on its way: a send with its number in one form, its account and its id. */
-export type Message = z.infer<typeof SendBody> & { id: string; provider: string }
+export type Message = z.infer<typeof SendBody> & {
+  id: string
+  provider: string
+  /** How its vendor reports it; without it, by the sandbox's own contract to `callback_url`. */
+  report?: (status: Status, entry: Entry | undefined) => Promise<void>
+}
 
 export const OutcomeBody = z.object({ outcome: z.enum(['verified', 'not_verified']) })
 /** What the user of a phone answers. */

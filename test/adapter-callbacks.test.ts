@@ -13,7 +13,7 @@ const sandbox: AccountConfig = {
 
 describe('callbacks to the sandbox account', () => {
   const { receipts, ussd } =
-    createProviders([sandbox], { sandboxUrl: 'http://127.0.0.1:9', sandboxSecret: secret }).get(
+    createProviders([sandbox], { SANDBOX_URL: 'http://127.0.0.1:9', SANDBOX_SECRET: secret }).get(
       'sandbox-a',
     ) ?? {}
   const callback = (payload: unknown, changed: Record<string, string> = {}, at = new Date()) => {
@@ -84,15 +84,19 @@ describe('callbacks to the sandbox account', () => {
 
   test('a dialled session, and the screen that answers it', () => {
     const dial = { session_id: 's1', phone_number: '+233241234567', service_code: '*920*1#' }
-    expect(ussd?.readDial(callback(dial))).toEqual({
+    const read = ussd?.readDial(callback({ ...dial, input: '1*2' }))
+    expect(read).toEqual({
       sessionId: 's1',
       phoneNumber: '+233241234567',
+      serviceCode: '*920*1#',
+      inputs: ['1', '2'],
     })
-    expect(ussd?.showCode({ text: 'Your code is 1', code: '1' })).toEqual({
+    if (!read) throw new Error('no dial')
+    expect(ussd?.showScreen(read, { text: 'Your code is 1', code: '1' })).toEqual({
       contentType: 'application/json',
       body: '{"message":"Your code is 1","code":"1","end":true}',
     })
-    expect(ussd?.showCode({ text: 'No code' }).body).toBe(
+    expect(ussd?.showScreen(read, { text: 'No code' }).body).toBe(
       '{"message":"No code","code":null,"end":true}',
     )
   })

@@ -7,12 +7,8 @@ import {
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
 import { Agent, buildConnector } from 'undici'
-import {
-  accountsLeftOut,
-  createProviders,
-  type AccountConfig,
-  type ProviderEnv,
-} from '../providers'
+import { accountsLeftOut, createProviders, type AccountConfig } from '../providers'
+import type { Variables } from '../providers/adapter'
 import { type Message, ProviderFault, StaleClaim } from '../providers/provider'
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
@@ -49,12 +45,12 @@ const listen = async (server: Server | TcpServer) => {
 }
 
 /** Both adapters, pointed at one server. */
-const adaptersAt = (url: string, more?: ProviderEnv) =>
+const adaptersAt = (url: string, more?: Variables) =>
   createProviders(accounts, {
-    sandboxUrl: url,
-    sandboxSecret: secret,
-    gatewayUrl: `${url}/gateway`,
-    gatewaySecret: secret,
+    SANDBOX_URL: url,
+    SANDBOX_SECRET: secret,
+    OTPILOT_GATEWAY_URL: `${url}/gateway`,
+    OTPILOT_GATEWAY_SECRET: secret,
     ...more,
   })
 
@@ -188,8 +184,8 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of no answer', (name) => 
   })
 
   test('given up while still connecting: nothing was sent', async () => {
-    const env = { sandboxUrl: 'http://127.0.0.1:9', sandboxSecret: secret }
-    const gateway = { gatewayUrl: 'http://127.0.0.1:9', gatewaySecret: secret }
+    const env = { SANDBOX_URL: 'http://127.0.0.1:9', SANDBOX_SECRET: secret }
+    const gateway = { OTPILOT_GATEWAY_URL: 'http://127.0.0.1:9', OTPILOT_GATEWAY_SECRET: secret }
     const agent = new Agent({ connect: () => undefined })
     const stuck = createProviders(accounts, { ...env, ...gateway }, agent).get(name)
     const sending = stuck?.sender.send(message, AbortSignal.timeout(100))
@@ -202,7 +198,12 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of no answer', (name) => 
     const url = await listen(createServer((req, res) => void (paths.push(req.url), res.end())))
     const connect = buildConnector({})
     const agent = new Agent({ connect: (to, done) => void setTimeout(connect, 200, to, done) })
-    const env = { sandboxUrl: url, sandboxSecret: secret, gatewayUrl: url, gatewaySecret: secret }
+    const env = {
+      SANDBOX_URL: url,
+      SANDBOX_SECRET: secret,
+      OTPILOT_GATEWAY_URL: url,
+      OTPILOT_GATEWAY_SECRET: secret,
+    }
     const slow = createProviders(accounts, env, agent).get(name)
     const sendWithin = (ms: number) => {
       const notAfter = performance.now() + ms
@@ -289,7 +290,7 @@ describe('the webhook account', () => {
   })
 
   test('hands out its receipt secret', () => {
-    const providers = adaptersAt('http://127.0.0.1:9', { receiptSecret: secret })
+    const providers = adaptersAt('http://127.0.0.1:9', { OTPILOT_RECEIPT_SECRET: secret })
     expect(providers.get('webhook')).toMatchObject({ receiptSecret: secret, test: false })
   })
 })
@@ -298,24 +299,28 @@ describe('the registry', () => {
   test('leaves out accounts without settings and says why', () => {
     expect([...createProviders(accounts, {}).keys()]).toEqual([])
     expect([
-      ...accountsLeftOut(accounts, { sandboxUrl: 'http://x' }),
+      ...accountsLeftOut(accounts, { SANDBOX_URL: 'http://x' }),
       ...accountsLeftOut(accounts, {
-        sandboxUrl: 'http://x',
-        sandboxSecret: secret,
-        gatewayUrl: 'http://y',
+        SANDBOX_URL: 'http://x',
+        SANDBOX_SECRET: secret,
+        OTPILOT_GATEWAY_URL: 'http://y',
       }),
     ]).toEqual([
       {
         account: 'sandbox-a',
         reason: 'Provider account "sandbox-a" is off: SANDBOX_SECRET is not set.',
+        begun: false,
       },
       {
         account: 'webhook',
-        reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_URL is not set.',
+        reason:
+          'Provider account "webhook" is off: OTPILOT_GATEWAY_URL, OTPILOT_GATEWAY_SECRET are not set.',
+        begun: false,
       },
       {
         account: 'webhook',
         reason: 'Provider account "webhook" is off: OTPILOT_GATEWAY_SECRET is not set.',
+        begun: false,
       },
     ])
   })

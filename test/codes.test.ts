@@ -9,7 +9,7 @@ import { codeLengths } from '../core/limits'
 import type { SendBody } from '../api/contract/send'
 import { lifetimeOf } from '../api/send-wish'
 import type { App } from '../db/apps/apps'
-import { messageText } from '../activities/message-text'
+import { messageText } from '../core/message/text'
 
 /** Keys that are the same in every run. */
 const keyOf = (kid: string) => ({ kid, key: createHash('sha256').update(`key ${kid}`).digest() })

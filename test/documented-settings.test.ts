@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect, test } from '@jest/globals'
+import { adapters } from '../providers'
+import { prefixOf } from '../providers/adapter'
 
 const root = resolve(__dirname, '..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -25,6 +27,13 @@ const destructured = /\{([^{}]*)\} = (?:process\.env|env|variables)\b/g
 /** Those of the operating system and of npm, which nobody sets for otpilot. */
 const notOurs = new Set(['HOME', 'PATH', 'LC_ALL'])
 
+/** The variables of an account that has its adapter's name. */
+const variablesOfAdapters = adapters.map((adapter) => ({
+  name: adapter.name,
+  ofAccount: adapter.prefix === undefined,
+  variables: Object.keys(adapter.settings.shape).map((name) => prefixOf(adapter, adapter) + name),
+}))
+
 /** As a set, so that two lists of names are equal whatever their order. */
 function variablesRead(): Set<string> {
   const found = readers
@@ -38,13 +47,11 @@ function variablesRead(): Set<string> {
   return new Set(found.filter((name) => !notOurs.has(name)))
 }
 
-const variablesDocumented = () =>
-  [...read('docs/operations.md').matchAll(/^\| `([A-Z][A-Z0-9_]+)` /gm)].map(
-    ([, name = '']) => name,
-  )
+const variablesIn = (page: string) =>
+  [...read(page).matchAll(/^\| `([A-Z][A-Z0-9_]+)` /gm)].map(([, name = '']) => name)
 
 test('docs/operations.md names every variable that the code reads, and no other', () => {
-  const documented = variablesDocumented()
+  const documented = variablesIn('docs/operations.md')
   expect(new Set(documented).size).toBe(documented.length)
   // Written by `npm start` for people to use, not read by the service.
   const forPeople = [
@@ -53,7 +60,20 @@ test('docs/operations.md names every variable that the code reads, and no other'
     'OTPILOT_LIVE_KEY',
     'OTPILOT_PUBLISHABLE_KEY',
   ]
-  expect(new Set(documented)).toEqual(new Set([...variablesRead(), ...forPeople]))
+  const shared = variablesOfAdapters.flatMap(({ ofAccount, variables }) =>
+    ofAccount ? [] : variables,
+  )
+  expect(new Set(documented)).toEqual(new Set([...variablesRead(), ...shared, ...forPeople]))
+})
+
+test('each provider’s page names the variables of its account, and no other', () => {
+  const ofAccounts = variablesOfAdapters.filter(({ ofAccount }) => ofAccount)
+  for (const { name, variables } of ofAccounts) {
+    expect([name, variablesIn(`docs/providers/${name}.md`).sort()]).toEqual([
+      name,
+      variables.sort(),
+    ])
+  }
 })
 
 test('the documented defaults are those of the code', () => {

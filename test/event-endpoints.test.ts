@@ -164,6 +164,7 @@ describe('an endpoint', () => {
         body: { app_id: 'app', environment: 'production', url: where },
         query: {},
         params: {},
+        search: '',
         raw: Buffer.alloc(0),
         headers: {},
         key,

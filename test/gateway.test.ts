@@ -43,7 +43,11 @@ beforeAll(async () => {
   system = await startSystem({
     channels: ['sms', 'voice'],
     steps: { sms: { timeoutMs: 3_000 }, voice: { timeoutMs: 60_000 } },
-    providers: { gatewayUrl: await listen(gateway), gatewaySecret, receiptSecret },
+    variables: {
+      OTPILOT_GATEWAY_URL: await listen(gateway),
+      OTPILOT_GATEWAY_SECRET: gatewaySecret,
+      OTPILOT_RECEIPT_SECRET: receiptSecret,
+    },
   })
   client = clientOf(system, system.liveKey)
 })

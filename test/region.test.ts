@@ -15,7 +15,7 @@ const account = (name: string, region?: string) => ({
   test: true,
   region,
 })
-const env = { sandboxUrl: 'http://127.0.0.1:9', sandboxSecret: `whsec_${'A'.repeat(43)}=` }
+const env = { SANDBOX_URL: 'http://127.0.0.1:9', SANDBOX_SECRET: `whsec_${'A'.repeat(43)}=` }
 
 describe('provider accounts', () => {
   const accounts = createProviders(

@@ -51,7 +51,7 @@ describe('the sandbox and its adapter, while SANDBOX_SECRET is being replaced', 
   const adapterWith = (sandboxSecret: string, sandboxUrl = 'http://127.0.0.1:9') => {
     const account = createProviders(
       [{ name: 'sandbox-a', adapter: 'sandbox', channels: ['sms'], test: true }],
-      { sandboxUrl, sandboxSecret },
+      { SANDBOX_URL: sandboxUrl, SANDBOX_SECRET: sandboxSecret },
     ).get('sandbox-a')
     if (!account) throw new Error('no account')
     return account
@@ -84,7 +84,7 @@ test('a gateway may hold either secret: both sign', async () => {
   const gateway = await startListener()
   const account = createProviders(
     [{ name: 'gateway', adapter: 'webhook', channels: ['sms'], test: false }],
-    { gatewayUrl: gateway.url, gatewaySecret: `${fresh} ${old}` },
+    { OTPILOT_GATEWAY_URL: gateway.url, OTPILOT_GATEWAY_SECRET: `${fresh} ${old}` },
   ).get('gateway')
   await account?.sender.send(message('http://127.0.0.1:9/webhooks/x'), AbortSignal.timeout(5_000))
   const [handed] = gateway.posted
@@ -100,10 +100,10 @@ describe('receipts, while OTPILOT_RECEIPT_SECRET is being replaced', () => {
   beforeAll(async () => {
     system = await startSystem({
       withWorker: false,
-      providers: {
-        gatewayUrl: 'http://127.0.0.1:9',
-        gatewaySecret: foreign,
-        receiptSecret: `${fresh} ${old}`,
+      variables: {
+        OTPILOT_GATEWAY_URL: 'http://127.0.0.1:9',
+        OTPILOT_GATEWAY_SECRET: foreign,
+        OTPILOT_RECEIPT_SECRET: `${fresh} ${old}`,
       },
     })
   })
@@ -147,8 +147,10 @@ describe('the settings', () => {
     })
 
   test('take one secret or two', () => {
-    expect(read(old)().providers).toMatchObject({ sandboxSecret: old, gatewaySecret: old })
-    expect(read(`${fresh} ${old}`)().providers.receiptSecret).toBe(`${fresh} ${old}`)
+    expect(read(old)().variables).toMatchObject({ SANDBOX_SECRET: old })
+    expect(read(`${fresh} ${old}`)().variables).toMatchObject({
+      OTPILOT_RECEIPT_SECRET: `${fresh} ${old}`,
+    })
   })
 
   test.each([

@@ -30,7 +30,7 @@ async function main(): Promise<void> {
     workflows: workflowsOf(config.workflowBundle ?? bundlePath),
     db,
     keyring,
-    providers: createProviders(config.policy.accounts, config.providers),
+    providers: createProviders(config.policy.accounts, config.variables),
     region: config.region,
     retention: config.policy.retention,
     publicUrl: config.url,

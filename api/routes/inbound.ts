@@ -1,12 +1,13 @@
 import { environments, isLive } from '../../core/state'
 import { isStop } from '../../core/stop-word'
+import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
 import { stopByReply } from '../../db/recipients/consent'
 import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { readPhoneNumber } from '../phone-number'
 import { Problem } from '../problem'
 import { route } from '../route'
-import { authentic } from './receipts'
+import { authenticOr, callbackOf } from './provider-callbacks'
 
 export const inboundRoute = (deps: ApiDeps) =>
   route({
@@ -21,12 +22,16 @@ export const inboundRoute = (deps: ApiDeps) =>
     rawBody: true,
     replies: { 200: { description: 'Taken.', content: ReceivedAnswer } },
     errors: ['INVALID_SIGNATURE', 'INVALID_NUMBER'],
-    async handle({ params: { provider = '' }, headers, raw }) {
+    async handle(call) {
+      const { provider = '' } = call.params
       const account = deps.routing.accounts.get(provider)
       const { inbound, test } = account ?? {}
       if (!inbound) throw new Problem('NOT_FOUND')
-      const url = `${deps.publicUrl}/webhooks/${provider}/inbound`
-      const message = authentic(() => inbound.readInbound({ headers, body: raw, url }))
+      const reply = callbackOf(deps, call, { path: `/webhooks/${provider}/inbound` })
+      const message = await authenticOr(
+        () => inbound.readInbound(reply),
+        () => noteRefusedAccountCallback(deps.db, provider),
+      )
       if (message && isStop(message.text)) {
         const { number: phoneNumber } = readPhoneNumber(message.from, null)
         // Whoever answers to a test account answers to a test.

@@ -10,6 +10,7 @@ import { eventEndpointRoutes } from './admin/event-endpoints'
 import { eventRoutes } from './admin/events'
 import { keyRoutes } from './admin/keys'
 import { recipientRoutes } from './admin/recipients'
+import { callRoutes } from './calls'
 import { challengeRoute } from './challenge'
 import { cancelRoute, nextRoute, resendRoute } from './commands'
 import { withdrawRoute } from './consent'
@@ -17,7 +18,8 @@ import { documentationRoutes } from './documentation'
 import { healthRoutes } from './health'
 import { inboundRoute } from './inbound'
 import { preferenceRoutes } from './preferences'
-import { accountReceiptRoute, genericReceiptRoute, providerReceiptRoute } from './receipts'
+import { accountCallbackRoutes, messageCallbackRoutes } from './provider-callbacks'
+import { genericReceiptRoute } from './receipts'
 import { searchRoute } from './search'
 import { sendRoute } from './send'
 import { statusRoute } from './status'
@@ -42,9 +44,10 @@ export function createRoutes(deps: ApiDeps): Route[] {
     ...preferenceRoutes(deps),
     withdrawRoute(deps),
     genericReceiptRoute(deps),
-    accountReceiptRoute(deps),
+    ...accountCallbackRoutes(deps),
     inboundRoute(deps),
-    providerReceiptRoute(deps),
+    ...messageCallbackRoutes(deps),
+    ...callRoutes(deps),
     ussdRoute(deps),
     ...appRoutes(deps),
     ...keyRoutes(deps),

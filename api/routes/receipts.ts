@@ -1,11 +1,8 @@
 import type { ReceiptStatus } from '../../core/receipt'
-import { recordByMessage } from '../../db/attempts/early-receipts'
 import { openRecipient } from '../../db/recipients/recipients'
 import {
-  findAttemptByToken,
   findAttemptsForReceipt,
   type NewReceipt,
-  noteRefusedCallback,
   recordReceipt,
   type ReportedAttempt,
 } from '../../db/attempts/receipts'
@@ -31,75 +28,6 @@ export function authentic<T>(read: () => T): T {
     throw error
   }
 }
-
-/** As {@link authentic}; a refusal is noted before it is answered. */
-async function authenticOr<T>(read: () => T, note: () => Promise<void>): Promise<T> {
-  try {
-    return authentic(read)
-  } catch (error) {
-    if (error instanceof Problem) await note()
-    throw error
-  }
-}
-
-export const providerReceiptRoute = (deps: ApiDeps) =>
-  route({
-    method: 'post',
-    path: '/webhooks/{provider}/{token}',
-    operationId: 'providerReceipt',
-    tag: 'Callbacks',
-    summary: 'A provider’s own callback',
-    description:
-      'Authenticated as that provider does it; the address was given to the provider with the message.',
-    scope: null,
-    rawBody: true,
-    replies: received,
-    errors: ['INVALID_SIGNATURE'],
-    async handle({ params: { provider = '', token = '' }, headers, raw }) {
-      const account = deps.routing.accounts.get(provider)
-      if (!account?.receipts) throw new Problem('NOT_FOUND')
-      const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
-      if (!attempt) throw new Problem('NOT_FOUND')
-      const { receipts } = account
-      const url = `${deps.publicUrl}/webhooks/${provider}/${token}`
-      const reports = await authenticOr(
-        () => receipts.readReceipts({ headers, body: raw, url }),
-        () => noteRefusedCallback(deps.db, attempt),
-      )
-      for (const receipt of reports) await record(deps, attempt, receipt)
-      return { body: { received: true } }
-    },
-  })
-
-export const accountReceiptRoute = (deps: ApiDeps) =>
-  route({
-    method: 'post',
-    path: '/webhooks/{provider}',
-    operationId: 'accountReceipt',
-    tag: 'Callbacks',
-    summary: 'A provider’s callback for all messages of an account',
-    description:
-      'For providers that take one address per account: authenticated as that provider does it, matched by the provider’s message id. A report that comes before the answer to its send waits for it, up to 24 hours.',
-    scope: null,
-    rawBody: true,
-    replies: received,
-    errors: ['INVALID_SIGNATURE'],
-    async handle({ params: { provider = '' }, headers, raw }) {
-      const account = deps.routing.accounts.get(provider)
-      if (!account?.receipts) throw new Problem('NOT_FOUND')
-      const { receipts } = account
-      const url = `${deps.publicUrl}/webhooks/${provider}`
-      const reports = authentic(() => receipts.readReceipts({ headers, body: raw, url }))
-      for (const { providerMessageId: messageId, ...receipt } of reports) {
-        if (messageId === undefined) continue
-        const message = { provider, messageId }
-        const actor = `provider:${provider}`
-        const { wake } = await recordByMessage(deps.db, { message, receipt, actor })
-        wakeRuns(deps, [wake])
-      }
-      return { body: { received: true } }
-    },
-  })
 
 export const genericReceiptRoute = (deps: ApiDeps) =>
   route({

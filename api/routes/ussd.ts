@@ -1,8 +1,10 @@
 import { findDialledCode } from '../../db/attempts/ussd'
+import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { route } from '../route'
-import { authentic, record } from './receipts'
+import { authenticOr, callbackOf } from './provider-callbacks'
+import { record } from './receipts'
 
 export const ussdRoute = (deps: ApiDeps) =>
   route({
@@ -16,19 +18,25 @@ export const ussdRoute = (deps: ApiDeps) =>
     rawBody: true,
     replies: { 200: { description: 'The screen to show.', content: '*/*' } },
     errors: ['INVALID_SIGNATURE'],
-    async handle({ params: { provider = '' }, headers, raw }) {
+    async handle(call) {
+      const { provider = '' } = call.params
       const ussd = deps.routing.accounts.get(provider)?.ussd
       if (!ussd) throw new Problem('NOT_FOUND')
-      const url = `${deps.publicUrl}/ussd/${provider}/session`
-      const { sessionId, phoneNumber } = authentic(() => ussd.readDial({ headers, body: raw, url }))
+      const inbound = callbackOf(deps, call, { path: `/ussd/${provider}/session` })
+      const dial = await authenticOr(
+        () => ussd.readDial(inbound),
+        () => noteRefusedAccountCallback(deps.db, provider),
+      )
+      if (!dial) return { body: { received: true } }
+      const { sessionId, phoneNumber } = dial
       const waiting = await findDialledCode(deps.db, deps.keyring, { provider, phoneNumber })
-      if (!waiting) return ussd.showCode({ text: 'No code is waiting for this number.' })
+      if (!waiting) return ussd.showScreen(dial, { text: 'No code is waiting for this number.' })
       const { attempt, code } = waiting
       await record(deps, attempt, {
         status: 'delivered',
         rawStatus: 'dialled',
         eventKey: `dial:${attempt.id}:${sessionId}`,
       })
-      return ussd.showCode({ text: `Your code is ${code}. Do not share it.`, code })
+      return ussd.showScreen(dial, { text: `Your code is ${code}. Do not share it.`, code })
     },
   })

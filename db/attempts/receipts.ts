@@ -72,6 +72,15 @@ export function findAttemptByMessage(
     order by a.claimed_at desc limit 1`)
 }
 
+/** The attempt of this id, if this provider was asked to make it. */
+export function findAttemptById(
+  db: Queries,
+  { provider, attemptId }: { provider: string; attemptId: string },
+): Promise<ReportedAttempt | undefined> {
+  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
+    where a.id = ${attemptId} and a.provider = ${provider}`)
+}
+
 /** The attempts a generic receipt may mean: the one it names, or all of its request. */
 export function findAttemptsForReceipt(
   db: Queries,
@@ -170,4 +179,21 @@ export async function noteRefusedCallback(
       attemptId: id,
       detail: { channel, provider, error_code: 'INVALID_SIGNATURE' },
     })}`)
+}
+
+/** A callback for a whole account was not its provider's: written down once a minute and account at most. */
+export async function noteRefusedAccountCallback(db: Queries, provider: string): Promise<void> {
+  const detail = { provider, error_code: 'INVALID_SIGNATURE' }
+  await db.many(sql`
+    with marked as (
+      insert into provider_callbacks as p (provider, refused_at) values (${provider}, clock_timestamp())
+      on conflict (provider) do update set refused_at = excluded.refused_at
+        where p.refused_at < excluded.refused_at - interval '1 minute'
+      returning provider
+    ), numbered as (
+      insert into audit_chains as c (chain, sequence) select 'admin', 1 from marked
+      on conflict (chain) do update set sequence = c.sequence + 1 returning sequence
+    )
+    insert into audit_events (app_id, sequence, type, actor, detail)
+    select null, sequence, 'callback_refused', 'unknown', ${JSON.stringify(detail)}::jsonb from numbered`)
 }

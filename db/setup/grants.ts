@@ -31,6 +31,7 @@ export const tableGrants: Record<string, readonly Privilege[]> = {
   opt_outs: rows,
   otp_requests: rows,
   preferences: rows,
+  provider_callbacks: kept,
   receipts: rows,
   recipients: rows,
   request_contexts: rows,

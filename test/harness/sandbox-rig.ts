@@ -68,7 +68,7 @@ export function sandboxRig() {
 
   function adapter(name = 'sandbox-a') {
     const config: AccountConfig = { name, adapter: 'sandbox', channels: ['sms'], test: true }
-    const env = { sandboxUrl: rig.url, sandboxSecret: secret }
+    const env = { SANDBOX_URL: rig.url, SANDBOX_SECRET: secret }
     const account = createProviders([config], env).get(name)
     if (!account) throw new Error('no account')
     return account

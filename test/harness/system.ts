@@ -13,7 +13,8 @@ import { createApiKey } from '../../db/apps/api-keys'
 import { createApp } from '../../db/apps/apps'
 import type { Step } from '../../core/plan'
 import type { Channel } from '../../core/channel'
-import { createProviders, type ProviderEnv } from '../../providers'
+import { createProviders } from '../../providers'
+import type { Variables } from '../../providers/adapter'
 import { createSandbox } from '../../sandbox'
 import { startEvents } from '../../worker/events'
 import { startSweeper } from '../../worker/sweeper'
@@ -28,7 +29,8 @@ export interface SystemOptions {
   steps?: Partial<Record<Channel, Partial<Step>>>
   /** The plan's channels for phones, in order. */
   channels?: Channel[]
-  providers?: ProviderEnv
+  /** Settings of provider accounts, beside the sandbox's. */
+  variables?: Variables
   withWorker?: boolean
   /** Where API, worker and provider accounts stand. */
   region?: string
@@ -74,9 +76,9 @@ export async function startSystem(options: SystemOptions = {}) {
 
   const policy = policyWith(options)
   const accounts = createProviders(policy.accounts, {
-    sandboxUrl,
-    sandboxSecret: secret,
-    ...options.providers,
+    SANDBOX_URL: sandboxUrl,
+    SANDBOX_SECRET: secret,
+    ...options.variables,
   })
   const draining = new AbortController()
   const makeApi = (itsEngine: Engine = engine, itsDb: Database = db, itsChecksDb = itsDb) =>

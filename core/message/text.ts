@@ -1,4 +1,4 @@
-import type { Channel } from '../core/channel'
+import type { Channel } from '../channel'
 
 /** One GSM-7 segment with any brand of up to 30 characters. */
 const ownText = 'Your {{brand}} code is {{code}}. It is valid for {{minutes}} min. Do not share it.'

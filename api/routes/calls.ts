@@ -1,0 +1,90 @@
+import { findSpokenCode, findVoiceAttempt } from '../../db/attempts/spoken-code'
+import {
+  findAttemptByToken,
+  noteRefusedAccountCallback,
+  noteRefusedCallback,
+  type ReportedAttempt,
+} from '../../db/attempts/receipts'
+import type { CallAnswerer, ConnectedCall, InboundCallback } from '../../providers/provider'
+import type { ApiDeps } from '../deps'
+import { Problem } from '../problem'
+import { type Call, type Reply, type Route, route } from '../route'
+import { authenticOr, callbackOf, recordReport } from './provider-callbacks'
+
+const answering = {
+  method: 'post',
+  tag: 'Callbacks',
+  scope: null,
+  rawBody: true,
+  replies: {
+    200: { description: 'What the call says, in the provider’s format.', content: '*/*' },
+  },
+  errors: ['INVALID_SIGNATURE'],
+} as const
+
+/** Providers that ask, once a call is answered, what to say: at the call's own address, or at the account's. */
+export const callRoutes = (deps: ApiDeps): Route[] => [
+  route({
+    ...answering,
+    path: '/webhooks/{provider}/{token}/answer',
+    operationId: 'answerCall',
+    summary: 'A call that was answered: what to say',
+    description:
+      'Authenticated as that provider does it. The code is spoken while its request lives.',
+    async handle(call: Call) {
+      const { provider = '', token = '' } = call.params
+      const calls = answererOf(deps, provider)
+      const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
+      if (!attempt) throw new Problem('NOT_FOUND')
+      const inbound = callbackOf(deps, call, { path: `/webhooks/${provider}/${token}/answer` })
+      const connected = await authenticOr(
+        () => calls.readCall(inbound),
+        () => noteRefusedCallback(deps.db, attempt),
+      )
+      return speak(deps, { provider, calls, connected, inbound, attempt })
+    },
+  }),
+  route({
+    ...answering,
+    path: '/webhooks/{provider}/secret/{secret}/answer',
+    operationId: 'answerAccountCall',
+    summary: 'The same, for providers with one address per account that sign nothing',
+    async handle(call: Call) {
+      const { provider = '', secret = '' } = call.params
+      const calls = answererOf(deps, provider)
+      const inbound = callbackOf(deps, call, {
+        path: `/webhooks/${provider}/secret/${secret}/answer`,
+      })
+      const connected = await authenticOr(
+        () => calls.readCall(inbound),
+        () => noteRefusedAccountCallback(deps.db, provider),
+      )
+      const attempt = await findVoiceAttempt(deps.db, { provider, ...connected })
+      return speak(deps, { provider, calls, connected, inbound, attempt })
+    },
+  }),
+]
+
+function answererOf({ routing }: ApiDeps, provider: string): CallAnswerer {
+  const { calls } = routing.accounts.get(provider) ?? {}
+  if (!calls) throw new Problem('NOT_FOUND')
+  return calls
+}
+
+interface Connected {
+  provider: string
+  calls: CallAnswerer
+  connected: ConnectedCall
+  inbound: InboundCallback
+  attempt: ReportedAttempt | undefined
+}
+
+async function speak(
+  deps: ApiDeps,
+  { provider, calls, connected, inbound, attempt }: Connected,
+): Promise<Reply> {
+  for (const report of connected.receipts) await recordReport(deps, { provider, attempt, report })
+  const speech =
+    connected.waits && attempt ? await findSpokenCode(deps.db, deps.keyring, attempt) : undefined
+  return calls.answerCall(connected, speech, inbound)
+}

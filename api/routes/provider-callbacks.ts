@@ -1,0 +1,168 @@
+import { recordByMessage } from '../../db/attempts/early-receipts'
+import {
+  findAttemptById,
+  findAttemptByToken,
+  noteRefusedAccountCallback,
+  noteRefusedCallback,
+  type ReportedAttempt,
+} from '../../db/attempts/receipts'
+import type { InboundCallback, ProviderAccount, Receipt } from '../../providers/provider'
+import { ReceivedAnswer } from '../contract/receipt'
+import { type ApiDeps, wakeRuns } from '../deps'
+import { Problem } from '../problem'
+import { type Call, type Route, route } from '../route'
+import { authentic, record } from './receipts'
+
+/** A callback as adapters read it: with the address that we gave out, whatever Host says. */
+export const callbackOf = (
+  { publicUrl }: Pick<ApiDeps, 'publicUrl'>,
+  { headers, raw, search, client, params: { secret } }: Call,
+  { path, method = 'POST' }: { path: string; method?: 'GET' | 'POST' },
+): InboundCallback => ({
+  method,
+  headers,
+  body: raw,
+  url: `${publicUrl}${path}${search}`,
+  pathSecret: secret,
+  clientIp: client.address,
+})
+
+/** As {@link authentic}; a refusal is noted before it is answered. */
+export async function authenticOr<T>(read: () => T, note: () => Promise<void>): Promise<T> {
+  try {
+    return authentic(read)
+  } catch (error) {
+    if (error instanceof Problem) await note()
+    throw error
+  }
+}
+
+/** A provider's callbacks, as its adapter reads them; none of them asks for a key of ours. */
+const callback = {
+  tag: 'Callbacks',
+  scope: null,
+  rawBody: true,
+  replies: { 200: { description: 'Recorded.', content: ReceivedAnswer } },
+  errors: ['INVALID_SIGNATURE'],
+} as const
+
+/** Of one message, at the address that was given to the provider with it; some providers call it by GET. */
+export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
+  (['post', 'get'] as const).map((method) =>
+    route({
+      ...callback,
+      method,
+      path: '/webhooks/{provider}/{token}',
+      operationId: method === 'post' ? 'providerReceipt' : 'providerReceiptByGet',
+      summary: 'A provider’s own callback',
+      description:
+        'Authenticated as that provider does it; the address was given to the provider with the message.',
+      async handle(call: Call) {
+        const { provider = '', token = '' } = call.params
+        const account = deps.routing.accounts.get(provider)
+        if (!account?.receipts) throw new Problem('NOT_FOUND')
+        const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
+        if (!attempt) throw new Problem('NOT_FOUND')
+        const { receipts } = account
+        const inbound = callbackOf(deps, call, {
+          path: `/webhooks/${provider}/${token}`,
+          method: method === 'get' ? 'GET' : 'POST',
+        })
+        const reports = await authenticOr(
+          () => receipts.readReceipts(inbound),
+          () => noteRefusedCallback(deps.db, attempt),
+        )
+        for (const report of reports) await recordReport(deps, { provider, attempt, report })
+        return { body: { received: true } }
+      },
+    }),
+  )
+
+const ofAccount =
+  'For providers that take one address per account: authenticated as that provider does it, matched by the provider’s message id or by our own reference. A report that comes before the answer to its send waits for it, up to 24 hours.'
+
+/** Of all messages of an account: signed, or at an address with a secret in it. */
+export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
+  const handle = (pathOf: (provider: string, secret: string) => string) => async (call: Call) => {
+    const { provider = '', secret = '' } = call.params
+    const account = deps.routing.accounts.get(provider)
+    if (!account?.receipts) throw new Problem('NOT_FOUND')
+    const { receipts } = account
+    const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
+    const reports = await authenticOr(
+      () => receipts.readReceipts(inbound),
+      () => noteRefusedAccountCallback(deps.db, provider),
+    )
+    for (const report of reports) await recordReport(deps, { provider, report })
+    return { body: { received: true } }
+  }
+  return [
+    route({
+      ...callback,
+      method: 'post',
+      path: '/webhooks/{provider}',
+      operationId: 'accountReceipt',
+      summary: 'A provider’s callback for all messages of an account',
+      description: ofAccount,
+      handle: handle((provider) => `/webhooks/${provider}`),
+    }),
+    route({
+      ...callback,
+      method: 'post',
+      path: '/webhooks/{provider}/secret/{secret}',
+      operationId: 'accountReceiptBySecret',
+      summary: 'The same, for providers that sign nothing',
+      description: `${ofAccount} The secret in the address is the account’s CALLBACK_SECRET.`,
+      handle: handle((provider, secret) => `/webhooks/${provider}/secret/${secret}`),
+    }),
+    handshakeRoute(deps),
+  ]
+}
+
+const handshakeRoute = (deps: ApiDeps) =>
+  route({
+    ...callback,
+    method: 'get',
+    path: '/webhooks/{provider}',
+    operationId: 'accountHandshake',
+    summary: 'Proves to a provider that the callback address is ours',
+    replies: { 200: { description: 'The provider’s challenge.', content: '*/*' } },
+    async handle(call: Call) {
+      const { provider = '' } = call.params
+      const { handshake } = deps.routing.accounts.get(provider) ?? {}
+      if (!handshake) throw new Problem('NOT_FOUND')
+      const inbound = callbackOf(deps, call, { path: `/webhooks/${provider}`, method: 'GET' })
+      return authenticOr(
+        () => handshake.answerHandshake(inbound),
+        () => noteRefusedAccountCallback(deps.db, provider),
+      )
+    },
+  })
+
+interface Report {
+  provider: ProviderAccount['name']
+  /** Whose address was called. */
+  attempt?: ReportedAttempt | undefined
+  report: Receipt
+}
+
+/** Records one report on the attempt that it is about: it says itself which, else the address does. */
+export async function recordReport(
+  deps: ApiDeps,
+  { provider, attempt: addressed, report }: Report,
+): Promise<void> {
+  const { attemptId, providerMessageId: messageId, ...receipt } = report
+  const attempt =
+    attemptId === undefined || attemptId === addressed?.id
+      ? addressed
+      : await findAttemptById(deps.db, { provider, attemptId })
+  if (attempt) return record(deps, attempt, receipt)
+  if (messageId === undefined) return
+  const actor = `provider:${provider}`
+  const { wake } = await recordByMessage(deps.db, {
+    message: { provider, messageId },
+    receipt,
+    actor,
+  })
+  wakeRuns(deps, [wake])
+}

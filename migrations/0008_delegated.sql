@@ -1,0 +1,2 @@
+-- Codes that providers make, and calls in doubt.
+select 1;

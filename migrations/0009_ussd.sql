@@ -1,0 +1,2 @@
+-- Windows that open with the request.
+select 1;

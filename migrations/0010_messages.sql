@@ -1,0 +1,2 @@
+-- Templates of apps.
+select 1;
