@@ -1,10 +1,9 @@
 import type { State } from '../core/state'
-import { findAcceptedMessages, settleOpenAttempts } from '../db/attempts/attempts'
-import { clearSignals, expire } from '../db/requests/progress'
+import { settleOpenAttempts } from '../db/attempts/attempts'
+import { closeRun } from '../db/requests/outcomes'
+import { expire } from '../db/requests/progress'
 import type { ActivityDeps } from './deps'
-
-/** A provider that is slow to take our word must not hold a run open, in milliseconds. */
-const reportTimeoutMs = 1_000
+import { reportOutcome } from './report-outcome'
 
 /**
  * Ends the request if its time is over; once it is final, settles what is open and tells providers how it went.
@@ -13,33 +12,12 @@ const reportTimeoutMs = 1_000
 export const conclude =
   (deps: ActivityDeps) =>
   async (requestId: string): Promise<{ state: State; lifeLeftMs: number }> => {
-    const end = await expire(deps.db, requestId)
+    const { db, providers, region } = deps
+    const end = await expire(db, requestId)
     if (end.state === 'pending') return end
-    await settleOpenAttempts(deps.db, requestId)
-    await clearSignals(deps.db, requestId)
-    await reportOutcome(deps, requestId, end.state)
+    await settleOpenAttempts(db, requestId)
+    const reports = [...providers.values()].some(({ outcomes }) => outcomes)
+    if (await closeRun(db, requestId, { reports, region }))
+      await reportOutcome(deps, { requestId, state: end.state })
     return end
   }
-
-/** Best effort: an outcome that does not arrive costs the user nothing. */
-async function reportOutcome(
-  { db, providers, log }: ActivityDeps,
-  requestId: string,
-  state: State,
-) {
-  const reporters = [...providers.values()].some(({ outcomes }) => outcomes)
-  if (!reporters) return
-  const outcome = state === 'verified' ? 'verified' : 'not_verified'
-  const messages = await findAcceptedMessages(db, requestId)
-  await Promise.all(
-    messages.map(async ({ provider, providerMessageId }) => {
-      const reporter = providers.get(provider)?.outcomes
-      await reporter
-        ?.reportOutcome(
-          { requestId, providerMessageId, outcome },
-          AbortSignal.timeout(reportTimeoutMs),
-        )
-        .catch(() => log.info({ requestId, provider }, 'outcome not reported'))
-    }),
-  )
-}

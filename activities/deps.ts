@@ -12,7 +12,7 @@ export interface ActivityDeps {
   providers: ReadonlyMap<string, ProviderAccount>
   /** Where this process stands; it claims nothing for an app of another region. */
   region?: string | undefined
-  /** How long what is kept is kept. */
+  /** How long what is kept is kept; may change from one reading to the next. */
   retention: Retention
   /** Our public address, for callback URLs. */
   publicUrl: string

@@ -1,3 +1,4 @@
+import { checkProviders } from './check-providers'
 import { conclude } from './conclude'
 import type { ActivityDeps } from './deps'
 import { inOurWords } from './failure'
@@ -25,6 +26,7 @@ export const createActivities = (deps: ActivityDeps) => {
     cancelByOperator: safe(cancelByOperator(deps)),
     conclude: safe(conclude(deps)),
     retain: safe(retain(deps)),
+    checkProviders: safe(checkProviders(deps)),
   }
 }
 export type Activities = ReturnType<typeof createActivities>

@@ -18,6 +18,7 @@ import {
 } from '../db/attempts/attempts'
 import { openAddress } from '../db/recipients/recipients'
 import { openUssdWindow } from '../db/attempts/ussd'
+import { dialStringOf } from '../providers/dial-strings'
 import {
   type Message,
   ProviderFault,
@@ -25,9 +26,12 @@ import {
   type Sent,
   StaleClaim,
 } from '../providers/provider'
+import { giveBackTurn, judged, passBreaker } from './breaker'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from '../core/message/text'
+import { settleDoubt } from './doubts'
+import { senderFor } from './sender-for'
 import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */
@@ -53,7 +57,11 @@ export const sendCode =
     try {
       const own = await findOwnAttempt(deps.db, order)
       if (own && !isRetryable(own)) return await settleOwn(deps, order, own)
-      return await claimAndSend(deps, order, (own?.tryNo ?? 0) + 1)
+      const earlier = await settleDoubt(deps, order)
+      if (earlier && 'settled' in earlier) return earlier.settled
+      const repeats =
+        earlier?.doubt.provider === order.provider ? earlier.doubt.attemptId : undefined
+      return await claimAndSend(deps, order, { tryNo: (own?.tryNo ?? 0) + 1, repeats })
     } finally {
       clearInterval(beats)
     }
@@ -62,8 +70,10 @@ export const sendCode =
 async function claimAndSend(
   deps: ActivityDeps,
   order: SendOrder,
-  tryNo: number,
+  { tryNo, repeats }: { tryNo: number; repeats: string | undefined },
 ): Promise<SendResult> {
+  const state = await passBreaker(deps, order)
+  if (!state) return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unavailable' }
   const token = callbackToken()
   const runId = currentRunId()
   const askedAtMs = performance.now()
@@ -74,12 +84,19 @@ async function claimAndSend(
     callbackDigest: callbackDigest(deps.keyring, token),
     region: deps.region,
   })
+  if (!claim) await giveBackTurn(deps, { ...order, state })
   if (!claim && (await isElsewhere(deps.db, { ...order, region: deps.region }))) throw elsewhere()
   if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
   const claimed = { ...claim, tryNo, runId, askedAtMs, atMs: performance.now() }
   try {
-    const prepared = await prepare(deps, order, claimed, token)
-    const sent = await handOver(deps, order, claimed, prepared)
+    const prepared = await prepare(deps, order, claimed, token).catch(async (error: unknown) => {
+      await giveBackTurn(deps, { ...order, state })
+      throw error
+    })
+    prepared.message.repeats = repeats
+    const sent = await judged(deps, { ...order, state }, () =>
+      handOver(deps, order, claimed, prepared),
+    )
     if (!sent) return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'ended' }
     return await accept(deps, order, claimed, sent)
   } catch (error) {
@@ -111,12 +128,14 @@ async function prepare(
   if (!account) throw new ProviderFault('config', 'This provider account is not configured here.')
   try {
     const message = compose(deps, order, claim, token)
-    if (order.channel === 'ussd') {
+    const serviceCode = order.channel === 'ussd' ? dialStringOf(account) : undefined
+    if (serviceCode !== undefined) {
       const { attemptId, to: phoneNumber } = message
-      await openUssdWindow(deps.db, deps.keyring, { attemptId, phoneNumber })
+      await openUssdWindow(deps.db, deps.keyring, { attemptId, phoneNumber, serviceCode })
     }
-    return { sender: account.sender, message }
+    return { sender: await senderFor(deps, account, order, message), message }
   } catch (error) {
+    if (error instanceof ProviderFault) throw error
     throw unprepared(deps, order, claim, error)
   }
 }
@@ -179,7 +198,7 @@ function compose(
     length: claim.codeLength,
     alphabet: claim.codeAlphabet,
   })
-  const template =
+  const message =
     claim.messageCiphertext && claim.sealKid
       ? unseal(
           keyring,
@@ -193,8 +212,7 @@ function compose(
     channel,
     to: openAddress(keyring, claim),
     code,
-    text: messageText(channel, { ...claim, template, code }),
-    locale: claim.locale,
+    ...messageText({ ...claim, channel, message, template: claim.template ?? undefined, code }),
     brand: claim.brand,
     callbackUrl: `${publicUrl}/webhooks/${provider}/${token}`,
     validForSeconds: claim.lifeLeftSeconds,

@@ -52,10 +52,13 @@ export async function settleAnswer(
   ref: Parameters<typeof recordAnswer>[1],
   { provider, answer }: { provider: string; answer: AttemptAnswer },
 ): Promise<void> {
+  if (answer.state !== 'accepted') return recordAnswer(db, ref, answer)
+  const { receipts, poller } = providers.get(provider) ?? {}
+  const accepted = { ...answer, poll: poller !== undefined }
   // Only an account whose receipts we read can have reported about a message by its own id.
-  if (answer.state !== 'accepted' || !providers.get(provider)?.receipts)
-    return recordAnswer(db, ref, answer)
-  for (const news of await recordAcceptance(db, ref, { provider, answer })) void wake(news)
+  if (!receipts) return recordAnswer(db, ref, accepted)
+  for (const news of await recordAcceptance(db, ref, { provider, answer: accepted }))
+    void wake(news)
 }
 
 /** A refusal after which the same provider is worth another try. */

@@ -2,6 +2,7 @@ import { idOfKey, keyMatches } from '../codes/api-key'
 import { type ApiKey, findApiKey, touchApiKey } from '../db/apps/api-keys'
 import type { Queries } from '../db/index'
 import { Problem } from './problem'
+import { requireServed } from './region'
 import type { Scope } from './route'
 
 /**
@@ -65,7 +66,7 @@ export function createAuthenticate(
       void touchApiKey(db, id).catch(() => undefined)
     }
     requirePermission(key, wanted)
-    if (key.app?.region && key.app.region !== region) throw new Problem('WRONG_REGION')
+    if (key.app) requireServed(key.app, region)
     return key
   }
 }

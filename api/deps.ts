@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { TrustProxy } from '../config/trust-proxy'
 import type { Keyring } from '../codes/keyring'
 import type { Wake } from '../core/wake'
+import type { RecordedReceipt } from '../db/attempts/receipts'
 import type { Database } from '../db/index'
 import type { Engine } from '../engine'
 import type { Routing } from './plan-for'
@@ -32,6 +33,19 @@ export interface ApiDeps {
   sandboxUrl?: string | undefined
   /** Whether readiness needs a worker that polls. */
   requireWorker: boolean
+}
+
+/** Says in the log that a receipt showed an account to be of no use for now. */
+export function logBreaker(
+  { logger }: Pick<ApiDeps, 'logger'>,
+  { breakerOpened }: Pick<RecordedReceipt, 'breakerOpened'>,
+  provider: string,
+): void {
+  if (breakerOpened)
+    logger.warn(
+      { provider, fault: 'config' },
+      'a breaker opened: the account is left alone for now',
+    )
 }
 
 /** Wakes runs after a commit, without waiting: what gets lost here the sweeper sends again. */

@@ -1,24 +1,27 @@
 import type { IncomingMessage } from 'node:http'
 import { Problem } from './problem'
 
-/** The largest body taken, in bytes. */
+/** The largest body taken unless a route says otherwise, in bytes. */
 const bodyLimit = 16 * 1024
 /** Deeper nesting than any body of the contract needs. */
 const depthLimit = 16
 const jsonType = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i
 
 /**
- * Reads a whole body.
+ * Reads a whole body of at most `limit` bytes.
  * @throws {Problem} PAYLOAD_TOO_LARGE as soon as the limit is passed (the rest is read off and dropped),
  * UNSUPPORTED_MEDIA_TYPE for compressed bodies.
  */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
+export async function readBody(
+  request: IncomingMessage,
+  limit: number = bodyLimit,
+): Promise<Buffer> {
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') {
     request.resume()
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', { detail: 'Compressed bodies are not taken.' })
   }
-  if (Number(request.headers['content-length']) > bodyLimit) {
+  if (Number(request.headers['content-length']) > limit) {
     request.resume()
     throw new Problem('PAYLOAD_TOO_LARGE')
   }
@@ -32,7 +35,7 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
     }
     const take = (chunk: Buffer) => {
       size += chunk.length
-      if (size <= bodyLimit) {
+      if (size <= limit) {
         chunks.push(chunk)
         return
       }

@@ -4,9 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pino, { type Logger } from 'pino'
 import { openKeys } from '../codes/open-keys'
 import { type Config, readConfig } from '../config/index'
+import { followPolicy } from '../config/live-policy'
 import { errorForLog } from '../db/error-for-log'
 import { createDatabase } from '../db/index'
-import { accountsLeftOut, createProviders } from '../providers/index'
+import { accountsLeftOut } from '../providers/index'
 import { createApi } from './app'
 import { openCertificate } from './certificate'
 import { createPeers } from './client-address'
@@ -35,16 +36,14 @@ async function main(): Promise<void> {
   })
   const keyring = openKeys(config, logger)
   const engine = createEngine({ ...config.temporal, db, log: logger })
+  const live = followPolicy(config, { log: logger })
   const draining = new AbortController()
   const app = createApi({
     db,
     checksDb,
     keyring,
     engine,
-    routing: {
-      policy: config.policy,
-      accounts: createProviders(config.policy.accounts, config.variables),
-    },
+    routing: live,
     logger,
     draining: draining.signal,
     isProduction: config.isProduction,
@@ -73,6 +72,7 @@ async function main(): Promise<void> {
   await db.close()
   await checksDb.close()
   keyring.close()
+  live.close()
 }
 
 /** Answers what has begun; what takes too long is cut off. */

@@ -81,7 +81,7 @@ async function readCall(
     if (!requestIdShape.test(requestId)) throw new Problem('NOT_FOUND')
     trace.requestId = requestId
   }
-  const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request)
+  const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request, route.maxBodyBytes)
   return {
     raw,
     body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),

@@ -1,28 +1,29 @@
-import { addressOf, type Channel, type RecipientKind } from '../core/channel'
+import { addressOf, type Channel } from '../core/channel'
+import type { Plan, Step } from '../core/plan'
 import {
-  type ChannelWish,
-  healthyFirst,
-  orderChannels,
-  type Plan,
-  type Step,
-  stepDefaults,
-} from '../core/plan'
+  type ChannelVerdict,
+  decideChannel,
+  decideRoute,
+  type RouteQuestion,
+} from '../core/routing/decide'
+import { obstacles } from '../core/routing/explain'
+import type { RoutingPolicy } from '../core/routing/policy'
 import { type Environment, isLive } from '../core/state'
-import type { Policy } from '../config/policy'
+import type { RouteAccount } from '../core/routing/providers'
+import type { AccountConfig } from '../providers'
 import type { ProviderAccount } from '../providers/provider'
 import { Problem } from './problem'
 
+/** What routes are decided by; follows the policy file. */
 export interface Routing {
-  policy: Pick<Policy, 'channels' | 'steps'>
-  accounts: ReadonlyMap<string, ProviderAccount>
+  readonly policy: RoutingPolicy & { accounts: readonly AccountConfig[] }
+  readonly accounts: ReadonlyMap<string, ProviderAccount>
 }
 
-/** Whose accounts count, and which of them failed often of late. */
-export interface Reach {
-  environment: Environment
-  /** The app's: only accounts that are there count. Null: any. */
-  region: string | null
-  unhealthy: readonly string[]
+/** What a request says about its route; the accounts are the policy's. */
+export type RouteWish = Omit<RouteQuestion, 'accounts'> & {
+  /** A stranger asks: which accounts there are is not for them. */
+  isPublic?: boolean
 }
 
 /**
@@ -30,44 +31,50 @@ export interface Reach {
  * @throws {Problem} CHANNEL_UNAVAILABLE when a channel asked for by name is one of them, or when none is left;
  * INVALID_REQUEST for a channel that does not go to this kind of recipient.
  */
-export function planFor(
-  routing: Routing,
-  { kind, wish, ...reach }: Reach & { kind: RecipientKind; wish: ChannelWish },
-): Plan {
-  const named = wish.channels ?? (wish.channel ? [wish.channel] : [])
-  for (const channel of named) requireKind(channel, kind)
-  const steps = orderChannels(routing.policy.channels[kind], wish).flatMap((channel) => {
-    const step = stepOf(routing, channel, reach)
-    if (!step && named.includes(channel)) throw unavailable(`the channel ${channel}`, reach)
-    return step ?? []
-  })
-  if (steps.length === 0) throw unavailable('any channel', reach)
-  return steps
+export function planFor(routing: Routing, wish: RouteWish): Plan {
+  const { channel, channels } = wish.wish
+  const named = channels ?? (channel ? [channel] : [])
+  for (const name of named) requireKind(name, wish.kind)
+  const decision = decideRoute(routing.policy, questionOf(routing, wish))
+  const missing = decision.channels.find(({ channel, step }) => !step && named.includes(channel))
+  if (missing) throw unavailable(`the channel ${missing.channel}`, [missing], wish)
+  if (decision.plan.length === 0) throw unavailable('any channel', decision.channels, wish)
+  return decision.plan
 }
 
 /**
  * The step of a channel named by a caller.
  * @throws {Problem} as {@link planFor} does.
  */
-export function namedStep(routing: Routing, channel: Channel, reach: Reach): Step {
-  const step = stepOf(routing, channel, reach)
-  if (!step) throw unavailable(`the channel ${channel}`, reach)
-  return step
+export function namedStep(routing: Routing, channel: Channel, wish: RouteWish): Step {
+  const verdict = decideChannel(routing.policy, channel, questionOf(routing, wish))
+  if (!verdict.step) throw unavailable(`the channel ${channel}`, [verdict], wish)
+  return verdict.step
 }
 
-function stepOf({ policy, accounts }: Routing, channel: Channel, reach: Reach): Step | undefined {
-  const usable = [...accounts.values()]
-    .filter((account) => account.channels.includes(channel))
-    .filter((account) => account.test !== isLive(reach.environment))
-    .filter((account) => reach.region === null || account.region === reach.region)
-    .map(({ name }) => name)
-  if (usable.length === 0) return undefined
-  const providers = healthyFirst(usable, new Set(reach.unhealthy))
-  const { timeoutMs, success, onDoubt } = { ...stepDefaults[channel], ...policy.steps[channel] }
-  return { channel, providers, timeoutMs, success, onDoubt }
+/** The accounts of the policy file, with the channels that each is set up for. */
+export const routeAccounts = ({ policy, accounts }: Routing): RouteAccount[] =>
+  policy.accounts.map((account) => ({
+    ...account,
+    usable: accounts.get(account.name)?.channels ?? [],
+  }))
+
+const questionOf = (routing: Routing, wish: RouteWish): RouteQuestion => ({
+  ...wish,
+  accounts: routeAccounts(routing),
+})
+
+/** What to set, where an account lacks settings. */
+function hintFor(verdicts: readonly ChannelVerdict[], environment: Environment): string {
+  const isOff = verdicts.some(({ providers }) => providers.some(({ because }) => because === 'off'))
+  if (!isOff) return ''
+  const usual = isLive(environment)
+    ? 'OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET for a gateway of your own'
+    : 'SANDBOX_URL and SANDBOX_SECRET for the sandbox'
+  return ` An account is set up by its variables: those of its page in docs/providers, or ${usual}.`
 }
 
-function requireKind(channel: Channel, kind: RecipientKind): void {
+function requireKind(channel: Channel, kind: RouteWish['kind']): void {
   if (addressOf(channel) === kind) return
   const detail =
     kind === 'phone'
@@ -76,12 +83,18 @@ function requireKind(channel: Channel, kind: RecipientKind): void {
   throw new Problem('INVALID_REQUEST', { detail })
 }
 
-const unavailable = (what: string, { environment, region }: Reach): Problem =>
-  new Problem('CHANNEL_UNAVAILABLE', {
-    detail:
-      region !== null
-        ? `No provider account of the region ${region} serves ${what}: this app uses only accounts with "region": "${region}" in the policy file.`
-        : isLive(environment)
-          ? `No provider account serves ${what} for a live key: set OTPILOT_GATEWAY_URL and OTPILOT_GATEWAY_SECRET, or add an account to the policy file.`
-          : `No test account serves ${what}: a test key reaches only accounts marked "test": true in the policy file, such as the sandbox (SANDBOX_URL, SANDBOX_SECRET).`,
+function unavailable(
+  what: string,
+  verdicts: readonly ChannelVerdict[],
+  { environment, region, isPublic = false }: RouteWish,
+): Problem {
+  const key = isLive(environment) ? 'a live key' : 'a test key'
+  if (isPublic)
+    return new Problem('CHANNEL_UNAVAILABLE', { detail: `No provider serves ${what} for ${key}.` })
+  const place = region === null ? '' : ` of an app with "region": "${region}"`
+  const why = obstacles(verdicts)
+  const because = why.length > 0 ? why.join('; ') : 'the policy file has no account for it'
+  return new Problem('CHANNEL_UNAVAILABLE', {
+    detail: `No provider account serves ${what} for ${key}${place}: ${because}.${hintFor(verdicts, environment)}`,
   })
+}

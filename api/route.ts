@@ -98,6 +98,8 @@ interface Inputs<Body, Query> {
   bodyOptional?: boolean
   /** The handler reads `raw` itself: any media type is taken. */
   rawBody?: boolean
+  /** The largest raw body, where it is not the usual one: reports may come in batches. */
+  maxBodyBytes?: number
   /** What a raw body holds, where that is ours to say. */
   rawSchema?: z.ZodType
   query?: z.ZodType<Query>

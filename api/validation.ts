@@ -5,7 +5,11 @@ import { type FieldFault, Problem } from './problem'
  * Parses input by a schema of the contract.
  * @throws {Problem} INVALID_REQUEST naming every field at fault, without repeating any value.
  */
-export function readFields<T>(schema: z.ZodType<T>, input: unknown, where: 'body' | 'query'): T {
+export function readFields<T>(
+  schema: z.ZodType<T>,
+  input: unknown,
+  where: 'body' | 'query' | 'path',
+): T {
   const { success, data, error } = schema.safeParse(input)
   if (success) return data
   const errors = error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, 20)

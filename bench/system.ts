@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Client, Connection } from '@temporalio/client'
+import { makeSecret } from '../codes/standard-webhook'
 import { startChild } from '../cli/child'
 import { freePort } from '../cli/ports'
 import { findPostgres, startPostgres } from '../cli/postgres'
@@ -29,6 +29,7 @@ export interface SystemOptions {
 export interface System {
   url: string
   sandboxUrl: string
+  sandboxSecret: string
   databaseUrl: string
   key: string
   keysFile: string
@@ -86,6 +87,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     return {
       url: env.OTPILOT_URL,
       sandboxUrl: env.SANDBOX_URL,
+      sandboxSecret: env.SANDBOX_SECRET,
       databaseUrl: postgres.url,
       key: env.OTP_API_KEY ?? '',
       keysFile: env.OTPILOT_KEYS_FILE,
@@ -129,13 +131,14 @@ async function environment(folder: string, databaseUrl: string, temporalAddress:
     OTPILOT_URL: `http://127.0.0.1:${port}`,
     SANDBOX_PORT: String(sandboxPort),
     SANDBOX_URL: `http://127.0.0.1:${sandboxPort}`,
-    SANDBOX_SECRET: `whsec_${randomBytes(32).toString('base64')}`,
+    SANDBOX_SECRET: makeSecret(),
     DATABASE_URL: databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress,
     ...(await seed(databaseUrl, { keysFile, known: {} })),
   } as NodeJS.ProcessEnv & {
     OTPILOT_URL: string
     SANDBOX_URL: string
+    SANDBOX_SECRET: string
     OTPILOT_KEYS_FILE: string
   }
 }

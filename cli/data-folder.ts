@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import {
   existsSync,
   linkSync,
@@ -9,6 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { makeSecret } from '../codes/standard-webhook'
 import { commandLine, isRunning } from './processes'
 
 /** What must stay the same from one start to the next. */
@@ -123,13 +123,11 @@ export const rememberedProcesses = (folder: DataFolder): Record<string, number> 
   }
 }
 
-const webhookSecret = () => `whsec_${randomBytes(32).toString('base64')}`
-
 /** The folder's own secrets, made at its first use. */
 export const readSecrets = (folder: DataFolder): Secrets => {
   const file = join(folder.path, 'secrets.json')
   if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Secrets
-  const secrets = { sandbox: webhookSecret(), receipts: webhookSecret(), gateway: webhookSecret() }
+  const secrets = { sandbox: makeSecret(), receipts: makeSecret(), gateway: makeSecret() }
   replaceFile(file, JSON.stringify(secrets, null, 2))
   return secrets
 }

@@ -5,7 +5,11 @@ import { addErasureCommand } from './commands/erase'
 import { addKeyFileCommands } from './commands/key-file'
 import { addReencryptCommand } from './commands/reencrypt'
 import { addKeyCommands } from './commands/keys'
+import { addPolicyCommands } from './commands/policy'
+import { addProviderCommand } from './commands/providers'
+import { addRouteCommand } from './commands/route'
 import { addTableCommands } from './commands/tables'
+import { addTemplateCommands } from './commands/templates'
 
 const program = new Command('otpilot').description('Administers an otpilot installation.')
 for (const add of [
@@ -13,9 +17,13 @@ for (const add of [
   addKeyFileCommands,
   addReencryptCommand,
   addAppCommands,
+  addTemplateCommands,
   addKeyCommands,
   addErasureCommand,
   addAuditCommands,
+  addRouteCommand,
+  addProviderCommand,
+  addPolicyCommands,
 ])
   add(program)
 

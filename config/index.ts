@@ -120,6 +120,8 @@ export interface Config {
   /** A bundle of the workflow code made before, so that a worker starts in a second. */
   workflowBundle: string | undefined
   policy: Policy
+  /** Where it comes from; undefined: the shipped one. */
+  policyFile: string | undefined
   sandboxUrl: string | undefined
   /** Where the accounts of the policy find their settings. */
   variables: Variables
@@ -176,6 +178,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     auditDir: env.OTPILOT_AUDIT_DIR ?? join(env.OTPILOT_DATA_DIR, 'audit'),
     workflowBundle: env.OTPILOT_WORKFLOW_BUNDLE,
     policy,
+    policyFile: env.OTPILOT_POLICY_FILE,
     sandboxUrl: env.SANDBOX_URL,
     variables: raw,
     logLevel: env.LOG_LEVEL,

@@ -1,80 +1,82 @@
 import { readFileSync } from 'node:fs'
-import { z } from 'zod'
-import { addressOf, channels } from '../core/channel'
-import { doubtPolicies } from '../core/plan'
-import { successRules } from '../core/receipt'
-import { type Retained, shortestRetention, usualRetention } from '../core/retention'
-import { AccountConfig } from '../providers/index'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { type JsonLines, JsonFault, readJsonLines } from './json-lines'
+import { faultsBetween, type PolicyFault } from './policy-faults'
+import { type Policy, PolicyFile, sections } from './policy-schema'
 import shippedPolicy from './policy.json'
 
-const phoneChannels = channels.filter((channel) => addressOf(channel) === 'phone')
-const emailChannels = channels.filter((channel) => addressOf(channel) === 'email')
+export type { Policy } from './policy-schema'
 
-/** What a policy may change about a channel's step; the rest stays as `core/plan.ts` says. */
-const StepOverride = z.strictObject({
-  timeoutMs: z.int().min(1_000).max(600_000).optional(),
-  success: z.enum(successRules).optional(),
-  onDoubt: z.enum(doubtPolicies).optional(),
-})
+export type PolicyReading = { success: true; policy: Policy } | { success: false; faults: string[] }
 
-const days = (part: Retained) =>
-  z.int().min(shortestRetention[part]).max(3_650).default(usualRetention[part])
+/** Where the shipped policy is, and what faults in it are told by. */
+const shipped = { path: join(__dirname, 'policy.json'), name: 'config/policy.json' }
 
-const RetentionPolicy = z.strictObject({
-  recipients: days('recipients'),
-  contexts: days('contexts'),
-  messages: days('messages'),
-  events: days('events'),
-  requests: days('requests'),
-  audit: days('audit'),
-})
-
-const Policy = z
-  .strictObject({
-    accounts: z.array(AccountConfig).min(1),
-    /** The order of channels by kind of recipient. */
-    channels: z.strictObject({
-      phone: z.array(z.enum(phoneChannels)).min(1),
-      email: z.array(z.enum(emailChannels)).min(1),
-    }),
-    steps: z.partialRecord(z.enum(channels), StepOverride),
-    /** In days; what is not given is as usual. */
-    retention: RetentionPolicy.prefault({}),
-  })
-  .superRefine(({ accounts, channels: order }, context) => {
-    const fault = (path: string[], message: string) =>
-      context.addIssue({ code: 'custom', path, message })
-    const names = accounts.map(({ name }) => name)
-    if (new Set(names).size < names.length) fault(['accounts'], 'two accounts have the same name')
-    // It would hide the address of the generic callback.
-    if (names.includes('otp-status')) fault(['accounts'], 'no account can be named otp-status')
-    for (const kind of ['phone', 'email'] as const) {
-      if (new Set(order[kind]).size < order[kind].length)
-        fault(['channels', kind], 'a channel is named twice')
-    }
-  })
-export type Policy = z.infer<typeof Policy>
-
-type PolicyReading = { success: true; policy: Policy } | { success: false; faults: string[] }
-
-/** Reads and validates a policy file, or the shipped one; every fault is one sentence. */
+/** Reads and validates a policy file, or the shipped one; every fault is one sentence with its line and field. */
 export function loadPolicy(path: string | undefined): PolicyReading {
-  if (!path) return readPolicy(shippedPolicy, 'config/policy.json')
-  let json: unknown
-  try {
-    json = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    const fault = error instanceof SyntaxError ? 'is not valid JSON' : 'cannot be read'
-    return { success: false, faults: [`${path}: ${fault}`] }
-  }
-  return readPolicy(json, path)
+  const text = readPolicyText(path)
+  return text === undefined
+    ? { success: false, faults: [`${path}: cannot be read`] }
+    : readPolicy(text, fileNameOf(path))
 }
 
-function readPolicy(json: unknown, file: string): PolicyReading {
-  const { success, data, error } = Policy.safeParse(json)
-  if (success) return { success, policy: data }
-  const faults = error.issues.map(
-    ({ path, message }) => `${file}: ${path.join('.') || 'the file'}: ${message}`,
+/** How faults name a policy file, or the shipped one. */
+export const fileNameOf = (path: string | undefined): string => path || shipped.name
+
+/** The text of a policy file, or of the shipped one; undefined when it cannot be read. */
+export function readPolicyText(path: string | undefined): string | undefined {
+  try {
+    return readFileSync(path || shipped.path, 'utf8')
+  } catch {
+    // A program in one piece brings the shipped one along.
+    return path ? undefined : JSON.stringify(shippedPolicy, null, 2)
+  }
+}
+
+/** Validates the text of a policy file; `file` is how faults name it. */
+export function readPolicy(text: string, file: string): PolicyReading {
+  const json = text.replace(/^\uFEFF/, '')
+  let lines: JsonLines
+  try {
+    lines = readJsonLines(json)
+  } catch (error) {
+    if (!(error instanceof JsonFault)) throw error
+    return { success: false, faults: [`${file}:${error.line}: ${error.message}`] }
+  }
+  const raw: unknown = JSON.parse(json)
+  const sentence = ({ path, message }: PolicyFault) =>
+    `${file}:${lines.lineOf(path)}: ${path.join('.') || 'the file'}: ${message}`
+  const twice = lines.repeated.map(
+    ({ path, line }) => `${file}:${line}: ${path.join('.')}: is there twice`,
   )
-  return { success, faults }
+  const faults = [...faultsIn(raw).map(sentence), ...twice]
+  const { data } = PolicyFile.safeParse(raw)
+  if (!data || faults.length > 0) return { success: false, faults: [...new Set(faults)] }
+  const { $schema: _, ...policy } = data
+  return { success: true, policy }
+}
+
+/** Each section by itself, so that a fault in one does not hide those in the others. */
+function faultsIn(raw: unknown): PolicyFault[] {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
+    return [{ path: [], message: 'must be an object' }]
+  const given = new Map<string, unknown>(Object.entries(raw))
+  const faults: PolicyFault[] = [...given.keys()]
+    .filter((name) => !(name in sections))
+    .map((name) => ({ path: [name], message: 'there is no such section' }))
+  const wellFormed: Record<string, unknown> = {}
+  for (const [name, schema] of Object.entries<z.ZodType>(sections)) {
+    const { data, error } = schema.safeParse(given.get(name))
+    if (error) faults.push(...error.issues.flatMap((issue) => faultsOf(issue, name)))
+    else wellFormed[name] = data
+  }
+  return [...faults, ...faultsBetween(wellFormed)]
+}
+
+/** An unknown field is told at its own line. */
+function faultsOf(issue: z.core.$ZodIssue, section: string): PolicyFault[] {
+  const path = [section, ...issue.path]
+  if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }]
+  return issue.keys.map((key) => ({ path: [...path, key], message: 'there is no such field' }))
 }

@@ -70,6 +70,17 @@ export const startWithinSeconds = 30
  */
 export const backlogSeconds = 10
 
+/**
+ * Dialling for a code. The views are of one code, until it is sent by USSD again: who has seen it three times has it.
+ * The dials are of one number, whatever waits for it, the choices in a menu counted.
+ */
+export const ussdLimits = {
+  views: 3,
+  dials: { max: 10, windowSeconds: 60 },
+  /** Apps that one screen offers to choose from. */
+  brands: 3,
+} as const
+
 /** A claim older than this is claimed again before the socket is written. */
 export const claimFreshMs = 2_000
 

@@ -34,9 +34,12 @@ export interface SendOrder {
  * What a run learns about one send; Postgres has the rest. `attempt` is 0 when nothing was claimed, `ageMs` is
  * the time since the first claim of the sends that share the budget (a duration: clocks of two machines differ).
  */
-export type SendResult = { attempt: number; ageMs: number | null } & (
-  { outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault }
-)
+export type SendResult = {
+  attempt: number
+  ageMs: number | null
+  /** Who has the message, where that is not the provider that was to send it: an earlier call got through after all. */
+  provider?: string
+} & ({ outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault })
 
 /** A run's view of Postgres, read after timers and before it concludes. */
 export interface Progress {
@@ -47,6 +50,6 @@ export interface Progress {
   leaveStep: number
   /** The last resend asked for: 0 for none. */
   resend: { seq: number; step?: Step }
-  /** Provider accounts that failed often of late. */
+  /** Channels of provider accounts that are to be tried last: see `unhealthyOn`. */
   unhealthy: string[]
 }

@@ -13,13 +13,15 @@ export interface Step {
   /** From the step's first claim until the next channel's turn. */
   timeoutMs: number
   success: SuccessRule
+  /** Accounts whose receipts are worth less, or more, than the others'; absent when there are none. */
+  successBy?: Record<string, SuccessRule>
   onDoubt: DoubtPolicy
 }
 
 export type Plan = Step[]
 
 /** A step's settings by channel, before providers are chosen. */
-export type StepDefaults = Record<Channel, Omit<Step, 'channel' | 'providers'>>
+export type StepDefaults = Record<Channel, Omit<Step, 'channel' | 'providers' | 'successBy'>>
 
 /** Sources: the integration guide (30 s, 60 s, 15 s) and the design, section 3. */
 export const stepDefaults: StepDefaults = {
@@ -29,6 +31,10 @@ export const stepDefaults: StepDefaults = {
   ussd: { timeoutMs: 15_000, success: 'delivered', onDoubt: 'resend' },
   email: { timeoutMs: 15_000, success: 'accepted', onDoubt: 'resend' },
 }
+
+/** What a message by this account must reach for its step to succeed. */
+export const ruleFor = ({ success, successBy }: Step, provider: string): SuccessRule =>
+  successBy?.[provider] ?? success
 
 /** Sending, retries included, may take a third of the step's time. */
 export const sendBudgetMs = (step: Step): number => Math.floor(step.timeoutMs / 3)
@@ -59,6 +65,19 @@ export function orderChannels(policy: readonly Channel[], wish: ChannelWish): Ch
     wish.channel ??
     (wish.preference && policy.includes(wish.preference) ? wish.preference : undefined)
   return first ? [first, ...policy.filter((channel) => channel !== first)] : [...policy]
+}
+
+/**
+ * The accounts that are unhealthy on a channel. Entries are `account/channel`; an account alone, as runs that began
+ * with an older version hold it, means every channel.
+ */
+export function unhealthyOn(channel: Channel, unhealthy: Iterable<string>): Set<string> {
+  const names = new Set<string>()
+  for (const entry of unhealthy) {
+    const [name = '', on] = entry.split('/')
+    if (on === undefined || on === channel) names.add(name)
+  }
+  return names
 }
 
 /** Healthy accounts first, otherwise in the policy's order. */

@@ -25,6 +25,8 @@ export interface StepFacts {
   attempts: readonly {
     state: 'open' | 'accepted' | 'refused' | 'in_doubt'
     status: ReceiptStatus | null
+    /** The attempt's own rule, where its provider has one. */
+    success?: SuccessRule
   }[]
 }
 
@@ -39,7 +41,9 @@ export function stepStatus(step: StepFacts): StepStatus {
     ({ state, status }) =>
       state === 'accepted' || state === 'in_doubt' || isGood(status ?? 'unknown'),
   )
-  if (taken.some(({ status }) => satisfies(success, status ?? 'accepted'))) return 'succeeded'
+  const isGoodEnough = ({ status, success: own = success }: (typeof attempts)[number]) =>
+    satisfies(own, status ?? 'accepted')
+  if (taken.some(isGoodEnough)) return 'succeeded'
   if (attempts.some(({ state }) => state === 'open')) return 'sending'
   const over = planEnded || currentStep > index
   if (attempts.length === 0) return over && currentStep >= index ? 'failed' : 'waiting'

@@ -17,4 +17,8 @@ export async function holdDigests(tx: Queries, digests: readonly Buffer[]): Prom
     from unnest(${`{${numbers.join(',')}}`}::bigint[]) number`)
 }
 
+/** Holds what `name` stands for until the transaction ends: whoever names the same waits. */
+export const holdName = (tx: Queries, name: string): Promise<unknown> =>
+  tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`)
+
 const ascending = (a: bigint, b: bigint) => (a < b ? -1 : Number(a > b))

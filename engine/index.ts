@@ -8,10 +8,10 @@ import type { Logger } from 'pino'
 import type { EventDeliveryInput } from '../core/event'
 import type { Wake } from '../core/wake'
 import type { Queries } from '../db'
-import type { Startable } from '../db/requests/sends'
+import type { Startable } from '../db/requests/new-request'
 import { clearSignalDue } from '../db/requests/signals'
 import { startEventDelivery } from './start-event-delivery'
-import { scheduleRetention } from './schedules'
+import { scheduleHealth, scheduleRetention } from './schedules'
 import { registerSearchAttributes } from './search-attributes'
 import { startRun } from './starting'
 
@@ -43,6 +43,8 @@ export interface Engine {
   registerSearchAttributes(): Promise<void>
   /** Has the retention run every hour; harmless when it does. @throws when Temporal does not take it */
   scheduleRetention(): Promise<void>
+  /** Has provider accounts looked after every 30 s; harmless when they are. @throws when Temporal does not take it */
+  scheduleHealth(): Promise<void>
   close(): Promise<void>
 }
 
@@ -94,6 +96,9 @@ export function createEngine(options: EngineOptions): Engine {
     ),
     scheduleRetention: calls.counted(() =>
       within(connection, registrationDeadlineMs, () => scheduleRetention(client, taskQueue)),
+    ),
+    scheduleHealth: calls.counted(() =>
+      within(connection, registrationDeadlineMs, () => scheduleHealth(client, taskQueue)),
     ),
     async close() {
       await calls.over()

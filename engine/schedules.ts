@@ -1,25 +1,68 @@
-import { type Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
+import {
+  type Client,
+  ScheduleAlreadyRunning,
+  type ScheduleOptions,
+  ScheduleOverlapPolicy,
+} from '@temporalio/client'
+import type { Duration } from '@temporalio/common'
+import { pings } from '../core/breaker'
 
 /** The id of the schedule that a task queue's retention runs by; that of its runs begins with it. */
 export const retentionScheduleId = (taskQueue: string): string => `otpilot-retention-${taskQueue}`
+/** The same of the one that looks after provider accounts. */
+export const healthScheduleId = (taskQueue: string): string => `otpilot-health-${taskQueue}`
+
+/** Has the retention run every hour, one at a time. */
+export const scheduleRetention = (client: Client, taskQueue: string): Promise<void> =>
+  schedule(client, {
+    scheduleId: retentionScheduleId(taskQueue),
+    workflowType: 'retention',
+    taskQueue,
+    every: '1h',
+    summary: 'removes what has had its time',
+    // Runs that nobody could start are not made up for: the next one removes what they would have.
+    catchupWindow: '1m',
+  })
+
+/** Has all provider accounts looked after every 30 s, by one run. */
+export const scheduleHealth = (client: Client, taskQueue: string): Promise<void> =>
+  schedule(client, {
+    scheduleId: healthScheduleId(taskQueue),
+    workflowType: 'providerHealth',
+    taskQueue,
+    every: `${pings.everySeconds}s`,
+    summary: 'pings provider accounts and sums up what they achieved',
+    catchupWindow: '10s',
+  })
+
+interface Regular {
+  scheduleId: string
+  workflowType: string
+  taskQueue: string
+  every: Duration
+  summary: string
+  /** How much too late a run may still start. */
+  catchupWindow: Duration
+}
 
 /**
- * Has the retention run every hour, one at a time. Made where there is none; an older version's is brought up to
- * date, and one that an operator has paused stays paused.
+ * Made where there is none; an older version's is brought up to date, and one that an operator has paused stays paused.
  */
-export async function scheduleRetention(client: Client, taskQueue: string): Promise<void> {
-  const scheduleId = retentionScheduleId(taskQueue)
-  const spec = { intervals: [{ every: '1h' as const }] }
+async function schedule(client: Client, regular: Regular): Promise<void> {
+  const { scheduleId, workflowType, taskQueue, every, summary, catchupWindow } = regular
+  const spec = { intervals: [{ every }] }
   const action = {
     type: 'startWorkflow' as const,
-    workflowType: 'retention',
+    workflowType,
     workflowId: scheduleId,
     taskQueue,
     args: [],
-    staticSummary: 'removes what has had its time',
+    staticSummary: summary,
   }
-  // Runs that nobody could start are not made up for: the next one removes what they would have.
-  const policies = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1m' as const }
+  const policies: ScheduleOptions['policies'] = {
+    overlap: ScheduleOverlapPolicy.SKIP,
+    catchupWindow,
+  }
   try {
     await client.schedule.create({ scheduleId, spec, action, policies })
   } catch (error) {

@@ -6,7 +6,7 @@ import {
 } from '@temporalio/client'
 import type { Logger } from 'pino'
 import { searchAttributes } from '../core/search-attributes'
-import type { Startable } from '../db/requests/sends'
+import type { Startable } from '../db/requests/new-request'
 import type { otpRequest } from '../workflows'
 import { EngineDown, EngineOverloaded, grpc, grpcCodeOf } from './temporal-error'
 

@@ -1,14 +1,31 @@
 import { z } from 'zod'
 import { channels } from '../core/channel'
 import { type Adapter, prefixOf, readSettings, type Variables } from './adapter'
+import { africasTalking } from './africas-talking'
+import { arkesel } from './arkesel'
 import { createDispatcher } from './http'
+import { infobip } from './infobip'
+import { meta } from './meta'
 import type { ProviderAccount } from './provider'
 import { sandbox } from './sandbox'
+import { smtp } from './smtp'
 import { storable } from './storable'
+import { vonage } from './vonage'
+import { twilio } from './twilio'
 import { webhook } from './webhook'
 
 /** Every provider that otpilot speaks to: a new one is one file, one line here and one page in docs/providers/. */
-export const adapters = [sandbox, webhook] as readonly Adapter[]
+export const adapters = [
+  africasTalking,
+  arkesel,
+  infobip,
+  meta,
+  sandbox,
+  smtp,
+  twilio,
+  vonage,
+  webhook,
+] as readonly Adapter[]
 const adapterOf = new Map(adapters.map((adapter) => [adapter.name, adapter]))
 
 /** A name of the operator's own, as in OTPILOT_REGION. */
@@ -72,15 +89,20 @@ export function settingsFaults(
 ): string[] {
   const faults = accounts.flatMap((account) => {
     const { adapter, reading } = readAccount(account, variables)
-    const base = `${prefixOf(adapter, account)}BASE_URL`
-    const isPlain = isProduction && /^http:/i.test(variables[base] ?? '')
+    const plain = Object.keys(adapter.settings.shape)
+      .filter((name) => name.endsWith('BASE_URL'))
+      .map((name) => prefixOf(adapter, account) + name)
+      .filter((name) => isProduction && /^http:/i.test(variables[name] ?? ''))
     return [
       ...('faults' in reading ? reading.faults : []),
-      ...(isPlain ? [`${base}: must be https in production`] : []),
+      ...plain.map((name) => `${name}: must be https in production`),
     ]
   })
   return [...new Set(faults)]
 }
+
+/** For accounts that are made to be looked at only. */
+const nowhere = createDispatcher()
 
 /**
  * Accounts that {@link createProviders} leaves out, with one sentence each for the start-up log. `begun`: some of the
@@ -89,12 +111,22 @@ export function settingsFaults(
 export function accountsLeftOut(accounts: readonly AccountConfig[], variables: Variables) {
   return accounts.flatMap((account) => {
     const { adapter, reading } = readAccount(account, variables)
+    const off = (why: string, begun: boolean) => {
+      const reason = `Provider account "${account.name}" is off: ${why}.`
+      return [{ account: account.name, reason, begun }]
+    }
+    if ('settings' in reading) {
+      const { channels: served } = adapter.create(account, reading.settings, {
+        dispatcher: nowhere,
+      })
+      return served.length > 0
+        ? []
+        : off(`its settings suffice for none of ${account.channels.join(', ')}`, true)
+    }
     if (!('missing' in reading)) return []
     const { missing, given } = reading
-    const verb = missing.length > 1 ? 'are' : 'is'
-    const reason = `Provider account "${account.name}" is off: ${missing.join(', ')} ${verb} not set.`
     // Variables that several accounts share, npm start may have set.
     const begun = adapter.prefix === undefined && given.length > 0
-    return [{ account: account.name, reason, begun }]
+    return off(`${missing.join(', ')} ${missing.length > 1 ? 'are' : 'is'} not set`, begun)
   })
 }

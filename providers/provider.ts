@@ -94,6 +94,13 @@ export interface Receipt {
 /** Authenticates and translates callbacks. */
 export interface ReceiptReader {
   /**
+   * Nothing but the address with its token proves who calls: what such a callback says is not believed, only a reason
+   * to ask the provider at once, see {@link ReceiptPoller}.
+   */
+  readonly unsigned?: true | undefined
+  /** The secret in a message's own address proves who calls, and is believed: another address is a forgery. */
+  readonly byAddress?: boolean | undefined
+  /**
    * @throws {ForgedCallback} when the signature does not hold.
    * @returns no receipt for a genuine callback that reports nothing of interest.
    */

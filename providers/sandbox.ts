@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { channels } from '../core/channel'
 import type { ReceiptStatus } from '../core/receipt'
 import { type AccountBase, adapter } from './adapter'
-import { Accepted, acceptedBody, parseJson, postJson } from './http'
+import { Accepted, acceptedBody, callHttp, parseJson, postJson } from './http'
 import {
   ForgedCallback,
   type InboundCallback,
@@ -94,6 +94,12 @@ function createAccount(
     await call(`/requests/${encodeURIComponent(requestId)}/outcome`, payload, signal)
   }
 
+  async function ping(signal: AbortSignal) {
+    const headers = { authorization: `Bearer ${token}` }
+    const url = `${base}/providers/${name}/health`
+    acceptedBody(await callHttp(dispatcher, { url, headers }, signal))
+  }
+
   return {
     name,
     adapter: 'sandbox',
@@ -102,6 +108,7 @@ function createAccount(
     sender: { send },
     ...readersOf(webhooksOf(secret)),
     outcomes: { reportOutcome },
+    pinger: { ping },
   }
 }
 

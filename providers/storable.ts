@@ -10,7 +10,7 @@ const maxKeyLength = 300
  * be taken for none, and the message sent a second time.
  */
 export function storable(account: ProviderAccount): ProviderAccount {
-  const { sender, receipts } = account
+  const { sender, receipts, calls, poller, reconciler, delegated } = account
   return {
     ...account,
     sender: {
@@ -18,19 +18,61 @@ export function storable(account: ProviderAccount): ProviderAccount {
     },
     ...(receipts && {
       receipts: {
+        unsigned: receipts.unsigned,
+        byAddress: receipts.byAddress,
         readReceipts: (callback) => receipts.readReceipts(callback).map(storableReceipt),
+      },
+    }),
+    ...(calls && {
+      calls: {
+        readCall: (callback) => {
+          const call = calls.readCall(callback)
+          return { ...call, receipts: call.receipts.map(storableReceipt) }
+        },
+        answerCall: (call, speech, callback) => calls.answerCall(call, speech, callback),
+      },
+    }),
+    ...(poller && {
+      poller: {
+        pollReceipts: async (messages, signal) =>
+          (await poller.pollReceipts(messages, signal)).map(storableReceipt),
+      },
+    }),
+    ...(reconciler && {
+      reconciler: {
+        reconcile: async (doubt, signal) => {
+          const sent = await reconciler.reconcile(doubt, signal)
+          return sent && storableSent(sent, doubt)
+        },
+      },
+    }),
+    ...(delegated && {
+      delegated: {
+        channels: delegated.channels,
+        generate: async (message, signal) =>
+          storableSent(await delegated.generate(message, signal), message),
+        checkCode: (check, signal) => delegated.checkCode(check, signal),
       },
     }),
   }
 }
 
-const storableSent = ({ providerMessageId, cost }: Sent, { attemptId }: Message): Sent => ({
+const storableSent = (
+  { providerMessageId, cost, instruction }: Sent,
+  { attemptId }: Pick<Message, 'attemptId'>,
+): Sent => ({
   providerMessageId: storableId(providerMessageId) ?? attemptId,
   cost: storableCost(cost),
+  instruction: storableWords(instruction),
 })
+
+/** Shown to users: one short line. */
+const storableWords = (words: string | undefined) =>
+  words?.replace(/\p{Cc}+/gu, ' ').slice(0, maxWordLength) || undefined
 
 const storableReceipt = ({ status, rawStatus, eventKey, ...more }: Receipt): Receipt => ({
   status,
+  attemptId: storableId(more.attemptId),
   rawStatus: rawStatus.replace(/\p{Cc}/gu, '').slice(0, maxWordLength),
   // Two keys that differ must go on to differ, so a bad one is replaced and not cut.
   eventKey: isPlain(eventKey, maxKeyLength)
@@ -48,6 +90,6 @@ const storableId = (id: string | undefined) =>
   id !== undefined && isPlain(id, maxIdLength) ? id : undefined
 
 const storableCost = (cost: Cost | undefined): Cost | undefined =>
-  cost && /^\d{1,9}(\.\d{1,6})?$/.test(cost.amount) && /^[A-Z]{3}$/.test(cost.currency)
+  cost && /^\d{1,9}(\.\d{1,12})?$/.test(cost.amount) && /^[A-Z]{3}$/.test(cost.currency)
     ? cost
     : undefined

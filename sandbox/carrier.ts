@@ -6,15 +6,13 @@ import type { Message } from './message'
 import type { Phones } from './phones'
 import type { PlannedReceipt } from './scenario'
 import type { Timers } from './timers'
-import { serviceCode, type Ussd } from './ussd'
+import { choiceOf, type Dialled, type Dialling, firstAccount, serviceCode, type Ussd } from './ussd'
 import { sequenceOf, type Status } from './words'
 
 /** Reloading the page is not hanging up. */
 const reopenWithinMs = 2_000
 /** The user dials again when the service did not answer or knew of no code yet. */
 const dialPausesMs = [1_000, 5_000, 15_000]
-/** Asked when a number dials that never got anything. */
-const firstAccount = 'sandbox-a'
 
 interface CarrierParts {
   inbox: Inbox
@@ -22,8 +20,8 @@ interface CarrierParts {
   ussd: Ussd
   callbacks: Callbacks
   timers: Timers
-  /** Where the product takes what people send to an account. */
-  inboundUrl: (account: string) => string
+  /** Tells the product what a person sent to an account; @throws when it was not taken. */
+  sendReply: (account: string, reply: { from: string; text: string }) => Promise<unknown>
 }
 
 /** Carries accepted messages to the phones and reports what happens to them. */
@@ -43,6 +41,7 @@ export class Carrier {
 
   /** Puts the message on its phone; its receipts are played by one of the two functions returned. */
   accept(message: Message, receipts: PlannedReceipt[]) {
+    if (!message.report) this.parts.ussd.know(message.provider)
     const entry = message.channel === 'ussd' ? undefined : entryOf(message, 'accepted')
     if (entry) this.show(message, entry, receipts)
     else {
@@ -71,18 +70,17 @@ export class Carrier {
     return true
   }
 
-  /** The user dials the service code. */
-  async dial(number: string) {
-    const { inbox, ussd, phones } = this.parts
-    const account = inbox.list(number, 1)[0]?.provider ?? firstAccount
-    const { message, shown } = await ussd.dial(number, account)
+  /** The user dials, or answers a menu; a code on the screen gets an entry in the inbox. */
+  async dial(dialling: Dialling): Promise<Dialled> {
+    const { number } = dialling
+    const dialled = await this.parts.ussd.dial(dialling)
+    const { shown } = dialled
     if (shown) {
-      const entry = { ...entryOf(shown.message, 'dialled'), text: message, code: shown.code }
-      inbox.add(entry)
-      phones.show(entry)
+      const announced = this.parts.ussd.take(number, shown.code)
+      this.noteShown({ number, ...shown, text: dialled.message, announced })
       this.showState(number)
     }
-    return { message, code: shown?.code ?? null }
+    return dialled
   }
 
   /**
@@ -90,12 +88,10 @@ export class Carrier {
    * @returns whether the product took it
    */
   async reply(number: string, text: string): Promise<boolean> {
-    const { inbox, callbacks, inboundUrl } = this.parts
+    const { inbox, sendReply } = this.parts
     const account =
       inbox.list(number, 100).find(({ channel }) => channel === 'sms')?.provider ?? firstAccount
-    const id = `in_${randomUUID()}`
-    const message = { id, from: number, text, at: new Date().toISOString() }
-    return callbacks.post(inboundUrl(account), id, message).then(
+    return sendReply(account, { from: number, text }).then(
       () => true,
       () => false,
     )
@@ -126,6 +122,30 @@ export class Carrier {
     this.parts.phones.refresh((number) => this.phone(number))
   }
 
+  /** A code that is dialled for again is the same entry; one that nobody announced by USSD may be known from elsewhere. */
+  private noteShown(screen: {
+    number: string
+    provider: string
+    code: string
+    text: string
+    announced: Message | undefined
+  }) {
+    const { inbox, phones } = this.parts
+    const { number: to, provider, code, text, announced } = screen
+    const alike = inbox.list(to, 100).filter((entry) => entry.code === code)
+    if (!announced && alike.some(({ channel }) => channel === 'ussd')) return
+    const requestId = alike.find((entry) => entry.request_id !== undefined)?.request_id
+    const entry: Entry = announced
+      ? { ...entryOf(announced, 'dialled'), text, code }
+      : {
+          ...{ id: `dial_${randomUUID()}`, provider, channel: 'ussd', to, text, code },
+          ...{ at: new Date().toISOString(), status: 'dialled' },
+          ...(requestId !== undefined && { request_id: requestId }),
+        }
+    inbox.add(entry)
+    phones.show(entry)
+  }
+
   private show(message: Message, entry: Entry, receipts: PlannedReceipt[]) {
     this.parts.inbox.add(entry)
     this.parts.phones.show(entry)
@@ -147,7 +167,10 @@ export class Carrier {
   private async dialUntilShown(message: Message, tries = 0): Promise<void> {
     const { phones, ussd, timers } = this.parts
     if (phones.isOpen(message.to) || !ussd.holds(message)) return
-    await this.dial(message.to)
+    const dialling = { number: message.to, serviceCode, inputs: [] }
+    const { ends, sessionId, message: screen } = await this.dial(dialling)
+    if (!ends)
+      await this.dial({ ...dialling, sessionId, inputs: [choiceOf(screen, message.brand)] })
     const pause = dialPausesMs[tries]
     if (pause === undefined || !ussd.holds(message)) return
     timers.after(pause, () => void this.dialUntilShown(message, tries + 1))
@@ -180,6 +203,7 @@ export class Carrier {
       ringing: this.calls.of(number).map(({ entry }) => entry.id),
       ussd_waiting: this.parts.ussd.isWaiting(number),
       service_code: serviceCode,
+      service_codes: this.parts.ussd.serviceCodes(),
     }
   }
 

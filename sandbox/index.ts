@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import express, { type RequestHandler, type Response } from 'express'
+import express, { type RequestHandler } from 'express'
 import type { Logger } from 'pino'
 import { createCallbacks } from './callbacks'
 import { Carrier } from './carrier'
@@ -11,11 +12,12 @@ import { Phones } from './phones'
 import { notFound, Problem, problems } from './problem'
 import { providerRoutes } from './provider-routes'
 import { scenarioRoutes } from './scenario-routes'
+import type { Verdict } from './scenario'
 import { Scenarios } from './scenarios'
 import { createTimers } from './timers'
-import { Ussd } from './ussd'
-import { settingsOf, vendorRoutes } from './vendors'
-import { callsWith, playWith, type Vendor, type VendorParts } from './vendors/vendor'
+import { Ussd, type VendorService } from './ussd'
+import { listenToVendors, settingsOf, vendorRoutes, vendors } from './vendors'
+import { callsWith, type Line, playWith, type Vendor, type VendorParts } from './vendors/vendor'
 
 export interface SandboxOptions {
   /** `whsec_` and base64: Bearer token of sends and signing key of callbacks; two with a blank while one is replaced. */
@@ -37,15 +39,17 @@ export function createSandbox({ secret, otpilotUrl, logger, url, variables = {} 
   const phones = new Phones(inbox, timers)
   const callbacks = createCallbacks(secret, timers, logger)
   const productUrl = () => (typeof otpilotUrl === 'string' ? otpilotUrl : otpilotUrl())
-  const ussd = new Ussd(callbacks, productUrl)
+  const services = servicesBy((vendor) => vendorParts(vendor))
+  const ussd = new Ussd(callbacks, productUrl, services)
   const accountUrl = (account: string) => `${productUrl()}/webhooks/${account}`
-  const inboundUrl = (account: string) => `${accountUrl(account)}/inbound`
-  const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers, inboundUrl })
-  const hanging = new Set<Response>()
+  const sendReply = repliesBy(callbacks, accountUrl, (vendor) => vendorParts(vendor))
+  const carrier = new Carrier({ inbox, phones, ussd, callbacks, timers, sendReply })
+  const hanging = new Set<Line>()
   const play = playWith({ carrier, scenarios, timers, hanging })
   const vendorParts = (vendor: Vendor): VendorParts => ({
     settings: settingsOf(vendor, variables),
     productUrl,
+    outage: () => outageOf(scenarios.healthOf(vendor.name)),
     timers,
     play,
     ...callsWith(callbacks),
@@ -68,13 +72,48 @@ export function createSandbox({ secret, otpilotUrl, logger, url, variables = {} 
   app.use(notFound)
   app.use(problems(logger))
 
+  const listeners = listenToVendors(vendorParts)
   async function close() {
     timers.close()
     phones.close()
     for (const res of hanging) res.destroy()
-    await callbacks.close()
+    await Promise.all([callbacks.close(), listeners.close()])
   }
-  return { app, close }
+  return { app, ready: listeners.ready, close }
+}
+
+/** In the vendor's own format where one is played, else as the sandbox's contract has it. */
+const repliesBy =
+  (
+    { post }: ReturnType<typeof createCallbacks>,
+    accountUrl: (account: string) => string,
+    partsOf: (vendor: Vendor) => VendorParts,
+  ) =>
+  async (account: string, reply: { from: string; text: string }): Promise<unknown> => {
+    const vendor = vendors.find(({ name }) => name === account)
+    if (vendor?.reply) return vendor.reply(partsOf(vendor), reply)
+    const id = `in_${randomUUID()}`
+    return post(`${accountUrl(account)}/inbound`, id, {
+      id,
+      ...reply,
+      at: new Date().toISOString(),
+    })
+  }
+
+/** Whoever does not answer a send is down, too. */
+const outageOf = (answer: Verdict['answer']): number | undefined =>
+  answer.kind === 'accept' ? undefined : answer.kind === 'refuse' ? answer.status : 503
+
+/** What the vendors that are played offer to dial; made at the first dial, since it needs what is made after it. */
+function servicesBy(partsOf: (vendor: Vendor) => VendorParts): () => VendorService[] {
+  let offered: VendorService[] | undefined
+  return () => {
+    offered ??= vendors.flatMap((vendor) => {
+      const service = vendor.ussd?.(partsOf(vendor))
+      return service ? [{ provider: vendor.name, service }] : []
+    })
+    return offered
+  }
 }
 
 /** The page is not compiled: from `dist/` it is still read where its sources are. */

@@ -42,8 +42,16 @@ function main() {
       console.error(`${why} Set SANDBOX_PORT to a free one.`)
       process.exit(1)
     }
-    logger.info({ port: env.SANDBOX_PORT }, 'the sandbox serves')
-    process.send?.({ ready: true })
+    sandbox.ready.then(
+      () => {
+        logger.info({ port: env.SANDBOX_PORT }, 'the sandbox serves')
+        process.send?.({ ready: true })
+      },
+      ({ message }: Error) => {
+        console.error(message)
+        process.exit(1)
+      },
+    )
   })
   // Longer than the senders keep theirs, so that a reused connection is never one being closed here.
   server.keepAliveTimeout = 65_000

@@ -32,4 +32,9 @@ export type Message = z.infer<typeof SendBody> & {
 export const OutcomeBody = z.object({ outcome: z.enum(['verified', 'not_verified']) })
 /** What the user of a phone answers. */
 export const ReplyBody = z.object({ text: z.string().trim().min(1).max(1_000) })
-export const DialBody = z.object({ service_code: z.string().max(40) })
+/** A dial; with `session_id`, an answer to its menu: `inputs` is all that was typed so far. */
+export const DialBody = z.object({
+  service_code: z.string().max(80),
+  session_id: z.string().min(1).max(200).optional(),
+  inputs: z.array(z.string().max(160)).max(20).default([]),
+})

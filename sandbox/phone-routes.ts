@@ -6,7 +6,6 @@ import { DialBody, ReplyBody } from './message'
 import type { Phones } from './phones'
 import { Problem, parse } from './problem'
 import { readAddress } from './words'
-import { serviceCode } from './ussd'
 
 interface PhoneParts {
   inbox: Inbox
@@ -48,10 +47,15 @@ export function phoneRoutes({ inbox, phones, carrier }: PhoneParts) {
     )
   })
   router.post('/phones/:number/dial', async (req, res) => {
-    const { service_code } = parse(DialBody, req.body)
+    const { service_code: serviceCode, session_id: sessionId, inputs } = parse(DialBody, req.body)
     const number = addressOf(req.params.number)
-    if (service_code.replace(/\s/g, '') === serviceCode) res.json(await carrier.dial(number))
-    else res.json({ message: `Unknown code. Dial ${serviceCode}.`, code: null })
+    const dialled = await carrier.dial({ number, serviceCode, sessionId, inputs })
+    res.json({
+      message: dialled.message,
+      code: dialled.shown?.code ?? null,
+      ends: dialled.ends,
+      session_id: dialled.sessionId,
+    })
   })
   router.post('/phones/:number/messages', async (req, res) => {
     const { text } = parse(ReplyBody, req.body)

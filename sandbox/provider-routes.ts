@@ -6,6 +6,7 @@ import { Problem, parse } from './problem'
 import type { Scenarios } from './scenarios'
 import type { Verdict } from './scenario'
 import type { Timers } from './timers'
+import type { Line } from './vendors/vendor'
 import { accountPattern, readAddress } from './words'
 
 interface ProviderParts {
@@ -16,7 +17,7 @@ interface ProviderParts {
   /** Where the product takes the reports of all messages of an account. */
   accountUrl: (account: string) => string
   /** Sends that are never answered. */
-  hanging: Set<Response>
+  hanging: Set<Line>
 }
 
 const priceOf = { sms: '0.03', voice: '0.05', whatsapp: '0.02', ussd: '0.01', email: '0.001' }
@@ -51,6 +52,15 @@ export function providerRoutes(parts: ProviderParts) {
       case 'accept':
         return accept(res, message, verdict)
     }
+  })
+
+  router.get('/providers/:account/health', (req, res) => {
+    const answer = scenarios.healthOf(req.params.account)
+    if (answer.kind === 'refuse') return refuse(res, answer)
+    if (answer.kind === 'accept') return void res.json({ status: 'ok' })
+    hanging.add(res)
+    res.on('close', () => hanging.delete(res))
+    if (answer.kind === 'drop') res.destroy()
   })
 
   async function accept(res: Response, message: Message, verdict: Verdict) {

@@ -54,6 +54,13 @@ export class Scenarios {
     }
   }
 
+  /** What a provider's health check says: as its sends, where these fail on every channel and for good. */
+  healthOf(provider: string): Verdict['answer'] {
+    const rule = this.scripts.get(provider)?.find(({ on }) => !on)
+    const isDown = rule?.accept && rule.error_rate === undefined && rule.accept.times === undefined
+    return isDown ? answerOf(rule.accept) : { kind: 'accept' }
+  }
+
   private answerFrom(rule: Rule | undefined, countedBy: string): Verdict['answer'] | undefined {
     if (!rule || (!rule.accept && rule.error_rate === undefined)) return undefined
     if (rule.error_rate !== undefined && randomInt(1e6) >= rule.error_rate * 1e6) return undefined

@@ -73,10 +73,8 @@ const outcomeOf = (url: string, name: string, timeoutMs = 5_000) =>
 
 const answering =
   (status: number, body: string, headers: Record<string, string> = {}): RequestListener =>
-  (req, res) => {
-    req.resume()
-    res.writeHead(status, headers).end(body)
-  }
+  (req, res) =>
+    void (req.resume(), res.writeHead(status, headers).end(body))
 
 const read = async (req: IncomingMessage) => {
   const chunks: Buffer[] = []
@@ -184,8 +182,9 @@ describe.each(['sandbox-a', 'webhook'])('what %s makes of no answer', (name) => 
   })
 
   test('given up while still connecting: nothing was sent', async () => {
-    const env = { SANDBOX_URL: 'http://127.0.0.1:9', SANDBOX_SECRET: secret }
-    const gateway = { OTPILOT_GATEWAY_URL: 'http://127.0.0.1:9', OTPILOT_GATEWAY_SECRET: secret }
+    const url = 'http://127.0.0.1:9'
+    const env = { SANDBOX_URL: url, SANDBOX_SECRET: secret }
+    const gateway = { OTPILOT_GATEWAY_URL: url, OTPILOT_GATEWAY_SECRET: secret }
     const agent = new Agent({ connect: () => undefined })
     const stuck = createProviders(accounts, { ...env, ...gateway }, agent).get(name)
     const sending = stuck?.sender.send(message, AbortSignal.timeout(100))

@@ -7,6 +7,7 @@ import { KeyAnswer, MadeKeyAnswer } from '../api/contract/admin'
 import { idOfKey, keyMatches } from '../codes/api-key'
 import { addAppCommands } from '../cli/commands/apps'
 import { addKeyCommands } from '../cli/commands/keys'
+import { addTemplateCommands } from '../cli/commands/templates'
 import { createDatabase, type Database } from '../db'
 import { findApiKey } from '../db/apps/api-keys'
 import { freshDatabase } from './harness/database'
@@ -54,6 +55,7 @@ const otpilot = async (...words: string[]): Promise<Ran> => {
     .configureOutput({ writeErr: (text) => void (ran.err += text) })
   addAppCommands(program)
   addKeyCommands(program)
+  addTemplateCommands(program)
   const spies = [
     jest.spyOn(console, 'log').mockImplementation((line: string) => void (ran.out += `${line}\n`)),
     jest
@@ -200,5 +202,46 @@ describe('otpilot keys', () => {
     expect(await refused('keys', 'revoke', `otpk_live_aaaaaaaaaaaa_${'a'.repeat(38)}`)).toMatch(
       /^Give the id of the key, not the key/,
     )
+  })
+})
+
+describe('otpilot templates', () => {
+  test('sets, lists and takes back what an app says, and tells its author what to look at', async () => {
+    await ok('apps', 'create', 'duka', '--autofill-domain', 'duka.example')
+    const templates = (...words: string[]) => ok('templates', ...words)
+    const set = await templates(
+      'set',
+      'duka',
+      'sms',
+      'FR-ci',
+      '--text',
+      'Code {{code}} ç',
+      '--json',
+    )
+    expect(JSON.parse(set.out)).toMatchObject({ channel: 'sms', locale: 'fr-CI', revision: 1 })
+    expect(set.err.trim().split('\n')).toEqual([
+      'Set what duka says by sms in fr-CI.',
+      'Look at it: text does not say who sends the code.',
+      'Look at it: text does not tell people to keep the code to themselves.',
+      'Look at it: text has characters that GSM-7 lacks (ç): 70 fit into a part, and not 160.',
+    ])
+    expect((await templates('list', 'duka')).out.trim().split('\n')).toEqual([
+      'CHANNEL  LOCALE  TEXT',
+      'sms      fr-CI   Code {{code}} ç',
+    ])
+    expect((await templates('delete', 'duka', 'sms', 'fr-CI')).err.trim()).toBe('Taken back.')
+    expect((await templates('delete', 'duka', 'sms', 'fr-CI')).err.trim()).toBe('There was none.')
+    expect(JSON.parse((await templates('list', 'duka', '--json')).out)).toEqual([])
+  })
+
+  test('refuses what cannot be one', async () => {
+    const set = (...words: string[]) => refused('templates', 'set', ...words)
+    expect(await set('shop', 'sms', 'en', '--text', 'Hello')).toBe('text must hold {{code}}.')
+    expect(await set('shop', 'sms', 'en', '--text', '{{code}}', '--subject', 'S')).toBe(
+      'subject is for the channel email only.',
+    )
+    expect(await set('shop', 'pigeon', 'en', '--text', '{{code}}')).toContain('channel: ')
+    expect(await set('shop', 'sms', 'en_GB', '--text', '{{code}}')).toContain('locale: ')
+    expect(await set('nobody', 'sms', 'en', '--text', '{{code}}')).toBe('There is no app "nobody".')
   })
 })

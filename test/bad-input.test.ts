@@ -113,7 +113,7 @@ describe('fields of a send', () => {
     ['half a character', { message: '{{code}}\ud800' }, 'INVALID_MESSAGE'],
     ['no language', { locale: 'x'.repeat(50) }, 'INVALID_REQUEST'],
     ['a bad purpose', { purpose: 'Log in' }, 'INVALID_REQUEST'],
-    ['an unknown risk', { risk: 'low' }, 'INVALID_REQUEST'],
+    ['an unknown risk', { risk: 'none' }, 'INVALID_REQUEST'],
     ['no IP address', { ip_address: '1.2.3.4.5' }, 'INVALID_REQUEST'],
     ['a consent without a text', { consent: {} }, 'INVALID_REQUEST'],
     ['a long brand', { brand: 'x'.repeat(31) }, 'INVALID_REQUEST'],

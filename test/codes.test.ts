@@ -127,10 +127,14 @@ describe('a code', () => {
   })
 
   test('is read aloud character by character', () => {
-    const parts = { template: '{{code}}', brand: 'Acme', lifetimeSeconds: 300 }
-    expect(messageText('voice', { ...parts, code: '482910' })).toBe('4 8 2 9 1 0')
-    expect(messageText('voice', { ...parts, code: 'A7K2MZ' })).toBe('A, 7, K, 2, M, Z')
-    expect(messageText('sms', { ...parts, code: 'A7K2MZ' })).toBe('A7K2MZ')
+    const read = (channel: 'voice' | 'sms', code: string) =>
+      messageText({
+        ...{ channel, message: '{{code}}', template: undefined, locale: 'en' },
+        ...{ brand: 'Acme', lifetimeSeconds: 300, code },
+      }).text
+    expect(read('voice', '482910')).toBe('4 8 2 9 1 0')
+    expect(read('voice', 'A7K2MZ')).toBe('A, 7, K, 2, M, Z')
+    expect(read('sms', 'A7K2MZ')).toBe('A7K2MZ')
   })
 })
 

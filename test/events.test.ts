@@ -109,6 +109,7 @@ describe('what an app is told', () => {
     const id = await client.sent(freshPhone(), { channels: ['ussd'] })
     expect((await listeners.told(receiver, id, 'action_required')).body).toMatchObject({
       action: 'dial',
+      instruction: '*920*1#',
       channel: 'ussd',
     })
   })

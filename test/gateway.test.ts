@@ -3,13 +3,13 @@ import { createServer, type Server } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Webhook } from 'standardwebhooks'
+import { makeSecret } from '../codes/standard-webhook'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { closeServer, listen } from './harness/listening'
 import { startSystem, type System } from './harness/system'
 
-const secret = () => `whsec_${randomBytes(32).toString('base64')}`
-const gatewaySecret = secret()
-const receiptSecret = secret()
+const gatewaySecret = makeSecret()
+const receiptSecret = makeSecret()
 
 /** What the operator's gateway received, its signature checked. */
 interface Handed {
@@ -154,13 +154,13 @@ describe('a receipt is refused', () => {
       await client.sent(phone)
       const receipt = receiptFor(await firstHanded(phone))
       const refusal = { status: 401, body: { error_code: 'INVALID_SIGNATURE' } }
-      expect(await report(receipt, { by: secret() })).toMatchObject(refusal)
+      expect(await report(receipt, { by: makeSecret() })).toMatchObject(refusal)
       expect(await report(receipt, { by: gatewaySecret })).toMatchObject(refusal)
       expect(await report(receipt, { signature: 'v1,' })).toMatchObject(refusal)
       const old = new Date(Date.now() - 6 * 60_000)
       expect(await report(receipt, { at: old })).toMatchObject(refusal)
       const unknown = { ...receipt, request_id: 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa' }
-      expect(await report(unknown, { by: secret() })).toMatchObject(refusal)
+      expect(await report(unknown, { by: makeSecret() })).toMatchObject(refusal)
       const notFound = { status: 404, body: { error_code: 'NOT_FOUND' } }
       expect(await report(unknown)).toMatchObject(notFound)
       expect(await report({ ...receipt, attempt_id: 'att_unknown' })).toMatchObject(notFound)

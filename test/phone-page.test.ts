@@ -108,6 +108,40 @@ describe('the phone page in a real browser', () => {
     await messages().getByText('✓ Verified').waitFor()
   })
 
+  test('a number that several brands have a code for picks one from the menu', async () => {
+    const phone = freshPhone()
+    await pickUp(phone)
+    const other = clientOf(system, system.otherKey)
+    for (const app of [client, other]) await app.sent(phone, { channels: ['ussd'] })
+    await page.getByText('A code waits').waitFor()
+    await page.getByRole('button', { name: 'Dial' }).click()
+    const screen = page.getByRole('alertdialog')
+    await screen.getByText('1 Other').waitFor()
+    await screen.getByLabel('Your answer').fill('2')
+    await screen.getByRole('button', { name: 'Send' }).click()
+    await screen.getByText(/Your Acme code is \d/).waitFor()
+    expect(await screen.getByLabel('Your answer').isVisible()).toBe(false)
+    const code = codeIn(await screen.innerText())
+    await screen.getByRole('button', { name: 'OK' }).click()
+    expect(await verify(phone, code)).toBe('verified')
+    // The other one waits on.
+    await page.getByText('A code waits').waitFor()
+  })
+
+  test('a USSD code can be dialled for before its turn', async () => {
+    const phone = freshPhone()
+    await client.script(phone, { receipt: 'none' })
+    await pickUp(phone)
+    await client.sent(phone)
+    await messages().first().waitFor()
+    await page.getByRole('button', { name: 'Dial' }).click()
+    const screen = page.getByRole('alertdialog')
+    await screen.getByText(/Your Acme code is \d/).waitFor()
+    expect(await verify(phone, codeIn(await screen.innerText()))).toBe('verified')
+    await screen.getByRole('button', { name: 'OK' }).click()
+    await messages().getByText('✓ Verified').first().waitFor()
+  })
+
   test('a message is text: markup in it stays markup to read', async () => {
     const phone = freshPhone()
     await pickUp(phone)

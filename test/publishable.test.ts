@@ -33,6 +33,7 @@ test('a page sends and checks, and the back end confirms', async () => {
   expect(Object.keys(sent.body).sort()).toEqual([
     'channel',
     'expires_at',
+    'instruction',
     'request_id',
     'resend_after',
     'status',

@@ -18,23 +18,23 @@ const account = (name: string, region?: string) => ({
 const env = { SANDBOX_URL: 'http://127.0.0.1:9', SANDBOX_SECRET: `whsec_${'A'.repeat(43)}=` }
 
 describe('provider accounts', () => {
-  const accounts = createProviders(
-    [account('here', 'eu'), account('there', 'gh'), account('anywhere')],
-    env,
-  )
+  const accounts = [account('here', 'eu'), account('there', 'gh'), account('anywhere')]
   const routing = {
-    policy: { channels: { phone: ['sms' as const], email: [] }, steps: {} },
-    accounts,
+    policy: { accounts, channels: { phone: ['sms' as const], email: [] }, steps: {} },
+    accounts: createProviders(accounts, env),
   }
-  const reach = { environment: 'staging' as const, unhealthy: [] }
+  const asked = {
+    ...{ kind: 'phone' as const, wish: {}, country: 'GH', risk: 'normal' as const, app: 'app' },
+    ...{ environment: 'staging' as const, unhealthy: [], record: [], share: 0 },
+  }
   const providersFor = (region: string | null) =>
-    planFor(routing, { kind: 'phone', wish: {}, ...reach, region })[0]?.providers
+    planFor(routing, { ...asked, region })[0]?.providers
 
   test('an app of a region uses those of that region only, an app of none uses all', () => {
     expect(providersFor('eu')).toEqual(['here'])
     expect(providersFor('gh')).toEqual(['there'])
     expect(providersFor(null)).toEqual(['here', 'there', 'anywhere'])
-    expect(namedStep(routing, 'sms', { ...reach, region: 'gh' }).providers).toEqual(['there'])
+    expect(namedStep(routing, 'sms', { ...asked, region: 'gh' }).providers).toEqual(['there'])
   })
 
   test('where there is none, the refusal says what is missing', () => {

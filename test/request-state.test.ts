@@ -187,13 +187,12 @@ describe('receipts', () => {
       provider: 'sandbox-a',
       success: 'delivered' as const,
       open: true,
+      claimedAt: new Date(),
     }
-    const report = (status: 'sent' | 'delivered' | 'failed.permanent', eventKey: string) =>
-      recordReceipt(db, {
-        attempt,
-        receipt: { status, rawStatus: status, eventKey: `${id}${eventKey}` },
-        actor: 'test',
-      })
+    const report = (status: 'sent' | 'delivered' | 'failed.permanent', eventKey: string) => {
+      const receipt = { status, rawStatus: status, eventKey: `${id}${eventKey}` }
+      return recordReceipt(db, { attempt, receipt, actor: 'test' })
+    }
     return { requestId, report, attemptId: id }
   }
 

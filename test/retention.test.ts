@@ -3,8 +3,8 @@ import { Client, Connection } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import { Client as Postgres } from 'pg'
 import { loadPolicy } from '../config/policy'
-import { type Retained, usualRetention } from '../core/retention'
-import { retire } from '../db/upkeep/retention'
+import { usualRetention } from '../core/retention'
+import { retire, type Retired } from '../db/upkeep/retention'
 import { retentionScheduleId } from '../engine/schedules'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { dumpPostgres, dumpTemporal, findLeaks } from './harness/leaks'
@@ -43,7 +43,7 @@ async function daysPass(days: number): Promise<void> {
 }
 
 async function retireAll(keep = usualRetention, batch = 500) {
-  const counts: Partial<Record<Retained, number>> = {}
+  const counts: Partial<Record<Retired['part'], number>> = {}
   for await (const { part, count } of retire(system.db, keep, batch))
     counts[part] = (counts[part] ?? 0) + count
   return counts

@@ -14,8 +14,9 @@ import { claimIdempotencyKey } from '../db/requests/idempotency'
 import { deletePreference, findPreference, putPreference } from '../db/recipients/preferences'
 import { findAttemptByToken } from '../db/attempts/receipts'
 import { findOrAddRecipient } from '../db/recipients/recipients'
-import { openRequest, type SendInput } from '../db/requests/sends'
-import { findDialledCode, openUssdWindow } from '../db/attempts/ussd'
+import type { SendInput } from '../db/requests/new-request'
+import { openRequest } from '../db/requests/sends'
+import { findWaitingCodes, openUssdWindow, showWaitingCode } from '../db/attempts/ussd'
 import { requestsOnly } from './harness/requests'
 import { sendInput, tempKeyFile } from './harness/seed'
 
@@ -161,10 +162,14 @@ describe('what one process stored under an older key, another finds', () => {
     await openUssdWindow(requests.db, late, {
       attemptId: claim?.attemptId ?? '',
       phoneNumber: recipient.value,
+      serviceCode: '*920*1#',
     })
     const code = await requests.codeOf(requestId)
-    for (const keyring of [early, late])
-      expect(await findDialledCode(requests.db, keyring, dial)).toMatchObject({ code })
+    for (const keyring of [early, late]) {
+      const [waiting] = (await findWaitingCodes(requests.db, keyring, dial)) ?? []
+      const look = { ...dial, waiting, sessionKey: 'session' }
+      expect(await showWaitingCode(requests.db, keyring, look)).toMatchObject({ code })
+    }
   })
 
   test('the code to check, by id and by number', async () => {

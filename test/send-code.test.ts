@@ -28,7 +28,9 @@ beforeAll(async () => {
 beforeEach(async () => {
   calls = []
   // Faults of one test make no account unhealthy for the next.
-  await system.db.many(sql`update attempts set fault = null`)
+  await system.db.many(
+    sql`update provider_breakers set open = false, faults = '{}', closed_at = clock_timestamp()`,
+  )
 })
 afterAll(async () => {
   await temporal.connection.close()

@@ -22,6 +22,7 @@ const read = (receipt: Receipt) => gullible({ receipt }).receipts?.readReceipts(
 test.each([
   ['0.05', 'USD', true],
   ['999999999.999999', 'GHS', true],
+  ['0.00650000', 'EUR', true],
   ['0,05', 'USD', false],
   ['1e400', 'USD', false],
   ['NaN', 'USD', false],

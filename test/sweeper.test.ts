@@ -157,7 +157,8 @@ describe('what is short-lived', () => {
       const claim = await requests.claim(requestId)
       if (!claim) throw new Error('not claimed')
       const { attemptId } = claim
-      await openUssdWindow(db, keyring, { attemptId, phoneNumber: recipient.value })
+      const serviceCode = '*920*1#'
+      await openUssdWindow(db, keyring, { attemptId, phoneNumber: recipient.value, serviceCode })
       if (key === 'young') continue
       await db.many(sql`update ussd_windows set expires_at = now() - interval '1 second'
         where attempt_id = ${attemptId}`)

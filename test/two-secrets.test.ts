@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import pino from 'pino'
 import { Webhook } from 'standardwebhooks'
+import { makeSecret } from '../codes/standard-webhook'
 import { readConfig } from '../config'
 import { createProviders } from '../providers'
 import { ForgedCallback, type Message } from '../providers/provider'
@@ -12,8 +12,7 @@ import { until } from './harness/client'
 import { closeServer, listen } from './harness/listening'
 import { startSystem, type System } from './harness/system'
 
-const secret = () => `whsec_${randomBytes(32).toString('base64')}`
-const [old, fresh, foreign] = [secret(), secret(), secret()]
+const [old, fresh, foreign] = [makeSecret(), makeSecret(), makeSecret()]
 
 const message = (callbackUrl: string): Message => ({
   requestId: 'otp_1',

@@ -3,41 +3,42 @@ import { DefaultLogger, Runtime } from '@temporalio/worker'
 import pino, { type Logger } from 'pino'
 import { createEngine, type Engine } from '../engine'
 import { openKeys } from '../codes/open-keys'
-import { readConfig } from '../config'
+import { type Config, readConfig } from '../config'
+import { followPolicy } from '../config/live-policy'
 import { createDatabase } from '../db'
 import { errorForLog } from '../db/error-for-log'
-import { createProviders } from '../providers'
 import { bundlePath } from './bundle'
 import { startEvents } from './events'
+import { startReceiptPoller } from './receipt-poller'
 import { startSealer } from './sealer'
 import { startSweeper } from './sweeper'
 import { createWorker } from './worker'
 
 async function main(): Promise<void> {
   const config = readConfig(process.env)
-  const log = pino({
-    level: config.logLevel,
-    base: { process: 'worker' },
-    serializers: { err: errorForLog },
-  })
+  const log = createLog(config)
   installRuntime(log)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot worker' })
   const keyring = openKeys(config, log)
   const engine = createEngine({ ...config.temporal, db, log })
   await engine.registerSearchAttributes()
+  const live = followPolicy(config, { log })
+  const providers = live.accounts
   const { worker, connection } = await createWorker({
     ...config.temporal,
     workflows: workflowsOf(config.workflowBundle ?? bundlePath),
     db,
     keyring,
-    providers: createProviders(config.policy.accounts, config.variables),
+    providers,
     region: config.region,
-    retention: config.policy.retention,
+    get retention() {
+      return live.policy.retention
+    },
     publicUrl: config.url,
     wake: (wake) => engine.wake(wake),
     log,
   })
-  void scheduleRetention(engine, log)
+  void schedule(engine, log)
   // Connections of their own: receivers that answer slowly must not keep codes from being sent.
   const eventsDb = createDatabase(config.databaseUrl, {
     applicationName: 'otpilot worker events',
@@ -47,7 +48,8 @@ async function main(): Promise<void> {
   const deps = { db: eventsDb, keyring, engine, reach: config, region, log }
   const events = await startEvents({ ...config.temporal, ...deps, connection })
   const loops = [
-    startSweeper({ db, engine, region, log }),
+    startSweeper({ db, engine, providers, region, log }),
+    startReceiptPoller({ db, providers, wake: (wake) => engine.wake(wake), log }),
     startSealer({ db, keyring, auditDir: config.auditDir, log }),
     { stop: events.stopSending },
   ]
@@ -70,14 +72,18 @@ async function main(): Promise<void> {
     await connection.close()
     await Promise.all([db.close(), eventsDb.close()])
     keyring.close()
+    live.close()
   }
 }
 
+const createLog = ({ logLevel: level }: Pick<Config, 'logLevel'>): Logger =>
+  pino({ level, base: { process: 'worker' }, serializers: { err: errorForLog } })
+
 /** Nothing that a worker needs to send: a Temporal that does not take it now is asked again by the next start. */
-const scheduleRetention = (engine: Engine, log: Logger) =>
-  engine
-    .scheduleRetention()
-    .catch((error: unknown) => log.warn({ err: error }, 'the retention could not be scheduled'))
+const schedule = (engine: Engine, log: Logger) =>
+  Promise.all([engine.scheduleRetention(), engine.scheduleHealth()]).catch((error: unknown) =>
+    log.warn({ err: error }, 'retention and health pings could not be scheduled'),
+  )
 
 function installRuntime(log: Logger): void {
   Runtime.install({

@@ -1,12 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import type { Logger } from 'pino'
+import { reportOutcome } from '../activities/report-outcome'
 import type { Engine } from '../engine'
 import type { Queries } from '../db'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { closeOverdue } from '../db/requests/ending'
 import { giveUpUnwanted } from '../db/outbox/tries'
 import { restartLost } from '../db/outbox/log'
+import { takeUntold } from '../db/requests/outcomes'
 import { takeUnsignalled } from '../db/requests/signals'
 import {
   failNotStarted,
@@ -15,6 +17,7 @@ import {
   markStarted,
   takeUnstarted,
 } from '../db/requests/starts'
+import type { ProviderAccount } from '../providers/provider'
 
 const everyMs = 2_000
 /** Few rows are taken at a time, so that none grows old waiting for its turn; several times in one sweep. */
@@ -33,6 +36,8 @@ const cleanUpEveryMs = 60_000
 export interface SweeperDeps {
   db: Queries
   engine: Pick<Engine, 'start' | 'lookAgain' | 'healthy'>
+  /** Told of outcomes that no run has told them of. */
+  providers?: ReadonlyMap<string, ProviderAccount>
   /** Where this process stands; apps of another region are left to a process there. */
   region?: string | undefined
   log: Logger
@@ -59,7 +64,14 @@ async function sweepUntilStopped(sweep: Sweep): Promise<void> {
   const { stopping, log } = sweep
   let cleanUpAt = 0
   while (!stopping.aborted) {
-    const parts = [startUnstarted, failStale, signalAgain, endOverdue, mendDeliveries]
+    const parts = [
+      startUnstarted,
+      failStale,
+      signalAgain,
+      endOverdue,
+      reportOutcomes,
+      mendDeliveries,
+    ]
     if (performance.now() >= cleanUpAt) {
       parts.push(cleanUp)
       cleanUpAt = performance.now() + cleanUpEveryMs
@@ -114,6 +126,12 @@ async function endOverdue({ db, log }: Sweep): Promise<void> {
   for (const { id, state } of await closeOverdue(db, overdue, 'sweeper')) {
     log.info({ requestId: id, state }, 'the sweeper ended an overdue request')
   }
+}
+
+async function reportOutcomes({ db, providers, region, log }: Sweep): Promise<void> {
+  if (!providers) return
+  const untold = await takeUntold(db, batch, region)
+  await Promise.all(untold.map((ended) => reportOutcome({ db, providers, log }, ended)))
 }
 
 async function mendDeliveries({ db, log, stopping }: Sweep): Promise<void> {

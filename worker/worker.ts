@@ -16,21 +16,19 @@ export interface OtpWorkerOptions extends ActivityDeps {
 }
 
 /** A worker for runs and activities. Its `connection` is to be closed after `worker.run()`. */
-export async function createWorker({
-  connection: options,
-  namespace,
-  taskQueue,
-  workflows,
-  ...deps
-}: OtpWorkerOptions): Promise<{ worker: Worker; connection: NativeConnection }> {
-  const connection = await NativeConnection.connect(options)
+export async function createWorker(
+  options: OtpWorkerOptions,
+): Promise<{ worker: Worker; connection: NativeConnection }> {
+  const { namespace, taskQueue, workflows } = options
+  const connection = await NativeConnection.connect(options.connection)
   try {
     const worker = await Worker.create({
       connection,
       namespace,
       taskQueue,
       ...workflows,
-      activities: createActivities(deps),
+      // As a whole: what follows the policy file is read when it is needed.
+      activities: createActivities(options),
       maxConcurrentActivityTaskExecutions: 200,
       // A killed worker's runs go to another one after this, not after the default of 10 s.
       stickyQueueScheduleToStartTimeout: '2s',

@@ -1,6 +1,6 @@
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow'
 import type { SendResult } from '../core/otp-request'
-import type { Step } from '../core/plan'
+import { ruleFor, type Step } from '../core/plan'
 import type { SuccessRule } from '../core/receipt'
 import { searchAttributes } from '../core/search-attributes'
 import type { State } from '../core/state'
@@ -65,11 +65,13 @@ export function showSending(run: Run, step: Step, provider: string): void {
 export function showSent(run: Run, step: Step, provider: string, result: SendResult): void {
   const said =
     result.outcome === 'accepted'
-      ? saidOfAccepted[step.success]
+      ? saidOfAccepted[ruleFor(step, provider)]
       : result.outcome === 'in_doubt'
         ? 'no answer from the provider, in doubt'
         : result.outcome === 'refused'
-          ? `refused (${result.fault})`
+          ? result.attempt === 0
+            ? 'not called, it failed of late'
+            : `refused (${result.fault})`
           : 'not sent, the request had ended'
   if (result.outcome === 'refused') run.view.past.push(`${step.channel} via ${provider}: ${said}`)
   show(run, `${step.channel} via ${provider}: ${said}`)

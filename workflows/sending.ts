@@ -1,7 +1,14 @@
 import { CancellationScope, condition } from '@temporalio/workflow'
 import { consequenceOf } from '../core/fault'
 import type { SendResult } from '../core/otp-request'
-import { callTimeoutMs, healthyFirst, sendBudgetMs, type Step } from '../core/plan'
+import {
+  callTimeoutMs,
+  healthyFirst,
+  ruleFor,
+  sendBudgetMs,
+  type Step,
+  unhealthyOn,
+} from '../core/plan'
 import { activities, sendCode } from './activities'
 import { showSending, showSent } from './operator-view'
 import type { Run } from './run'
@@ -35,10 +42,11 @@ export async function sendByStep(
     if (result.ageMs !== null) startedAt ??= Date.now() - result.ageMs
     return result
   }
-  const providers = healthyFirst(step.providers, run.unhealthy)
+  const unhealthy = unhealthyOn(step.channel, run.unhealthy)
+  const providers = healthyFirst(step.providers, unhealthy)
   for (const [place, provider] of providers.entries()) {
     if (stop()) break
-    const others = providers.slice(place + 1).filter((name) => !run.unhealthy.has(name))
+    const others = providers.slice(place + 1).filter((name) => !unhealthy.has(name))
     const result = await sendVia(provider, others.length === 0)
     if (result.outcome === 'in_doubt' && step.onDoubt === 'resend' && !stop()) {
       const confirmed = () => run.isConfirmed(result.attempt)
@@ -76,7 +84,7 @@ async function send(
       step: index,
       channel: step.channel,
       provider,
-      success: step.success,
+      success: ruleFor(step, provider),
       budgetMs: sendBudgetMs(step),
       callTimeoutMs: callTimeoutMs(step),
       lastResort,
@@ -92,9 +100,9 @@ async function send(
   // Retries are spent, the worker died too often, or we left: the claim's own row says what became of it.
   result ??= await activities.settleSend({ ...key, abandoned })
   if (result.outcome === 'accepted' || result.outcome === 'in_doubt') {
-    run.noteAccepted(result.attempt, index, step.success)
+    run.noteAccepted(result.attempt, index, ruleFor(step, result.provider ?? provider))
   }
   if (result.outcome === 'ended') run.absorb(await activities.readProgress(requestId))
-  showSent(run, step, provider, result)
+  showSent(run, step, result.provider ?? provider, result)
   return result
 }

@@ -1,6 +1,7 @@
 import { isSupportedCountry } from 'libphonenumber-js/max'
 import { z } from 'zod'
 import { alphabets } from '../../core/alphabet'
+import { appHashShape, domainShape, longestDomain } from '../../core/message/autofill'
 import { environments } from '../../core/state'
 import { scopes } from '../route'
 import { email, isOneLine, phoneNumber, time } from './common'
@@ -65,6 +66,21 @@ const settings = {
       'Only processes with this OTPILOT_REGION serve the app; null: any. Set by operators only.',
     )
     .meta({ examples: ['eu'] }),
+  autofill_domain: z
+    .string()
+    .max(longestDomain)
+    .regex(domainShape, 'must be a host name such as shop.example, in small letters')
+    .nullable()
+    .describe(
+      'SMS end with the line by which browsers fill the code in on pages of this host; null: they do not.',
+    )
+    .meta({ examples: ['shop.example'] }),
+  android_app_hash: z
+    .string()
+    .regex(appHashShape, 'must be the 11 characters that Google Play services make of an app')
+    .nullable()
+    .describe('SMS have a line by which Android hands them to this app; null: they do not.')
+    .meta({ examples: ['FA+9qCX9VSu'] }),
 }
 
 const { name, ...others } = settings

@@ -29,6 +29,10 @@ export const requestId = z
   .meta({ examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
 /** A request id as input: what cannot be one is refused before it reaches Postgres. */
 export const requestIdInput = requestId.regex(/^[A-Za-z0-9_]{1,64}$/, 'is no request id')
+export const dialString = z
+  .string()
+  .describe('What the user dials to see the code, until the request ends.')
+  .meta({ examples: ['*384*77#'] })
 export const time = z.string().describe('RFC 3339, UTC.').meta({ format: 'date-time' })
 export const purpose = z
   .string()

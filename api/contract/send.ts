@@ -1,6 +1,17 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { Channel, email, isOneLine, phoneNumber, purpose, requestId, time } from './common'
+import { risks } from '../../core/risk'
+import { localeShape } from '../../core/message/locale'
+import {
+  Channel,
+  dialString,
+  email,
+  isOneLine,
+  phoneNumber,
+  purpose,
+  requestId,
+  time,
+} from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
@@ -53,14 +64,18 @@ export const SendBody = named(
       .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
     locale: z
       .string()
-      .regex(
-        /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/,
-        'must be a language tag such as en or fr-CI',
-      )
+      .regex(localeShape, 'must be a language tag such as en or fr-CI')
       .optional()
-      .describe('BCP 47; en when absent.'),
+      .describe(
+        'The reader’s language, BCP 47. When absent, that of the number’s country; a text of your own is read aloud in it.',
+      ),
     purpose: purpose.optional(),
-    risk: z.enum(['normal', 'high']).optional().describe('high: the code lives 180 s at most.'),
+    risk: z
+      .enum(risks)
+      .optional()
+      .describe(
+        'low: the cheapest channel goes first. high: voice or WhatsApp does, and the code lives 180 s at most.',
+      ),
     ip_address: z
       .string()
       .refine(
@@ -120,6 +135,7 @@ const opened = {
   channel: Channel.describe('The channel in progress.'),
   expires_at: time,
   resend_after: z.int().describe('Seconds to wait before offering "send again".'),
+  instruction: dialString.optional(),
 }
 
 export const SendAnswer = named(
@@ -162,6 +178,7 @@ export const CommandAnswer = named(
     channel: Channel.optional(),
     resend: z.enum(['sent', 'already_sending']).optional(),
     resend_after: z.int().optional(),
+    instruction: dialString.optional(),
   }),
 )
 export type CommandAnswer = z.infer<typeof CommandAnswer>

@@ -8,6 +8,7 @@ import { stepStatuses } from '../../core/step-status'
 import {
   Assurance,
   Channel,
+  dialString,
   email,
   phoneNumber,
   purpose,
@@ -33,11 +34,15 @@ const AttemptAnswer = named(
     in_doubt: z
       .boolean()
       .describe('The call ended without an answer: the message may have gone out.'),
+    delegated: z
+      .boolean()
+      .describe('The provider made the code of this message itself, and is asked about it.'),
     wasted: z.boolean().describe('Answered after the request had ended.'),
     claimed_at: time,
     finished_at: time.nullable(),
     delivered_at: time.nullable(),
     cost: z.object({ amount: z.string(), currency: z.string() }).nullable(),
+    instruction: dialString.optional(),
   }),
 )
 
@@ -48,6 +53,7 @@ const StepAnswer = named(
     status: z.enum(stepStatuses),
     success_rule: z.enum(successRules),
     timeout_seconds: z.number(),
+    instruction: dialString.optional(),
     attempts: z.array(AttemptAnswer),
   }),
 )
@@ -91,6 +97,7 @@ export const StatusAnswer = named(
       .describe('Grows with every event; pass it as `since` to wait for the next one.'),
     checks: z.object({ used: z.int(), max: z.int() }),
     resend_after: z.int(),
+    instruction: dialString.optional(),
     error_code: z
       .literal('ALL_CHANNELS_FAILED')
       .optional()

@@ -13,9 +13,11 @@ export const VerifyBody = named(
     code: z
       .string()
       .max(100)
-      .transform((typed) => typed.replace(/[\s\p{Pd}]/gu, ''))
+      .transform((typed) => typed.replace(/[\s\p{Pd}\p{Cf}]/gu, ''))
       .pipe(z.string().regex(/^[0-9A-Za-z]{4,12}$/, 'must be 4 to 12 letters or digits'))
-      .describe('As typed; blanks and hyphens are dropped, small letters count as capital ones.')
+      .describe(
+        'As typed; blanks, hyphens and invisible marks are dropped, small letters count as capital ones.',
+      )
       .meta({ examples: ['482910'] }),
     purpose: purpose.optional(),
     challenge: solvedChallenge

@@ -9,7 +9,7 @@ import type { CallAnswerer, ConnectedCall, InboundCallback } from '../../provide
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Reply, type Route, route } from '../route'
-import { authenticOr, callbackOf, recordReport } from './provider-callbacks'
+import { authenticOr, callbackOf, recordReports } from './provider-callbacks'
 
 const answering = {
   method: 'post',
@@ -83,7 +83,7 @@ async function speak(
   deps: ApiDeps,
   { provider, calls, connected, inbound, attempt }: Connected,
 ): Promise<Reply> {
-  for (const report of connected.receipts) await recordReport(deps, { provider, attempt, report })
+  await recordReports(deps, { provider, attempt, reports: connected.receipts })
   const speech =
     connected.waits && attempt ? await findSpokenCode(deps.db, deps.keyring, attempt) : undefined
   return calls.answerCall(connected, speech, inbound)

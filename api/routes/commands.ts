@@ -1,10 +1,12 @@
 import { addressOf, type Channel } from '../../core/channel'
 import { resendAfterSeconds } from '../../core/limits'
+import { shareOf } from '../../core/routing/share'
 import { askNext, askResend, cancelRequest, type CommandOutcome } from '../../db/requests/commands'
-import { readStatus } from '../../db/requests/status'
+import { readTraits } from '../../db/requests/route'
 import { CommandAnswer, ResendBody } from '../contract/send'
+import { dialStringsOf } from '../../providers/dial-strings'
 import { type ApiDeps, wakeRuns } from '../deps'
-import type { HealthView } from '../health-view'
+import { type HealthView, healthOf } from '../health-view'
 import { namedStep } from '../plan-for'
 import { Problem } from '../problem'
 import { type KeyCall, route } from '../route'
@@ -36,7 +38,12 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
       const command = commandOf(call)
       const { channel } = call.body
       const step = channel && (await stepFor(deps, health, call, channel))
-      const asked = done(deps, command.requestId, await askResend(deps.db, { ...command, step }))
+      const dialling = {
+        keyring: deps.keyring,
+        dialStrings: dialStringsOf(deps.routing.accounts),
+      }
+      const outcome = await askResend(deps.db, { ...command, step, dialling })
+      const asked = done(deps, command.requestId, outcome)
       const resend = asked.outcome === 'already_sending' ? 'already_sending' : 'sent'
       return { body: answerOf(command.requestId, 'sent', { ...asked, resend }) }
     },
@@ -79,19 +86,25 @@ export const cancelRoute = (deps: ApiDeps) =>
 
 /** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
 async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel: Channel) {
-  const { requestId, ...owner } = commandOf(call)
-  const status = await readStatus(deps.db, deps.keyring, { ...owner, requestId })
-  const [planned] = status?.steps ?? []
-  if (!planned) throw new Problem('NOT_FOUND')
-  if (addressOf(planned.channel) !== addressOf(channel)) {
+  const { requestId } = commandOf(call)
+  const { environment, app } = call.key
+  const traits = await readTraits(deps.db, deps.keyring, { ...ownerOf(call.key), requestId })
+  if (!traits) throw new Problem('NOT_FOUND')
+  if (traits.kind !== addressOf(channel)) {
     throw new Problem('INVALID_REQUEST', {
       requestId,
       detail: `This request cannot go by ${channel}.`,
     })
   }
-  const { environment, app } = call.key
-  const unhealthy = await health.unhealthy()
-  return namedStep(deps.routing, channel, { environment, region: app.region, unhealthy })
+  return namedStep(deps.routing, channel, {
+    ...traits,
+    wish: { channel },
+    app: app.id,
+    environment,
+    region: app.region,
+    ...(await healthOf(health)),
+    share: shareOf(requestId),
+  })
 }
 
 type Done = Extract<CommandOutcome, { outcome: 'done' | 'already_sending' }>
@@ -122,13 +135,20 @@ function answerOf(
     channel,
     sends,
     resend,
-  }: { channel?: Channel; sends?: number; resend?: CommandAnswer['resend'] },
+    instruction,
+  }: {
+    channel?: Channel
+    sends?: number
+    resend?: CommandAnswer['resend']
+    instruction?: string | undefined
+  },
 ): CommandAnswer {
   return {
     status,
     request_id: requestId,
     ...(channel && { channel }),
     ...(resend && { resend }),
+    ...(instruction && { instruction }),
     ...(sends !== undefined && { resend_after: resendAfterSeconds(sends) }),
   }
 }

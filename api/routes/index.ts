@@ -9,7 +9,9 @@ import { erasureRoute } from './admin/erasure'
 import { eventEndpointRoutes } from './admin/event-endpoints'
 import { eventRoutes } from './admin/events'
 import { keyRoutes } from './admin/keys'
+import { providersRoute } from './admin/providers'
 import { recipientRoutes } from './admin/recipients'
+import { templateRoutes } from './admin/templates'
 import { callRoutes } from './calls'
 import { challengeRoute } from './challenge'
 import { cancelRoute, nextRoute, resendRoute } from './commands'
@@ -23,7 +25,7 @@ import { genericReceiptRoute } from './receipts'
 import { searchRoute } from './search'
 import { sendRoute } from './send'
 import { statusRoute } from './status'
-import { ussdRoute } from './ussd'
+import { ussdRoutes } from './ussd'
 import { verifyRoute } from './verify'
 
 /** Every route of the API, in the order of its documentation. */
@@ -48,12 +50,14 @@ export function createRoutes(deps: ApiDeps): Route[] {
     inboundRoute(deps),
     ...messageCallbackRoutes(deps),
     ...callRoutes(deps),
-    ussdRoute(deps),
+    ...ussdRoutes(deps),
     ...appRoutes(deps),
+    ...templateRoutes(deps),
     ...keyRoutes(deps),
     ...recipientRoutes(deps),
     erasureRoute(deps),
     auditRoute(deps),
+    providersRoute(deps),
     ...eventEndpointRoutes(deps),
     ...eventRoutes(deps),
     ...healthRoutes(deps),

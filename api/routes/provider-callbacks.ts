@@ -1,4 +1,5 @@
 import { recordByMessage } from '../../db/attempts/early-receipts'
+import { pollSoon } from '../../db/attempts/polling'
 import {
   findAttemptById,
   findAttemptByToken,
@@ -6,9 +7,14 @@ import {
   noteRefusedCallback,
   type ReportedAttempt,
 } from '../../db/attempts/receipts'
-import type { InboundCallback, ProviderAccount, Receipt } from '../../providers/provider'
+import type {
+  InboundCallback,
+  ProviderAccount,
+  Receipt,
+  ReceiptReader,
+} from '../../providers/provider'
 import { ReceivedAnswer } from '../contract/receipt'
-import { type ApiDeps, wakeRuns } from '../deps'
+import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'
 import { authentic, record } from './receipts'
@@ -37,11 +43,17 @@ export async function authenticOr<T>(read: () => T, note: () => Promise<void>): 
   }
 }
 
+/** A batch of a hundred reports at Infobip, of a thousand at Meta, each of some hundred bytes. */
+const maxBatchBytes = 1024 * 1024
+/** Of one batch, as many connections to Postgres: sends need some too. */
+const lanes = 4
+
 /** A provider's callbacks, as its adapter reads them; none of them asks for a key of ours. */
 const callback = {
   tag: 'Callbacks',
   scope: null,
   rawBody: true,
+  maxBodyBytes: maxBatchBytes,
   replies: { 200: { description: 'Recorded.', content: ReceivedAnswer } },
   errors: ['INVALID_SIGNATURE'],
 } as const
@@ -62,8 +74,8 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
         const account = deps.routing.accounts.get(provider)
         if (!account?.receipts) throw new Problem('NOT_FOUND')
         const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
-        if (!attempt) throw new Problem('NOT_FOUND')
         const { receipts } = account
+        if (!attempt) throw await refusalOf(deps, { provider, receipts })
         const inbound = callbackOf(deps, call, {
           path: `/webhooks/${provider}/${token}`,
           method: method === 'get' ? 'GET' : 'POST',
@@ -72,11 +84,22 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
           () => receipts.readReceipts(inbound),
           () => noteRefusedCallback(deps.db, attempt),
         )
-        for (const report of reports) await recordReport(deps, { provider, attempt, report })
+        if (receipts.unsigned && reports.length > 0) await pollSoon(deps.db, attempt)
+        else await recordReports(deps, { provider, attempt, reports })
         return { body: { received: true } }
       },
     }),
   )
+
+/** Of a callback at an address that is none: it is forged where its address is all that proves who calls. */
+async function refusalOf(
+  { db }: ApiDeps,
+  { provider, receipts }: { provider: string; receipts: ReceiptReader },
+): Promise<Problem> {
+  if (!receipts.unsigned && !receipts.byAddress) return new Problem('NOT_FOUND')
+  await noteRefusedAccountCallback(db, provider)
+  return new Problem('INVALID_SIGNATURE')
+}
 
 const ofAccount =
   'For providers that take one address per account: authenticated as that provider does it, matched by the provider’s message id or by our own reference. A report that comes before the answer to its send waits for it, up to 24 hours.'
@@ -88,12 +111,13 @@ export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
     const account = deps.routing.accounts.get(provider)
     if (!account?.receipts) throw new Problem('NOT_FOUND')
     const { receipts } = account
+    if (receipts.unsigned) throw await refusalOf(deps, { provider, receipts })
     const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
     const reports = await authenticOr(
       () => receipts.readReceipts(inbound),
       () => noteRefusedAccountCallback(deps.db, provider),
     )
-    for (const report of reports) await recordReport(deps, { provider, report })
+    await recordReports(deps, { provider, reports })
     return { body: { received: true } }
   }
   return [
@@ -139,6 +163,33 @@ const handshakeRoute = (deps: ApiDeps) =>
     },
   })
 
+interface Reports {
+  provider: ProviderAccount['name']
+  /** Whose address was called. */
+  attempt?: ReportedAttempt | undefined
+  reports: readonly Receipt[]
+}
+
+/**
+ * Records the reports of one callback: several messages' at a time, since providers wait only some seconds for their
+ * answer, and each message's in the order given. After a failure the provider repeats all of them, which does no harm.
+ */
+export async function recordReports(
+  deps: ApiDeps,
+  { provider, attempt, reports }: Reports,
+): Promise<void> {
+  const ofMessages = Map.groupBy(
+    reports,
+    ({ attemptId, providerMessageId }) => attemptId ?? providerMessageId,
+  )
+  const waiting = ofMessages.values()
+  const lane = async () => {
+    for (const ofMessage of waiting)
+      for (const report of ofMessage) await recordReport(deps, { provider, attempt, report })
+  }
+  await Promise.all(Array.from({ length: Math.min(lanes, ofMessages.size) }, lane))
+}
+
 interface Report {
   provider: ProviderAccount['name']
   /** Whose address was called. */
@@ -147,7 +198,7 @@ interface Report {
 }
 
 /** Records one report on the attempt that it is about: it says itself which, else the address does. */
-export async function recordReport(
+async function recordReport(
   deps: ApiDeps,
   { provider, attempt: addressed, report }: Report,
 ): Promise<void> {
@@ -159,10 +210,11 @@ export async function recordReport(
   if (attempt) return record(deps, attempt, receipt)
   if (messageId === undefined) return
   const actor = `provider:${provider}`
-  const { wake } = await recordByMessage(deps.db, {
+  const recorded = await recordByMessage(deps.db, {
     message: { provider, messageId },
     receipt,
     actor,
   })
-  wakeRuns(deps, [wake])
+  logBreaker(deps, recorded, provider)
+  wakeRuns(deps, [recorded.wake])
 }

@@ -10,7 +10,7 @@ import { versionOf } from '../../db/requests/status'
 import { checkSignature, webhooksOf } from '../../providers/standard-webhook'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
 import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'
-import { type ApiDeps, wakeRuns } from '../deps'
+import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { parseJson } from '../json-body'
 import { readPhoneNumber } from '../phone-number'
 import { Problem } from '../problem'
@@ -139,6 +139,7 @@ export async function record(
   receipt: NewReceipt,
 ): Promise<void> {
   const actor = `provider:${attempt.provider}`
-  const { wake } = await recordReceipt(deps.db, { attempt, receipt, actor })
-  wakeRuns(deps, [wake])
+  const recorded = await recordReceipt(deps.db, { attempt, receipt, actor })
+  logBreaker(deps, recorded, attempt.provider)
+  wakeRuns(deps, [recorded.wake])
 }

@@ -1,7 +1,12 @@
+import { randomId } from '../../codes/random-id'
 import { resendAfterSeconds } from '../../core/limits'
+import { shareOf } from '../../core/routing/share'
 import type { Channel } from '../../core/channel'
+import { canonicalLocale, localeOfCountry } from '../../core/message/locale'
 import { findPreference } from '../../db/recipients/preferences'
-import { openRequest, type SendDecision, type SendInput } from '../../db/requests/sends'
+import type { SendInput } from '../../db/requests/new-request'
+import { openRequest, type SendDecision } from '../../db/requests/sends'
+import { dialStringsOf } from '../../providers/dial-strings'
 import type { Challenges } from '../challenge'
 import {
   publishablePurpose,
@@ -12,14 +17,14 @@ import {
 } from '../contract/send'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { startRun } from '../start-run'
-import { type Reach, namedStep, planFor } from '../plan-for'
+import { type RouteWish, namedStep, planFor } from '../plan-for'
 import { Problem } from '../problem'
 import { readProviderAnswer } from '../provider-answer'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, type Reply, route } from '../route'
 import { checkTemplate, consentOf, lifetimeOf, readIdempotencyKey, readWait } from '../send-wish'
 import type { Guessing } from '../guessing'
-import type { HealthView } from '../health-view'
+import { type HealthView, healthOf } from '../health-view'
 
 type Opened = Extract<SendDecision, { requestId: string }>
 
@@ -165,22 +170,33 @@ async function readSend(
     channel || channels || key.publishable
       ? undefined
       : await findPreference(db, keyring, { appId: app.id, ...recipient })
-  const reach: Reach = {
+  const requestId = randomId('otp')
+  const wish: RouteWish = {
+    kind: recipient.kind,
+    wish: { channels, channel, preference },
+    country,
+    ...(recipient.kind === 'phone' && { number: recipient.value }),
+    risk: body.risk ?? 'normal',
+    app: app.id,
     environment,
     region: app.region,
-    unhealthy: await health.unhealthy(),
+    ...(await healthOf(health)),
+    share: shareOf(requestId),
+    isPublic: key.publishable,
   }
-  const wish = { channels, channel, preference }
   return {
+    requestId,
     appId: app.id,
     keyId: key.id,
     environment,
     recipient,
     country,
     purpose: key.publishable ? publishablePurpose : (body.purpose ?? 'default'),
-    locale: body.locale ?? 'en',
+    locale: body.locale
+      ? canonicalLocale(body.locale)
+      : localeOfCountry(country ?? app.defaultCountry),
     brand: body.brand ?? app.brand,
-    risk: body.risk ?? 'normal',
+    risk: wish.risk,
     lifetimeSeconds,
     codeLength: await guessing.codeLength(app, environment),
     codeAlphabet: app.codeAlphabet,
@@ -188,8 +204,9 @@ async function readSend(
     metadata: body.metadata,
     ip: body.ip_address,
     consent: consentOf(body, app),
-    plan: planFor(routing, { kind: recipient.kind, wish, ...reach }),
-    explicitStep: channel && !channels ? namedStep(routing, channel, reach) : undefined,
+    plan: planFor(routing, wish),
+    explicitStep: channel && !channels ? namedStep(routing, channel, wish) : undefined,
+    dialStrings: dialStringsOf(routing.accounts),
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
   }
 }
@@ -207,6 +224,7 @@ async function answer(
     channel: opened.channel,
     expires_at: opened.expiresAt.toISOString(),
     resend_after: resendAfterSeconds(opened.sends),
+    ...(opened.instruction !== null && { instruction: opened.instruction }),
   }
   if (status === 'queued') return { status: 202, body: { status, ...body }, headers: replayed }
   // No word on whether a request was live, nor on what a provider knows of the number: that is not for strangers. What

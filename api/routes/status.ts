@@ -79,6 +79,7 @@ function answerOf(request: RequestStatus, { keyring, workflowsUrl }: ApiDeps): S
     version: request.version,
     checks: { used: request.checks, max: request.maxChecks },
     resend_after: resendAfterSeconds(request.sends),
+    ...(request.state === 'pending' && instructionIn(request)),
     ...(request.allChannelsFailed && request.state !== 'verified' && allChannelsFailed),
     ...(request.metadata && { metadata: request.metadata }),
     steps: request.steps.map(stepOf),
@@ -89,11 +90,15 @@ function answerOf(request: RequestStatus, { keyring, workflowsUrl }: ApiDeps): S
   }
 }
 
-const stepOf = ({ channel, status, success, timeoutMs, attempts }: StepView) => ({
+const instructionIn = ({ instruction }: { instruction: string | null }) =>
+  instruction === null ? {} : { instruction }
+
+const stepOf = ({ channel, status, success, timeoutMs, attempts, ...step }: StepView) => ({
   channel,
   status,
   success_rule: success,
   timeout_seconds: timeoutMs / 1_000,
+  ...instructionIn(step),
   attempts: attempts.map(attemptOf),
 })
 
@@ -104,9 +109,11 @@ const attemptOf = (attempt: AttemptView) => ({
   status: attempt.status ?? attempt.state,
   fault: attempt.fault,
   in_doubt: attempt.state === 'in_doubt',
+  delegated: attempt.delegated,
   wasted: attempt.wasted,
   claimed_at: attempt.claimedAt.toISOString(),
   finished_at: timeOf(attempt.finishedAt),
   delivered_at: timeOf(attempt.deliveredAt),
   cost: attempt.cost,
+  ...instructionIn(attempt),
 })

@@ -1,42 +1,104 @@
-import { findDialledCode } from '../../db/attempts/ussd'
+import { createHash } from 'node:crypto'
+import { localeOfCountry } from '../../core/message/locale'
+import { choiceScreen, codeScreen, laterScreen, nothingScreen } from '../../core/ussd-screen'
 import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
-import type { ApiDeps } from '../deps'
+import { findWaitingCodes, showWaitingCode, type WaitingCode } from '../../db/attempts/ussd'
+import type { UssdDial, UssdMenu } from '../../providers/provider'
+import { type ApiDeps, wakeRuns } from '../deps'
+import { readPhoneNumber } from '../phone-number'
 import { Problem } from '../problem'
-import { route } from '../route'
+import { type Call, type Route, route } from '../route'
 import { authenticOr, callbackOf } from './provider-callbacks'
-import { record } from './receipts'
 
-export const ussdRoute = (deps: ApiDeps) =>
-  route({
-    method: 'post',
-    path: '/ussd/{provider}/session',
-    operationId: 'ussdSession',
-    tag: 'Callbacks',
-    summary: 'A USSD session: shows the code that waits for the number',
-    description: 'Authenticated as that provider does it, and answered in its format.',
-    scope: null,
-    rawBody: true,
-    replies: { 200: { description: 'The screen to show.', content: '*/*' } },
-    errors: ['INVALID_SIGNATURE'],
-    async handle(call) {
-      const { provider = '' } = call.params
-      const ussd = deps.routing.accounts.get(provider)?.ussd
-      if (!ussd) throw new Problem('NOT_FOUND')
-      const inbound = callbackOf(deps, call, { path: `/ussd/${provider}/session` })
-      const dial = await authenticOr(
-        () => ussd.readDial(inbound),
-        () => noteRefusedAccountCallback(deps.db, provider),
-      )
-      if (!dial) return { body: { received: true } }
-      const { sessionId, phoneNumber } = dial
-      const waiting = await findDialledCode(deps.db, deps.keyring, { provider, phoneNumber })
-      if (!waiting) return ussd.showScreen(dial, { text: 'No code is waiting for this number.' })
-      const { attempt, code } = waiting
-      await record(deps, attempt, {
-        status: 'delivered',
-        rawStatus: 'dialled',
-        eventKey: `dial:${attempt.id}:${sessionId}`,
-      })
-      return ussd.showScreen(dial, { text: `Your code is ${code}. Do not share it.`, code })
-    },
+const session = {
+  method: 'post',
+  tag: 'Callbacks',
+  scope: null,
+  rawBody: true,
+  replies: { 200: { description: 'The screen to show.', content: '*/*' } },
+  errors: ['INVALID_SIGNATURE'],
+} as const
+
+/** Sessions that users open by dialling: shows the code that waits for their number. Needs Postgres only. */
+export const ussdRoutes = (deps: ApiDeps): Route[] => {
+  const handle = (pathOf: (provider: string, secret: string) => string) => async (call: Call) => {
+    const { provider = '', secret = '' } = call.params
+    const ussd = deps.routing.accounts.get(provider)?.ussd
+    if (!ussd) throw new Problem('NOT_FOUND')
+    const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
+    const dial = await authenticOr(
+      () => ussd.readDial(inbound),
+      () => noteRefusedAccountCallback(deps.checksDb, provider),
+    )
+    if (!dial) return { body: { received: true } }
+    return ussd.showScreen(dial, await screenFor(deps, provider, dial))
+  }
+  return [
+    route({
+      ...session,
+      path: '/ussd/{provider}/session',
+      operationId: 'ussdSession',
+      summary: 'A USSD session: shows the code that waits for the number',
+      description: 'Authenticated as that provider does it, and answered in its format.',
+      handle: handle((provider) => `/ussd/${provider}/session`),
+    }),
+    route({
+      ...session,
+      path: '/ussd/{provider}/{secret}',
+      operationId: 'ussdSessionBySecret',
+      summary: 'The same, for providers that sign nothing',
+      description: 'The secret in the address is the account’s CALLBACK_SECRET.',
+      handle: handle((provider, secret) => `/ussd/${provider}/${secret}`),
+    }),
+  ]
+}
+
+type Shown = Parameters<UssdMenu['showScreen']>[1]
+
+/** On the checks' pool: sends that wait for Postgres must not keep a user from the code that they were told to fetch. */
+async function screenFor(deps: ApiDeps, provider: string, dial: UssdDial): Promise<Shown> {
+  const { checksDb: db, keyring } = deps
+  const { phoneNumber } = dial
+  const found = await findWaitingCodes(db, keyring, { provider, phoneNumber })
+  const waiting = found ?? []
+  const locale = waiting[0]?.locale ?? localeOfNumber(phoneNumber)
+  const chosen = choiceOf(waiting, dial)
+  const shown = await showWaitingCode(db, keyring, {
+    provider,
+    phoneNumber,
+    waiting: chosen,
+    sessionKey: createHash('sha256').update(dial.sessionId).digest('hex'),
   })
+  if (chosen && shown) {
+    // The answer first: Temporal need not be there for it.
+    setImmediate(() => wakeRuns(deps, [shown.wake]))
+    const { code, template, lifetimeSeconds } = shown
+    return { text: codeScreen({ ...chosen, code, template, lifetimeSeconds }), code }
+  }
+  if (!found) return { text: laterScreen(locale) }
+  if (chosen || waiting.length === 0) return { text: nothingScreen(locale) }
+  return {
+    text: choiceScreen(
+      locale,
+      waiting.map(({ brand }) => brand),
+    ),
+    asks: true,
+  }
+}
+
+/** The only code that waits, or the one that the user picked by its digit. */
+function choiceOf(waiting: WaitingCode[], { inputs }: UssdDial): WaitingCode | undefined {
+  if (waiting.length < 2) return waiting[0]
+  const typed = inputs.at(-1)?.trim() ?? ''
+  return /^[1-9]$/.test(typed) ? waiting[Number(typed) - 1] : undefined
+}
+
+/** What people of the number's country read; a number that no plan knows is answered too, in English. */
+function localeOfNumber(phoneNumber: string): string {
+  try {
+    return localeOfCountry(readPhoneNumber(phoneNumber, null).country)
+  } catch (error) {
+    if (error instanceof Problem) return localeOfCountry(null)
+    throw error
+  }
+}

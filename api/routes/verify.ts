@@ -3,6 +3,7 @@ import { proofOf } from '../../codes/proof'
 import { assuranceOf } from '../../core/channel'
 import type { Rejection } from '../../core/error-code'
 import { type CheckInput, type CheckOutcome, checkCode } from '../../db/checks/checks'
+import { openRecipient } from '../../db/recipients/recipients'
 import type { Challenges } from '../challenge'
 import { VerifyAnswer, VerifyBody } from '../contract/verify'
 import { type ApiDeps, wakeRuns } from '../deps'
@@ -63,6 +64,7 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
         if ('wake' in checked) wakeRuns(deps, [checked.wake])
         if (checked.outcome === 'rejected') guessing.noticeWrong()
       })
+      if (checked.outcome === 'busy' || checked.outcome === 'unanswered') throw notChecked(checked)
       return { body: call.key.publishable ? plainAnswer(deps, checked) : fullAnswer(checked) }
     },
   })
@@ -85,17 +87,47 @@ async function onTheGrid<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** What the providers that made a code have together to say whether it is right, in milliseconds. */
+const delegatedPatienceMs = 3_000
+
+/** Hands a code that is not ours to the providers that made one for this request. */
+const forwardTo =
+  ({ checksDb, keyring, routing, logger }: ApiDeps, code: string): CheckInput['forward'] =>
+  async ({ recipientId, codes }) => {
+    const to = await openRecipient(checksDb, keyring, recipientId)
+    if (to === undefined) return false
+    const signal = AbortSignal.timeout(delegatedPatienceMs)
+    const answers = await Promise.all(
+      codes.map(async ({ provider, channel }) => {
+        const check = routing.accounts.get(provider)?.delegated
+        return check?.checkCode({ to, code, channel }, signal).catch((error: unknown) => {
+          logger.warn({ provider, err: error }, 'a provider did not check the code that it made')
+          return undefined
+        })
+      }),
+    )
+    if (answers.includes(true)) return true
+    return answers.includes(undefined) ? 'silent' : false
+  }
+
 type Checked = CheckOutcome | { outcome: 'bad_challenge'; requestId: string }
 
 /** A challenge is spent only where the recipient's budget asks for one: a caller may give one with every check. */
 async function check(
-  { checksDb, keyring }: ApiDeps,
+  deps: ApiDeps,
   challenges: Challenges,
   call: KeyCall<VerifyBody>,
 ): Promise<Checked> {
+  const { checksDb, keyring } = deps
   const { key, body } = call
   const { challenge, code } = body
-  const input: CheckInput = { ...ownerOf(key), by: whichCode(call), code, actor: actorOf(key) }
+  const input: CheckInput = {
+    ...ownerOf(key),
+    by: whichCode(call),
+    code,
+    actor: actorOf(key),
+    forward: forwardTo(deps, code),
+  }
   const checked = await checkCode(checksDb, keyring, input)
   if (checked.outcome !== 'held_back' || checked.forGood || challenge === undefined) return checked
   if (!(await challenges.spend(key.app.id, challenge)))
@@ -125,13 +157,30 @@ const verifiedAnswer = ({
   assurance: assuranceOf(channel),
 })
 
-function plainAnswer({ keyring }: ApiDeps, checked: Checked): VerifyAnswer {
+function plainAnswer({ keyring }: ApiDeps, checked: Exclude<Checked, NotChecked>): VerifyAnswer {
   if (checked.outcome !== 'verified') return refusal
   return { ...verifiedAnswer(checked), proof: proofOf(keyring, checked.requestId) }
 }
 
+type NotChecked = Extract<Checked, { outcome: 'busy' | 'unanswered' }>
+
+function notChecked({ outcome, requestId }: NotChecked): Problem {
+  if (outcome === 'busy')
+    return new Problem('OVERLOADED', {
+      requestId,
+      retryAfterSeconds: 1,
+      detail: 'Another code for this request is being checked right now. Try again.',
+    })
+  return new Problem('SERVICE_UNAVAILABLE', {
+    requestId,
+    retryAfterSeconds: 2,
+    detail:
+      'The provider that made this code does not answer. The check was not counted: try again.',
+  })
+}
+
 /** @throws {Problem} when this code, or the recipient's budget, takes no more checks. */
-function fullAnswer(checked: Checked): VerifyAnswer {
+function fullAnswer(checked: Exclude<Checked, NotChecked>): VerifyAnswer {
   if (checked.outcome === 'verified') return verifiedAnswer(checked)
   if (checked.outcome !== 'rejected') throw problemOf(checked)
   return {

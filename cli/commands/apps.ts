@@ -19,6 +19,8 @@ interface SettingOptions {
   consentRequired?: boolean
   lengthenUnderGuessing?: boolean
   region?: string
+  autofillDomain?: string
+  androidAppHash?: string
   json?: true
 }
 
@@ -35,6 +37,8 @@ const withSettings = (command: Command): Command =>
     .option('--consent-required <on|off>', 'refuse sends without a consent record', onOff)
     .option('--lengthen-under-guessing <on|off>', 'longer codes while many are guessed', onOff)
     .option('--region <region>', 'only processes of this OTPILOT_REGION serve it, or none')
+    .option('--autofill-domain <host>', 'whose pages fill codes in, or none')
+    .option('--android-app-hash <hash>', 'the Android app that fills codes in, or none')
     .option('--json', 'print JSON')
 
 const fieldsOf = (options: SettingOptions) => ({
@@ -49,6 +53,8 @@ const fieldsOf = (options: SettingOptions) => ({
   consent_required: options.consentRequired,
   lengthen_under_guessing: options.lengthenUnderGuessing,
   region: textOrNone(options.region),
+  autofill_domain: textOrNone(options.autofillDomain),
+  android_app_hash: textOrNone(options.androidAppHash),
 })
 
 export const addAppCommands = (program: Command): void => {

@@ -11,7 +11,7 @@ import { auditAdmin } from '../../db/audit/entry'
 import { exportAudit } from '../../db/audit/export'
 import { verifyAudit } from '../../db/audit/verify'
 import { withDatabase } from './connection'
-import { fileOption, usualKeyFile } from './key-file'
+import { fileOption, usualKeyFile, withKeys } from './key-file'
 import { checked, wholeNumber } from './options'
 import { printJson } from './print'
 
@@ -67,18 +67,6 @@ export const addAuditCommands = (program: Command): void => {
     .description('prints the key that checks roots and cannot make them')
     .option(...fileOption, usualKeyFile())
     .action(({ file }: { file: string }) => withKeys(file, printPublicKeys))
-}
-
-const withKeys = async <T>(
-  file: string,
-  work: (keyring: ReturnType<typeof openKeyFile>) => T | Promise<T>,
-): Promise<T> => {
-  const keyring = openKeyFile(file, { strict: false })
-  try {
-    return await work(keyring)
-  } finally {
-    keyring.close()
-  }
 }
 
 const verify = ({ dir, file, retainedDays, json }: VerifyOptions): Promise<void> =>

@@ -1,11 +1,10 @@
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { readAddress } from '../../api/recipient-address'
-import { openKeyFile } from '../../codes/key-file'
 import { findApp } from '../../db/apps/apps'
 import { eraseRecipient } from '../../db/recipients/erasure'
 import { withDatabase } from './connection'
-import { fileOption, usualKeyFile } from './key-file'
+import { fileOption, usualKeyFile, withKeys } from './key-file'
 
 export const addErasureCommand = (program: Command): void => {
   program
@@ -22,17 +21,14 @@ export const addErasureCommand = (program: Command): void => {
         input.includes('@') ? { email: input } : { phone_number: input },
         null,
       )
-      const keyring = openKeyFile(file, { strict: false })
-      try {
-        await withDatabase(async (db) => {
+      await withKeys(file, (keyring) =>
+        withDatabase(async (db) => {
           if (app !== undefined && !(await findApp(db, app)))
             throw new Error(`There is no app "${app}".`)
           const addressee = { kind, value, appId: app, actor: 'cli' }
           const { recipients, requests } = await eraseRecipient(db, keyring, addressee)
           console.log(JSON.stringify({ erased: { recipients, requests } }))
-        })
-      } finally {
-        keyring.close()
-      }
+        }),
+      )
     })
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { makeKeyFile, readKeyFile } from '../../codes/key-file'
+import { makeKeyFile, openKeyFile, readKeyFile } from '../../codes/key-file'
 import { addKeys, dropKey, type KeyState, keyStates } from '../../codes/key-rotation'
 import { type KeyPurpose, keyPurposes } from '../../codes/keyring'
 import { countedUpTo, type KeyUse, keyUses } from '../../db/upkeep/key-use'
@@ -12,6 +12,19 @@ export const usualKeyFile = (): string =>
   process.env.OTPILOT_KEYS_FILE || join(process.env.OTPILOT_DATA_DIR || '.otpilot', 'keys.json')
 
 export const fileOption = ['--file <file>', 'the key file; else OTPILOT_KEYS_FILE says'] as const
+
+/** Opens a key file for as long as `work` takes. */
+export const withKeys = async <T>(
+  file: string,
+  work: (keyring: ReturnType<typeof openKeyFile>) => T | Promise<T>,
+): Promise<T> => {
+  const keyring = openKeyFile(file, { strict: false })
+  try {
+    return await work(keyring)
+  } finally {
+    keyring.close()
+  }
+}
 
 const purposeOf = (text: string): KeyPurpose => {
   const purpose = keyPurposes.find((known) => known === text)

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
-import { openKeyFile, readKeyFile } from '../../codes/key-file'
+import { readKeyFile } from '../../codes/key-file'
 import { keyStates } from '../../codes/key-rotation'
 import { reencrypt, type Reencrypted, type Stuck } from '../../db/upkeep/reencrypt'
 import { withDatabase } from './connection'
-import { fileOption, usualKeyFile } from './key-file'
+import { fileOption, usualKeyFile, withKeys } from './key-file'
 
 /** Beside the minute in which every process reads a new key: clocks that disagree. */
 const skewMs = 5_000
@@ -29,19 +29,13 @@ export const addReencryptCommand = (program: Command): void => {
     .action(({ file, batch }: { file: string; batch: number }) =>
       withDatabase(async (db) => {
         await untilInUse(file)
-        const keyring = openKeyFile(file, { strict: false })
-        const progress = createProgress()
-        try {
-          const { moved, left, stuck } = await reencrypt(db, keyring, {
-            batch,
-            onMoved: progress.add,
-          })
-          console.log(`Moved ${moved} rows; ${left} are left under older keys.`)
-          for (const { kind, id, why } of stuck) console.log(`${kind} ${id}: ${reasons[why]}`)
-          if (left > 0) process.exitCode = 1
-        } finally {
-          keyring.close()
-        }
+        const onMoved = createProgress().add
+        const { moved, left, stuck } = await withKeys(file, (keyring) =>
+          reencrypt(db, keyring, { batch, onMoved }),
+        )
+        console.log(`Moved ${moved} rows; ${left} are left under older keys.`)
+        for (const { kind, id, why } of stuck) console.log(`${kind} ${id}: ${reasons[why]}`)
+        if (left > 0) process.exitCode = 1
       }),
     )
 }

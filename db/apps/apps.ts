@@ -19,6 +19,9 @@ export interface AppSettings {
   lengthenUnderGuessing: boolean
   /** Only processes of this region serve the app; null: any. */
   region: string | null
+  /** Host of the web site that may read codes out of SMS, and the hash of the Android app that may; null: none. */
+  autofillDomain: string | null
+  androidAppHash: string | null
 }
 
 /** A tenant, as far as a call needs it. */
@@ -42,6 +45,8 @@ const columnOf = {
   consentRequired: sql`consent_required`,
   lengthenUnderGuessing: sql`lengthen_under_guessing`,
   region: sql`region`,
+  autofillDomain: sql`autofill_domain`,
+  androidAppHash: sql`android_app_hash`,
 } satisfies Record<keyof AppSettings, SQL>
 
 const fields = Object.keys(columnOf) as (keyof AppSettings)[]

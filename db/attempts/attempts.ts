@@ -3,10 +3,14 @@ import type { Alphabet } from '../../core/alphabet'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import { rankOf, type SuccessRule } from '../../core/receipt'
+import type { Autofill } from '../../core/message/autofill'
+import type { OwnTemplate } from '../../core/message/text'
+import { templateFor } from '../apps/templates'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { servedIn } from '../requests/region'
 import { randomId } from '../../codes/random-id'
+import { firstPollSeconds } from './polling'
 
 /** What makes a claim one execution's own. */
 export interface ClaimKey {
@@ -53,6 +57,9 @@ export interface Claim {
   brand: string
   messageCiphertext: Buffer | null
   sealKid: string | null
+  /** The app's own wording as it was when the request was made; null where it has none that fits. */
+  template: OwnTemplate | null
+  autofill: Autofill
   /** The lifetime the caller asked for, in seconds. */
   lifetimeSeconds: number
   /** Seconds of life left at the claim. */
@@ -112,6 +119,8 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
       r.id as "recipientId", r.ciphertext, r.kid, live.code_salt as salt, live.code_kid as "codeKid",
       live.code_generation as "codeGeneration", live.code_length as "codeLength", live.code_alphabet as "codeAlphabet", live.locale, live.brand,
       live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",
+      ${templateFor(sql`live`, claim.channel)} as template,
+      jsonb_build_object('domain', live.autofill_domain, 'appHash', live.android_app_hash) as autofill,
       round(extract(epoch from live.expires_at - live.created_at))::int as "lifetimeSeconds",
       floor(extract(epoch from live.expires_at - now()))::int as "lifeLeftSeconds"
     from live join recipients r on r.id = live.recipient_id`)
@@ -151,6 +160,10 @@ export type AttemptAnswer =
       state: 'accepted'
       providerMessageId: string | null
       cost?: { amount: string; currency: string } | undefined
+      /** What the user has to dial. */
+      instruction?: string | undefined
+      /** The provider has to be asked for its reports. */
+      poll?: boolean
     }
   | { state: 'refused'; fault: Fault }
   | { state: 'in_doubt' }
@@ -179,6 +192,9 @@ export async function recordAnswer(
           else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
         cost_amount = coalesce(${cost?.amount ?? null}::numeric, cost_amount),
         cost_currency = coalesce(${cost?.currency ?? null}, cost_currency),
+        instruction = coalesce(${(accepted && answer.instruction) || null}, instruction),
+        poll_due_at = case when ${accepted && answer.poll === true} and request.state = 'pending'
+          then clock_timestamp() + make_interval(secs => ${firstPollSeconds}) end,
         wasted = request.state <> 'pending' and not ${refused},
         status = case when status_rank < ${rankOf.accepted} and ${accepted} then 'accepted'::receipt_status else status end,
         status_rank = case when ${accepted} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
@@ -199,6 +215,32 @@ export async function recordAnswer(
       attemptId,
       detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${fault}::text)`,
     })}`)
+}
+
+/** A call of the same step, before the send `sendNo`, of which nobody knows whether the provider has it. */
+export interface KnownDoubt {
+  attemptId: string
+  number: number
+  provider: string
+  channel: Channel
+  recipientId: string
+  claimedAt: Date
+  /** Since the first claim of the sends that share the budget, in milliseconds. */
+  ageMs: number
+}
+
+/** The last of them; undefined when there is none. */
+export function findDoubt(
+  db: Queries,
+  { requestId, sendNo, firstSendNo, step }: ClaimKey & { step: number },
+): Promise<KnownDoubt | undefined> {
+  return db.one(sql`
+    select a.id as "attemptId", a.number, a.provider, a.channel, r.recipient_id as "recipientId",
+      a.claimed_at as "claimedAt", ${ageOf(sql`r.id`, firstSendNo)} as "ageMs"
+    from attempts a join otp_requests r on r.id = a.request_id
+    where a.request_id = ${requestId} and a.step = ${step} and a.state = 'in_doubt'
+      and a.send_no between ${firstSendNo} and ${sendNo - 1} and r.state = 'pending'
+    order by a.number desc limit 1`)
 }
 
 /** Calls that nobody finishes any more are in doubt; an answer that comes after all still replaces that. */

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { ReceiptStatus } from '../../core/receipt'
 import type { Wake } from '../../core/wake'
 import { type AttemptAnswer, recordAnswer } from './attempts'
-import { inTransaction } from '../hold'
+import { holdName, inTransaction } from '../hold'
 import type { Database, Queries } from '../index'
 import {
   findAttemptByMessage,
@@ -20,7 +20,7 @@ export const unmatchedKeptFor = sql`interval '24 hours'`
  * without it each could look before the other commits. Before any row is locked, so that nobody waits crosswise.
  */
 const holdMessage = (tx: Queries, { provider, messageId }: MessageRef) =>
-  tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${`${provider}|${messageId}`}, 0))`)
+  holdName(tx, `${provider}|${messageId}`)
 
 /**
  * Records a report that names a message by its provider's id. Where no attempt is known to have sent it yet, the

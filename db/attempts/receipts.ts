@@ -12,6 +12,7 @@ import {
 import type { Wake } from '../../core/wake'
 import { auditFrom } from '../audit/entry'
 import { dueNow } from '../requests/ending'
+import { noteFault } from './breakers'
 import type { Queries } from '../index'
 
 /** The attempt a receipt is about. */
@@ -27,6 +28,7 @@ export interface ReportedAttempt {
   success: SuccessRule
   /** More news can come: it was not refused, and has not come to its end. */
   open: boolean
+  claimedAt: Date
 }
 
 export interface NewReceipt {
@@ -47,7 +49,7 @@ export interface MessageRef {
 }
 
 const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
-  a.number, a.step, a.channel, a.provider, a.success,
+  a.number, a.step, a.channel, a.provider, a.success, a.claimed_at as "claimedAt",
   a.state <> 'refused' and (a.status_rank < ${rankOf['failed.retryable']}
     -- A call that was put through still rings until it is answered.
     or (a.success = 'answered' and a.status_rank = ${rankOf.delivered})) as open`
@@ -97,6 +99,8 @@ export const eventKeyIn = (erased: SQL, key: SQL): SQL =>
 
 export interface RecordedReceipt {
   duplicate: boolean
+  /** It says that the account cannot send, which nobody knew. */
+  breakerOpened?: boolean
   /** To be sent after the commit; absent when the run need not know. */
   wake?: Wake
 }
@@ -112,6 +116,8 @@ export async function recordReceipt(
   const { status } = receipt
   const good = satisfies(attempt.success, status)
   const delivered = rankOf[status] >= rankOf.delivered
+  // Before the report itself: if this process dies in between, the provider reports again.
+  if (receipt.cost) await notePrice(db, attempt, receipt.cost)
   // The run acts on success and failure; anything between is for the record.
   const decisive = good || isFailure(status)
   const row = await db.one<{ moved: boolean; dueAt: Date | null; pending: boolean }>(sql`
@@ -124,9 +130,7 @@ export async function recordReceipt(
         state <> 'pending', ${receipt.at ?? null}, coalesce(${receipt.receivedAt ?? null}, now()) from request
       on conflict (provider, event_key) do nothing returning late
     ), moved as (
-      update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp(),
-        cost_amount = coalesce(${receipt.cost?.amount ?? null}::numeric, cost_amount),
-        cost_currency = coalesce(${receipt.cost?.currency ?? null}, cost_currency)
+      update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp()
       from noted where attempts.id = ${attempt.id} and status_rank < ${rankOf[status]} returning attempts.id
     ), told as (
       update otp_requests r set audit_seq = audit_seq + 1,
@@ -148,14 +152,31 @@ export async function recordReceipt(
     })})
     select exists (select from moved) as moved, not late as pending, signal_due_at as "dueAt" from told`)
   if (!row) return { duplicate: true }
+  // The account cannot send: no other request should find that out for itself.
+  const breakerOpened =
+    status === 'failed.config' &&
+    (await noteFault(db, { ...attempt, fault: 'config', begunAt: attempt.claimedAt }))
+  const recorded = { duplicate: false, ...(breakerOpened && { breakerOpened }) }
   const { dueAt } = row
-  if (!row.moved || !row.pending || !decisive || !dueAt) return { duplicate: false }
+  if (!row.moved || !row.pending || !decisive || !dueAt) return recorded
   const { number, step, requestId } = attempt
   return {
-    duplicate: false,
+    ...recorded,
     wake: { requestId, dueAt, signal: 'receipt', attempt: number, step, status },
   }
 }
+
+/** The last word on a price often comes with news that is no news otherwise, such as the end of an answered call. */
+const notePrice = (
+  db: Queries,
+  { id, requestId }: ReportedAttempt,
+  { amount, currency }: NonNullable<NewReceipt['cost']>,
+) =>
+  db.many(sql`
+    -- The request first, as everywhere, so that two never wait for each other crosswise.
+    with request as (select id from otp_requests where id = ${requestId} for update)
+    update attempts a set cost_amount = ${amount}::numeric, cost_currency = ${currency}
+    from request where a.id = ${id} and a.request_id = request.id`)
 
 /** A callback for this attempt was not its provider's: written down once a minute at most. */
 export async function noteRefusedCallback(

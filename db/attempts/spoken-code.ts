@@ -3,7 +3,9 @@ import { deriveCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { sealedIn, unseal } from '../../codes/seal'
 import type { Alphabet } from '../../core/alphabet'
-import { messageText } from '../../core/message/text'
+import { messageText, type OwnTemplate } from '../../core/message/text'
+import type { Speech } from '../../providers/provider'
+import { templateFor } from '../apps/templates'
 import type { Queries } from '../index'
 import { findAttemptById, findAttemptByMessage, type ReportedAttempt } from './receipts'
 
@@ -32,6 +34,7 @@ interface SpokenRow {
   messageCiphertext: Buffer | null
   sealKid: string | null
   lifetimeSeconds: number
+  template: OwnTemplate | null
 }
 
 /** What a call of this attempt says, while its request lives; undefined when there is nothing to say any more. */
@@ -39,17 +42,17 @@ export async function findSpokenCode(
   db: Queries,
   keyring: Keyring,
   { id, requestId, channel }: ReportedAttempt,
-): Promise<{ text: string; locale: string } | undefined> {
+): Promise<Speech | undefined> {
   if (channel !== 'voice') return undefined
   const row = await db.one<SpokenRow>(sql`
-    select r.locale, r.brand, r.code_salt as salt, r.code_kid as "codeKid", r.code_generation as "codeGeneration",
+    select r.locale, r.brand, ${templateFor(sql`r`, 'voice')} as template, r.code_salt as salt, r.code_kid as "codeKid", r.code_generation as "codeGeneration",
       r.code_length as "codeLength", r.code_alphabet as "codeAlphabet",
       r.message_ciphertext as "messageCiphertext", r.seal_kid as "sealKid",
       round(extract(epoch from r.expires_at - r.created_at))::int as "lifetimeSeconds"
     from otp_requests r join attempts a on a.request_id = r.id
     where a.id = ${id} and r.state = 'pending' and r.expires_at > now()`)
   if (!row) return undefined
-  const { locale, messageCiphertext: ciphertext, sealKid: kid } = row
+  const { messageCiphertext: ciphertext, sealKid: kid } = row
   const code = deriveCode(keyring, {
     requestId,
     generation: row.codeGeneration,
@@ -58,9 +61,9 @@ export async function findSpokenCode(
     length: row.codeLength,
     alphabet: row.codeAlphabet,
   })
-  const template =
+  const message =
     ciphertext && kid
       ? unseal(keyring, { ciphertext, kid }, sealedIn.message(requestId))
       : undefined
-  return { text: messageText('voice', { ...row, template, code }), locale }
+  return messageText({ ...row, channel, message, template: row.template ?? undefined, code })
 }

@@ -1,58 +1,323 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { deriveCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
+import { randomId } from '../../codes/random-id'
 import { globalIndex, globalIndexes } from '../../codes/seal'
 import type { Alphabet } from '../../core/alphabet'
+import { ussdLimits } from '../../core/limits'
+import type { OwnTemplate } from '../../core/message/text'
+import { type Plan, ruleFor, type Step } from '../../core/plan'
+import { rankOf, satisfies, type SuccessRule, successRules } from '../../core/receipt'
+import type { Wake } from '../../core/wake'
+import { templateFor } from '../apps/templates'
+import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
-import type { ReportedAttempt } from './receipts'
+import { dueNow } from '../requests/ending'
 
-/** Lets a number dial for its code as long as the request lives. */
+/** What users dial to see a code of ours, by provider account. */
+export type DialStrings = ReadonlyMap<string, string>
+
+/** Where a request's code can be dialled for. */
+interface Place {
+  provider: string
+  serviceCode: string
+  /** The step that a dial counts for. */
+  step: number
+  success: SuccessRule
+}
+
+/** The first account of a step that shows codes of ours. */
+function placeOf(step: Step, index: number, dialStrings: DialStrings): Place | undefined {
+  for (const provider of step.providers) {
+    const serviceCode = dialStrings.get(provider)
+    if (serviceCode !== undefined)
+      return { provider, serviceCode, step: index, success: ruleFor(step, provider) }
+  }
+  return undefined
+}
+
+/** Where the code of a request with this plan can be dialled for; undefined when nowhere. */
+export function placeInPlan(plan: Plan, dialStrings: DialStrings = new Map()): Place | undefined {
+  const step = plan.findIndex(({ channel }) => channel === 'ussd')
+  const planned = plan[step]
+  return planned && placeOf(planned, step, dialStrings)
+}
+
+interface Opening {
+  keyring: Keyring
+  phoneNumber: string
+  place: Place
+}
+
+/** The insert that lets a number dial for the code of a request; `from` names a CTE with its `id` and `expires_at`. */
+export const openWindowFrom = (from: SQL, { keyring, phoneNumber, place }: Opening): SQL => sql`
+  insert into ussd_windows as w (request_id, provider, step, success, service_code, global_index, opened_at, expires_at)
+  select id, ${place.provider}, ${place.step}, ${place.success}, ${place.serviceCode},
+    ${globalIndex(keyring, phoneNumber)}, clock_timestamp(), expires_at from ${from}`
+
+/**
+ * Opens or renews the window of a request that is to be sent by USSD (again): its code may be shown as often as at
+ * first. The caller holds the request.
+ * @param step that of the channel, whether the plan has it or not
+ * @returns what to dial; undefined when no account of the step shows codes of ours
+ */
+export async function reopenWindow(
+  tx: Queries,
+  keyring: Keyring,
+  again: {
+    requestId: string
+    plan: Plan
+    step: Step
+    phoneNumber: string
+    dialStrings: DialStrings
+  },
+): Promise<string | undefined> {
+  const { requestId, plan, step, phoneNumber, dialStrings } = again
+  const planned = plan.findIndex(({ channel }) => channel === step.channel)
+  const place = placeOf(step, Math.max(planned, 0), dialStrings)
+  if (!place) return undefined
+  const live = sql`(select id, expires_at from otp_requests where id = ${requestId} and state = 'pending') live`
+  await tx.many(sql`${openWindowFrom(live, { keyring, phoneNumber, place })}
+    on conflict (request_id, provider) do update set views = 0, service_code = excluded.service_code,
+      global_index = excluded.global_index, opened_at = excluded.opened_at`)
+  return place.serviceCode
+}
+
+/** What there is to dial for a request, the last that was said; for `otp_requests r`. */
+export const instructionOf = sql`coalesce(
+  (select a.instruction from attempts a where a.request_id = r.id and a.instruction is not null
+    order by a.number desc limit 1),
+  (select w.service_code from ussd_windows w where w.request_id = r.id order by w.opened_at desc limit 1))`
+
+/**
+ * Has dials at an attempt's account count as receipts of that attempt, and notes what is to be dialled for it. Opens
+ * the window where the send did not: an account that a step fails over to, or a service code that is new.
+ */
 export async function openUssdWindow(
   db: Queries,
   keyring: Keyring,
-  { attemptId, phoneNumber }: { attemptId: string; phoneNumber: string },
+  {
+    attemptId,
+    phoneNumber,
+    serviceCode,
+  }: { attemptId: string; phoneNumber: string; serviceCode: string },
 ): Promise<void> {
   await db.many(sql`
-    insert into ussd_windows (attempt_id, request_id, provider, global_index, expires_at)
-    select a.id, r.id, a.provider, ${globalIndex(keyring, phoneNumber)}, r.expires_at
-    from attempts a join otp_requests r on r.id = a.request_id
-    -- Held, so that an erasure either comes first and ends the request, or finds this row.
-    where a.id = ${attemptId} and r.state = 'pending' for share of r
-    on conflict (attempt_id) do nothing`)
+    with own as (
+      select a.id, a.provider, a.step, a.success, r.id as request_id, r.expires_at
+      from attempts a join otp_requests r on r.id = a.request_id
+      -- Held, so that an erasure either comes first and ends the request, or finds this row.
+      where a.id = ${attemptId} and r.state = 'pending' for share of r
+    ), told as (
+      update attempts set instruction = ${serviceCode} from own where attempts.id = own.id
+    )
+    insert into ussd_windows as w (request_id, provider, step, success, attempt_id, service_code, global_index,
+      opened_at, expires_at)
+    select request_id, provider, step, success, id, ${serviceCode}, ${globalIndex(keyring, phoneNumber)},
+      clock_timestamp(), expires_at from own
+    on conflict (request_id, provider) do update set attempt_id = excluded.attempt_id, step = excluded.step,
+      success = excluded.success, service_code = excluded.service_code, global_index = excluded.global_index,
+      opened_at = excluded.opened_at`)
 }
 
-interface WaitingCode extends ReportedAttempt {
+/** A session, as the network opened it. */
+export interface Dial {
+  provider: string
+  phoneNumber: string
+}
+
+export interface WaitingCode {
+  requestId: string
+  brand: string
+  locale: string
+  /** The key that it is derived from. */
+  codeKid: string
+}
+
+const { views, dials, brands } = ussdLimits
+const hasRoom = sql`(select count(*) from unnest(d.dials) t
+  where t > now() - make_interval(secs => ${dials.windowSeconds})) < ${dials.max}`
+
+/** A request whose code may be shown: one that no run knows of yet may still be closed as never sent. */
+const isShowable = sql`r.state = 'pending' and r.expires_at > now()
+  and (r.workflow_started_at is not null or r.queued)`
+
+/**
+ * Counts a dial and finds the codes that wait for its number at this account: the newest of each app and brand, newest
+ * first. One statement, the same whether any waits or not.
+ * @returns undefined when the number dialled too often of late
+ */
+export async function findWaitingCodes(
+  db: Queries,
+  keyring: Keyring,
+  { provider, phoneNumber }: Dial,
+): Promise<WaitingCode[] | undefined> {
+  const index = globalIndex(keyring, phoneNumber)
+  const row = await db.one<{ taken: boolean; waiting: WaitingCode[] | null }>(sql`
+    with taken as (
+      insert into ussd_dials as d (global_index, dials, expires_at)
+      select ${index}::bytea, array[clock_timestamp()], now() + make_interval(secs => ${dials.windowSeconds})
+      -- A flood by one number must not queue for its row.
+      where not exists (select from ussd_dials d where d.global_index = ${index} and not (${hasRoom}))
+      on conflict (global_index) do update set expires_at = excluded.expires_at, dials =
+        array(select t from unnest(d.dials) t where t > now() - make_interval(secs => ${dials.windowSeconds}))
+        || excluded.dials
+      where ${hasRoom} returning 1
+    ), newest as (
+      select distinct on (r.app_id, r.brand) r.id, r.brand, r.locale, r.code_kid, r.created_at
+      from ussd_windows w join otp_requests r on r.id = w.request_id
+      where w.global_index in ${globalIndexes(keyring, phoneNumber)} and w.provider = ${provider}
+        and w.expires_at > now() and w.views < ${views} and ${isShowable}
+      order by r.app_id, r.brand, r.created_at desc
+    ), listed as (
+      select * from newest order by created_at desc limit ${brands}
+    )
+    select exists (select from taken) as taken, (select jsonb_agg(jsonb_build_object(
+      'requestId', id, 'brand', brand, 'locale', locale, 'codeKid', code_kid) order by created_at desc) from listed) as waiting`)
+  return row?.taken ? (row.waiting ?? []) : undefined
+}
+
+/** A code to show, and what its screen is made of. */
+export interface ShownCode {
+  code: string
+  /** The app's own words. */
+  template: OwnTemplate | undefined
+  /** What is left of its life. */
+  lifetimeSeconds: number
+  /** To be sent after the answer. */
+  wake: Wake | undefined
+}
+
+interface ShownRow {
+  template: OwnTemplate | null
+  lifetimeSeconds: number
   salt: Buffer
   codeKid: string
   codeGeneration: number
   codeLength: number
   codeAlphabet: Alphabet
+  attempt: number
+  step: number
+  isNews: boolean
+  dueAt: Date | null
+  succeeds: boolean
 }
 
-/** The code that waits for a dialling number at this account, if its request is still live. */
-export async function findDialledCode(
+/** One look of one session at a code. */
+interface Look extends Dial {
+  /** Undefined where nothing waits: the statement is the same, and finds nothing. */
+  waiting: WaitingCode | undefined
+  /** Tells one session of the account from another. */
+  sessionKey: string
+}
+
+/** The rules that a code on a screen fulfils: who dials has it in front of them. */
+const fulfilled = successRules.filter((rule) => satisfies(rule, 'delivered'))
+const delivered = rankOf.delivered
+
+/**
+ * Takes one look at a waiting code and writes it down as its delivery, in one statement. Before the step had its turn
+ * there is no attempt that this could be a receipt of: the dial is one of its own then, with a number below zero where
+ * others have that of their send.
+ * @returns undefined when there is nothing to show (any more)
+ * @throws {UnknownKey} before anything is written
+ */
+export async function showWaitingCode(
   db: Queries,
   keyring: Keyring,
-  { provider, phoneNumber }: { provider: string; phoneNumber: string },
-): Promise<{ attempt: ReportedAttempt; code: string } | undefined> {
-  const row = await db.one<WaitingCode>(sql`
-    select a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
-      a.number, a.step, a.channel, a.provider, a.success, true as open,
-      r.code_salt as salt, r.code_kid as "codeKid", r.code_generation as "codeGeneration", r.code_length as "codeLength",
-      r.code_alphabet as "codeAlphabet"
-    from ussd_windows w join attempts a on a.id = w.attempt_id join otp_requests r on r.id = w.request_id
-    where w.global_index in ${globalIndexes(keyring, phoneNumber)} and w.provider = ${provider}
-      and w.expires_at > now() and r.state = 'pending' and r.expires_at > now()
-    order by a.claimed_at desc limit 1`)
-  if (!row) return undefined
-  const { salt, codeKid, codeGeneration, codeLength, codeAlphabet, ...attempt } = row
+  look: Look,
+): Promise<ShownCode | undefined> {
+  const { waiting } = look
+  if (waiting) keyring.find('codes', waiting.codeKid)
+  const row = await db.one<ShownRow>(sql`
+    with ${viewed(keyring, look)}, ${noted(look)}, ${told(look)}
+    select request.code_salt as salt, request.code_kid as "codeKid", request.code_generation as "codeGeneration",
+      request.code_length as "codeLength", request.code_alphabet as "codeAlphabet",
+      ceil(extract(epoch from request.expires_at - now()))::int as "lifetimeSeconds",
+      ${templateFor(sql`request`, 'ussd')} as template,
+      told.attempt, told.step, told.is_news as "isNews", told.succeeds, told.signal_due_at as "dueAt"
+    from told, request`)
+  if (!row || !waiting) return undefined
+  const { requestId } = waiting
+  const { template, lifetimeSeconds } = row
   const code = deriveCode(keyring, {
-    requestId: row.requestId,
-    generation: codeGeneration,
-    kid: codeKid,
-    salt,
-    length: codeLength,
-    alphabet: codeAlphabet,
+    requestId,
+    generation: row.codeGeneration,
+    kid: row.codeKid,
+    salt: row.salt,
+    length: row.codeLength,
+    alphabet: row.codeAlphabet,
   })
-  return { attempt, code }
+  return { code, template: template ?? undefined, lifetimeSeconds, wake: wakeOf(requestId, row) }
+}
+
+/** Holds the request, takes the look, and makes the dial's own attempt where the window has none yet. */
+function viewed(keyring: Keyring, { provider, phoneNumber, waiting }: Look): SQL {
+  const ownId = randomId('att')
+  return sql`request as (
+      select * from otp_requests r where r.id = ${waiting?.requestId ?? ''} and ${isShowable} for update
+    ), viewed as (
+      update ussd_windows w set views = w.views + 1, attempt_id = coalesce(w.attempt_id, ${ownId})
+      from request where w.request_id = request.id and w.provider = ${provider}
+        and w.global_index in ${globalIndexes(keyring, phoneNumber)} and w.views < ${views}
+      returning w.attempt_id, w.step, w.success, w.service_code, w.attempt_id = ${ownId} as is_own
+    ), made as (
+      insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success, state, status,
+        status_rank, callback_digest, run_id, claimed_at, finished_at, status_at, instruction)
+      select attempt_id, request.id, attempt_seq + 1, step, -(attempt_seq + 1), 1, 'ussd', ${provider}, success,
+        'accepted', 'delivered', ${delivered},
+        -- Nobody is given an address for reports of it.
+        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+        coalesce(run_id, ''), now(), now(), now(), service_code
+      from viewed, request where is_own returning number
+    )`
+}
+
+/** Writes the look down as a receipt, once per session, and says what is new about it. */
+const noted = ({ provider, waiting, sessionKey }: Look): SQL => sql`noted as (
+      insert into receipts (attempt_id, provider, event_key, status, raw_status, late)
+      select attempt_id, ${provider}, ${`dial:${waiting?.requestId ?? ''}:${sessionKey}`}, 'delivered', 'dialled', false
+      from viewed on conflict (provider, event_key) do nothing returning 1
+    ), moved as (
+      update attempts a set status = 'delivered', status_rank = ${delivered}, status_at = clock_timestamp()
+      from viewed where a.id = viewed.attempt_id and a.status_rank < ${delivered} returning a.number
+    ), news as (
+      select viewed.*, exists (select from noted) as is_noted,
+        (select count(*)::int from made) as made, is_own or exists (select from moved) as is_news,
+        success::text = any(${sql.param(fulfilled)}) as succeeds,
+        coalesce((select number from made), (select number from attempts a where a.id = viewed.attempt_id)) as attempt
+      from viewed
+    )`
+
+/** Counts it on the request, with its rows in the audit trail. */
+function told({ provider }: Look): SQL {
+  const actor = `provider:${provider}`
+  const attemptId = sql`attempt_id`
+  const claim = sql`(select id, app_id, audit_seq - is_noted::int as audit_seq, attempt_id, step
+      from told where made > 0) own`
+  return sql`told as (
+      update otp_requests r set attempt_seq = r.attempt_seq + made,
+        audit_seq = r.audit_seq + made + is_noted::int,
+        delivered_at = coalesce(r.delivered_at, clock_timestamp()),
+        succeeded_at = case when succeeds then coalesce(r.succeeded_at, clock_timestamp()) else r.succeeded_at end,
+        signal_due_at = case when succeeds and is_news then ${dueNow} else r.signal_due_at end
+      from news where r.id = (select id from request)
+      returning r.id, r.app_id, r.audit_seq, r.signal_due_at, news.*
+    ), claimed as (${auditFrom(claim, {
+      type: 'attempt_claimed',
+      actor,
+      attemptId,
+      detail: sql`jsonb_build_object('channel', 'ussd', 'provider', ${provider}::text, 'step', step, 'by', 'dial')`,
+    })}), heard as (${auditFrom(sql`(select * from told where is_noted) news`, {
+      type: 'receipt',
+      actor,
+      attemptId,
+      detail: { channel: 'ussd', provider, status: 'delivered', raw_status: 'dialled' },
+    })})`
+}
+
+function wakeOf(requestId: string, row: ShownRow): Wake | undefined {
+  const { isNews, succeeds, dueAt, attempt, step } = row
+  if (!isNews || !succeeds || !dueAt) return undefined
+  return { requestId, dueAt, signal: 'receipt', attempt, step, status: 'delivered' }
 }

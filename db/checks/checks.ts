@@ -9,8 +9,15 @@ import { answerAfterEndSeconds, checkBudget } from '../../core/limits'
 import type { State } from '../../core/state'
 import type { Wake } from '../../core/wake'
 import { auditFrom } from '../audit/entry'
+import {
+  giveBackDelegatedCheck,
+  releaseDelegatedCheck,
+  takeDelegatedCheck,
+  type TakenCheck,
+} from './delegated-checks'
 import { isLockedForGood, secondsToWait, stillCounted } from './check-budgets'
 import { dueNow, overdueReason, overdueState } from '../requests/ending'
+import { outcomeDue } from '../requests/outcomes'
 import type { Queries } from '../index'
 import type { Owner } from '../requests/owner'
 
@@ -24,6 +31,8 @@ export interface CheckInput extends Owner {
   actor: string
   /** A challenge was solved for this very check: pauses and the limit of a day do not hold it back. */
   solvedChallenge?: boolean
+  /** Asks the providers that made codes of their own, where the code is not ours; `silent` when one gave no answer. */
+  forward?: (check: TakenCheck) => Promise<boolean | 'silent'>
 }
 
 export type CheckOutcome =
@@ -36,6 +45,9 @@ export type CheckOutcome =
       wake?: Wake | undefined
     }
   | { outcome: 'locked'; requestId: string }
+  /** A provider that made the code gave no answer, or is just answering another check: nothing was counted. */
+  | { outcome: 'unanswered'; requestId: string }
+  | { outcome: 'busy'; requestId: string }
   /** The recipient's budget is used up; the code was not looked at. `forGood`: until an operator unlocks it. */
   | { outcome: 'held_back'; requestId: string; forGood: boolean; retryAfterSeconds: number }
 
@@ -45,11 +57,14 @@ interface CodeRow {
   codeKid: string
   codeGeneration: number
   codeAlphabet: Alphabet
+  /** Some provider made a code of its own for this request. */
+  delegated: boolean
 }
 
 /**
  * Checks a code: one read, then one statement that decides, counts and audits. Touches Postgres only. It does much the
  * same for a code that is right, wrong, over or of nobody; the little that is left to tell them apart, the route hides.
+ * Only where a provider made a code of its own, and the one given is not ours, that provider is asked in between.
  * @throws {UnknownKey} when the code's key is not known here: never "wrong code".
  */
 export async function checkCode(
@@ -70,9 +85,38 @@ export async function checkCode(
   )
   const right = macMatches(typed, row?.codeMac ?? null)
   const found = { id: row?.id ?? nobody, generation: row?.codeGeneration ?? 1 }
+  if (!right && row?.delegated) return checkDelegated(db, found, input)
+  return decide(db, found, right, input)
+}
+
+type Found = Pick<CodeRow, 'id'> & { generation: number }
+
+async function decide(
+  db: Queries,
+  found: Found,
+  right: boolean,
+  input: CheckInput,
+): Promise<CheckOutcome> {
   const decided = await db.one<Decided>(decision(found, right, input))
   if (decided) return outcomeOf(decided)
   return { outcome: 'rejected', errorCode: 'NO_ACTIVE_REQUEST', attemptsRemaining: 0 }
+}
+
+/** Counts, asks the providers that made codes, and decides by what they say. */
+async function checkDelegated(db: Queries, found: Found, input: CheckInput): Promise<CheckOutcome> {
+  const { actor, solvedChallenge = false, forward } = input
+  const requestId = found.id
+  const taken = forward && (await takeDelegatedCheck(db, { requestId, actor, solvedChallenge }))
+  if (taken === 'busy') return { outcome: 'busy', requestId }
+  if (!taken) return decide(db, found, false, input)
+  const answer = await forward(taken)
+  if (answer === 'silent') {
+    await giveBackDelegatedCheck(db, { requestId, actor })
+    return { outcome: 'unanswered', requestId }
+  }
+  const outcome = await decide(db, found, answer, input)
+  await releaseDelegatedCheck(db, requestId)
+  return outcome
 }
 
 /** As long as a request id, and none. */
@@ -80,7 +124,7 @@ const nobody = `otp_${'0'.repeat(26)}`
 
 function findCode(db: Queries, keyring: Keyring, { by, ...owner }: CheckInput) {
   const columns = sql`r.id, r.code_mac as "codeMac", r.code_kid as "codeKid", r.code_generation as "codeGeneration",
-    r.code_alphabet as "codeAlphabet"`
+    r.code_alphabet as "codeAlphabet", exists (select from delegated_codes d where d.request_id = r.id) as delegated`
   const own = sql`r.app_id = ${owner.appId} and r.environment = ${owner.environment}`
   if ('requestId' in by) {
     const same = by.purpose === undefined ? sql`` : sql`and r.purpose = ${by.purpose}`
@@ -120,7 +164,7 @@ interface Decided {
  * the code is open. A request whose time is over ends here. Without a request, `unknown_checks` counts.
  */
 const decision = (
-  { id, generation }: { id: string; generation: number },
+  { id, generation }: Found,
   right: boolean,
   { actor, solvedChallenge = false, ...owner }: CheckInput,
 ): SQL => sql`
@@ -193,6 +237,7 @@ const columnsAfter = sql`
   code_salt = ${ifEnds(sql`null`, sql`r.code_salt`)},
   code_mac = ${ifEnds(sql`null`, sql`r.code_mac`)},
   signal_due_at = ${ifEnds(dueNow, sql`signal_due_at`)},
+  outcome_due_at = ${ifEnds(outcomeDue, sql`outcome_due_at`)},
   audit_seq = r.audit_seq + 1 + (o.overdue or o.uses_up)::int`
 
 /** One audit row for the check, one before it when it closed the request, one after it when it used the budget up. */

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { holdName } from '../hold'
 import { type Alphabet, codeSpace } from '../../core/alphabet'
 import { guessing } from '../../core/limits'
 import type { Environment } from '../../core/state'
@@ -71,7 +72,7 @@ export function alertGuessing(
   const { appId, environment, level, expected } = alert
   const chain = appId === null ? 'admin' : `app:${appId}`
   return db.transaction(async (tx) => {
-    await tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${`guessing|${chain}`}, 0))`)
+    await holdName(tx, `guessing|${chain}`)
     const recent =
       await tx.one(sql`select from audit_events where chain = ${chain} and type = 'alert'
       and at > now() - make_interval(secs => ${guessing.alertEverySeconds})

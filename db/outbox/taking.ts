@@ -3,6 +3,7 @@ import type { RecipientKind } from '../../core/channel'
 import type { DeliveryState, EventType } from '../../core/event'
 import type { Environment } from '../../core/state'
 import type { Queries } from '../index'
+import { isServedIn } from '../requests/region'
 
 /** Calls at a time over all processes, so that receivers that are slow keep no others waiting. */
 const most = {
@@ -74,10 +75,8 @@ export interface Taker {
 const isWanted = sql`e.deleted_at is null and e.disabled_at is null`
 
 /** Of endpoint `e`: it is called, and from here. */
-const isCalledFrom = (
-  region: string | undefined,
-): SQL => sql`${isWanted} and exists (select from apps where apps.id = e.app_id
-  and (apps.region is null or apps.region = ${region ?? null}))`
+const isCalledFrom = (region: string | undefined): SQL =>
+  sql`${isWanted} and exists (select from apps where apps.id = e.app_id and ${isServedIn(region)})`
 
 /**
  * Takes deliveries that are due, each for one sender only, and of each endpoint and app only as many as they may get at

@@ -54,10 +54,12 @@ async function erase(
   // After the requests: a check holds its request, then takes of the budget.
   await forgetHabits(tx, ids)
   await shred(tx, ids)
-  if (dialled.length > 0 && addressee.appId === undefined)
+  if (dialled.length > 0 && addressee.appId === undefined) {
     await tx.many(
       sql`delete from ussd_windows where global_index in ${dialled} ${ofServed(addressee)}`,
     )
+    await tx.many(sql`delete from ussd_dials where global_index in ${dialled}`)
+  }
   await noteErasure(tx, { held, requests, actor, appId: addressee.appId })
   return { recipients: held.length, requests: requests.length, wakes }
 }
@@ -119,10 +121,16 @@ async function forgetRequests(
     select id, app_id as "appId" from emptied`)
   const theirs = sql`request_id = any(${sql.param(requests.map(({ id }) => id))})`
   await forgetMessageIds(tx, theirs)
-  for (const table of [sql`request_contexts`, sql`ussd_windows`, sql`idempotency_keys`])
-    await tx.many(sql`delete from ${table} where ${theirs}`)
+  for (const table of erasedTables) await tx.many(sql`delete from ${table} where ${theirs}`)
   return requests
 }
+
+const erasedTables = [
+  sql`request_contexts`,
+  sql`ussd_windows`,
+  sql`delegated_codes`,
+  sql`idempotency_keys`,
+]
 
 /** Removes what leads from these attempts to messages at their providers, and so to the number. */
 async function forgetMessageIds(tx: Queries, which: SQL): Promise<void> {

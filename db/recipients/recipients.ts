@@ -94,7 +94,7 @@ export interface SealedRecipient {
   kid: string
 }
 
-/** The address in clear: only the send activity and search results' masks ask for it. */
+/** The address in clear: only the send activity, search results' masks and routes by prefix ask for it. */
 export const openAddress = (keyring: Keyring, row: SealedRecipient): string =>
   unseal(keyring, row, sealedIn.recipient(row.appId, row.recipientId))
 

@@ -1,10 +1,13 @@
 import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan, Step } from '../../core/plan'
 import type { State } from '../../core/state'
 import type { Channel } from '../../core/channel'
 import type { Wake } from '../../core/wake'
+import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
 import { auditFrom } from '../audit/entry'
+import { openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
@@ -18,7 +21,14 @@ interface Command extends Owner {
 
 /** `wake` is to be sent after the commit. */
 export type CommandOutcome =
-  | { outcome: 'done'; channel?: Channel; sends?: number; wake?: Wake }
+  | {
+      outcome: 'done'
+      channel?: Channel
+      sends?: number
+      /** What there is to dial, where that is the channel. */
+      instruction?: string | undefined
+      wake?: Wake
+    }
   | { outcome: 'not_found' | 'no_next' }
   | { outcome: 'already_sending'; channel: Channel; sends: number }
   | { outcome: 'ended'; state: State }
@@ -47,7 +57,12 @@ export async function askNext(
   db: Queries,
   { requestId, actor, ...owner }: Command,
 ): Promise<CommandOutcome> {
-  const row = await db.one<{ step: number; dueAt: Date; channel: Channel }>(sql`
+  const row = await db.one<{
+    step: number
+    dueAt: Date
+    channel: Channel
+    instruction: string | null
+  }>(sql`
     with asked as (
       update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1,
         signal_due_at = ${dueNow}
@@ -58,12 +73,19 @@ export async function askNext(
       type: 'next_requested',
       actor,
       detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
-    })})
-    select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel from asked`)
+    })}), renewed as (
+      -- Who asks for this channel may look again.
+      update ussd_windows w set views = 0 from asked
+      where w.request_id = asked.id and plan -> (leave_step + 1) ->> 'channel' = 'ussd'
+    )
+    select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel,
+      (select ${instructionOf} from otp_requests r where r.id = asked.id) as instruction
+    from asked`)
   if (!row) return alreadyLeaving(db, owner, requestId)
   return {
     outcome: 'done',
     channel: row.channel,
+    ...(row.channel === 'ussd' && { instruction: row.instruction ?? undefined }),
     wake: { requestId, dueAt: row.dueAt, signal: 'next', step: row.step },
   }
 }
@@ -92,16 +114,20 @@ class Refused extends Error {
  * Sends the same code again, on the channel in progress or on that of `step`; counts against the recipient's limits.
  * A channel claimed less than 10 s ago is not sent again.
  */
-export async function askResend(
-  db: Database,
-  { requestId, actor, step, ...owner }: Command & { step?: Step | undefined },
-): Promise<CommandOutcome> {
+export async function askResend(db: Database, wish: ResendWish): Promise<CommandOutcome> {
   try {
-    return await db.transaction((tx) => resend(tx, { ...owner, requestId, actor, step }))
+    return await db.transaction((tx) => resend(tx, wish))
   } catch (error) {
     if (error instanceof Refused) return error.outcome
     throw error
   }
+}
+
+interface ResendWish extends Command {
+  /** Of the channel that the caller named. */
+  step?: Step | undefined
+  /** Where codes can be dialled for; nowhere when absent. */
+  dialling?: { keyring: Keyring; dialStrings: DialStrings }
 }
 
 interface Resendable {
@@ -113,7 +139,7 @@ interface Resendable {
 
 async function resend(
   tx: Queries,
-  { requestId, actor, step, ...owner }: Command & { step?: Step | undefined },
+  { requestId, actor, step, dialling, ...owner }: ResendWish,
 ): Promise<CommandOutcome> {
   // The recipient's window first, as in a send: the two never wait for each other crosswise.
   const found = await tx.one<{
@@ -148,12 +174,27 @@ async function resend(
     ), logged as (${auditFrom(sql`asked`, { type: 'resend_requested', actor, detail: { channel: target } })})
     select resend_seq as seq, sends, signal_due_at as "dueAt" from asked`)
   if (!row) throw new Error('A locked request vanished.')
+  const { recipientId } = found
+  const again = { requestId, recipientId, plan: live.plan, step: chosen }
+  const instruction =
+    dialling && chosen.channel === 'ussd' ? await dialAgain(tx, dialling, again) : undefined
   return {
     outcome: 'done',
     channel: target,
+    ...(instruction && { instruction }),
     sends: row.sends,
     wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
   }
+}
+
+async function dialAgain(
+  tx: Queries,
+  { keyring, dialStrings }: NonNullable<ResendWish['dialling']>,
+  { recipientId, ...again }: { requestId: string; recipientId: string; plan: Plan; step: Step },
+): Promise<string | undefined> {
+  const phoneNumber = await openRecipient(tx, keyring, recipientId)
+  if (phoneNumber === undefined) return undefined
+  return reopenWindow(tx, keyring, { ...again, phoneNumber, dialStrings })
 }
 
 async function whyNot(db: Queries, owner: Owner, requestId: string): Promise<CommandOutcome> {

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Reason, State } from '../../core/state'
 import { auditFrom } from '../audit/entry'
+import { outcomeDue } from './outcomes'
 import type { Queries } from '../index'
 
 /**
@@ -12,7 +13,7 @@ export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
 const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
   audit_seq = audit_seq + 1,
-  signal_due_at = ${dueNow}`
+  signal_due_at = ${dueNow}, outcome_due_at = ${outcomeDue}`
 
 export const setState = (state: State, reason: Reason): SQL =>
   sql`state = ${state}::request_state, reason = ${reason}::request_reason, ${endColumns}`

@@ -5,7 +5,7 @@ import { rankOf } from '../../core/receipt'
 import type { State } from '../../core/state'
 import { type AuditEntry, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from './ending'
-import { unhealthyProviders } from '../attempts/provider-health'
+import { unhealthyProviders } from '../attempts/breakers'
 import type { Queries } from '../index'
 
 interface ProgressRow {
@@ -137,10 +137,4 @@ export async function recordSkipped(
     runId,
     detail: { step, channel, reason: 'not_enough_time' },
   })
-}
-
-/** The run is over and knows of everything: nothing needs to be signalled any more. */
-export async function clearSignals(db: Queries, requestId: string): Promise<void> {
-  await db.many(sql`update otp_requests set signal_due_at = null
-    where id = ${requestId} and signal_due_at is not null and state <> 'pending'`)
 }

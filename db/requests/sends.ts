@@ -1,60 +1,20 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
-import { randomId } from '../../codes/random-id'
-import { seal, sealedIn } from '../../codes/seal'
-import type { Alphabet } from '../../core/alphabet'
-import type { Channel, RecipientKind } from '../../core/channel'
-import { alreadySendingSeconds, maxChecks } from '../../core/limits'
-import type { OtpRequestInput } from '../../core/otp-request'
-import type { Plan, Step } from '../../core/plan'
+import type { Channel } from '../../core/channel'
+import { alreadySendingSeconds } from '../../core/limits'
+import type { Plan } from '../../core/plan'
 import type { Wake } from '../../core/wake'
 import { auditFrom } from '../audit/entry'
 import { channelInProgress } from './channel-in-progress'
-import {
-  type Consent,
-  keepConsent,
-  liftWithdrawal,
-  type Withdrawal,
-  withdrawalOf,
-} from '../recipients/consent'
+import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
+import { instructionOf, reopenWindow } from '../attempts/ussd'
 import { closeOverdue, dueNow, setState } from './ending'
-import { claimIdempotencyKey, type IdempotencyKey, moveIdempotencyKey } from './idempotency'
+import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockTimeout, type Queries } from '../index'
+import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { takeSend } from './send-limits'
-import { type Owner, ownedBy } from './owner'
+import { ownedBy } from './owner'
 import { findOrAddRecipient } from '../recipients/recipients'
-
-export interface SendInput extends Owner {
-  /** The API key's public id, for the audit row. */
-  keyId: string
-  recipient: { kind: RecipientKind; value: string }
-  country: string | null
-  purpose: string
-  locale: string
-  brand: string
-  risk: 'normal' | 'high'
-  lifetimeSeconds: number
-  codeLength: number
-  codeAlphabet: Alphabet
-  /** The caller's template, checked before. */
-  message?: string | undefined
-  metadata?: Record<string, string> | undefined
-  ip?: string | undefined
-  consent?: Consent | undefined
-  plan: Plan
-  /** How to repeat on a channel that the caller named and the live plan may lack. */
-  explicitStep?: Step | undefined
-  idempotency?: IdempotencyKey | undefined
-}
-
-/** What the run of a request needs to be started; also what the sweeper starts it with. */
-export interface Startable {
-  input: OtpRequestInput
-  appId: string
-  country: string | null
-  queued: boolean
-}
 
 export type SendDecision =
   | ({
@@ -69,6 +29,8 @@ export type SendDecision =
       /** Closed meanwhile: a replay of a request that is over. */
       ended: boolean
       resend?: 'sent' | 'already_sending'
+      /** What can be dialled for the code, from now on until the request ends. */
+      instruction: string | null
       /** To be sent after the commit. */
       wakes: Wake[]
     } & Startable)
@@ -107,7 +69,7 @@ export async function openRequest(
 }
 
 async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
-  const requestId = randomId('otp')
+  const { requestId } = input
   const recipientId = await findOrAddRecipient(tx, keyring, {
     appId: input.appId,
     ...input.recipient,
@@ -135,12 +97,12 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const live = found.live?.overdue ? undefined : found.live
   if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
-    const repeated = await repeat(tx, input, live)
+    const repeated = await repeat(tx, keyring, input, live)
     await keepConsent(tx, live.requestId, input)
     return repeated
   }
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
-  const created = await create(tx, keyring, input, { requestId, recipientId, at: slot.at })
+  const created = await createRequest(tx, keyring, input, { requestId, recipientId, at: slot.at })
   await keepConsent(tx, requestId, input)
   return { ...created, wakes }
 }
@@ -175,6 +137,7 @@ interface LiveRow {
   sends: number
   /** The channel in progress. */
   channel: Channel
+  instruction: string | null
   everClaimed: boolean
   /** Any channel, in the last seconds. */
   recentlyClaimed: boolean
@@ -190,7 +153,7 @@ const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySending
 const liveColumns = (target: Channel | undefined): SQL => sql`
   r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
   r.workflow_started_at is not null as started,
-  ${channelInProgress} as channel,
+  ${channelInProgress} as channel, ${instructionOf} as instruction,
   exists (select from attempts a where a.request_id = r.id) as "everClaimed",
   exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
   exists (select from attempts a where a.request_id = r.id and ${recently}
@@ -198,7 +161,12 @@ const liveColumns = (target: Channel | undefined): SQL => sql`
   r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
   r.expires_at <= now() as overdue`
 
-async function repeat(tx: Queries, input: SendInput, live: LiveRow): Promise<SendDecision> {
+async function repeat(
+  tx: Queries,
+  keyring: Keyring,
+  input: SendInput,
+  live: LiveRow,
+): Promise<SendDecision> {
   const target = input.explicitStep?.channel ?? live.channel
   const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
   // Nothing claimed yet means the first message is still on its way out.
@@ -214,9 +182,20 @@ async function repeat(tx: Queries, input: SendInput, live: LiveRow): Promise<Sen
       detail: { channel: target },
     })})
     select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
+  const instruction =
+    again && step.channel === 'ussd'
+      ? await reopenWindow(tx, keyring, {
+          requestId: live.requestId,
+          plan: live.plan,
+          step,
+          phoneNumber: input.recipient.value,
+          dialStrings: input.dialStrings ?? new Map(),
+        })
+      : undefined
   return {
     ...startable(input.appId, live),
     outcome: 'repeated',
+    instruction: instruction ?? live.instruction,
     requestId: live.requestId,
     channel: target,
     expiresAt: live.expiresAt,
@@ -251,66 +230,6 @@ async function supersede(tx: Queries, requestId: string, keyId: string): Promise
   )
 }
 
-async function create(
-  tx: Queries,
-  keyring: Keyring,
-  input: SendInput,
-  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: string },
-) {
-  const seed = {
-    requestId,
-    generation: 1,
-    kid: keyring.active('codes').kid,
-    salt: makeSalt(),
-    length: input.codeLength,
-    alphabet: input.codeAlphabet,
-  }
-  const mac = macOfCode(keyring, seed, deriveCode(keyring, seed))
-  const message = input.message ? seal(keyring, input.message, sealedIn.message(requestId)) : null
-  const metadata = input.metadata
-    ? seal(keyring, JSON.stringify(input.metadata), sealedIn.metadata(requestId))
-    : null
-  const first = input.plan[0]
-  if (!first) throw new Error('A request needs at least one step.')
-  const row = await tx.one<{ expiresAt: Date }>(sql`
-    with made as (
-      insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
-        message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        code_alphabet, max_checks, audit_seq, created_at, expires_at)
-      values (${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
-        ${input.country}, ${input.locale}, ${input.brand},
-        ${message?.ciphertext ?? null}, ${metadata?.ciphertext ?? null}, ${message?.kid ?? metadata?.kid ?? null},
-        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
-        ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}))
-      returning id, app_id, audit_seq, expires_at
-    ), logged as (${auditFrom(sql`made`, {
-      type: 'requested',
-      actor: `key:${input.keyId}`,
-      detail: { channel: first.channel, purpose: input.purpose, country: input.country },
-    })}), context as (
-      insert into request_contexts (request_id, ip)
-      select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
-    )
-    select expires_at as "expiresAt" from made`)
-  if (!row) throw new Error('Postgres returned no row for a new request.')
-  return {
-    ...startable(input.appId, {
-      requestId,
-      plan: input.plan,
-      country: input.country,
-      queued: false,
-      ...row,
-    }),
-    outcome: 'created' as const,
-    requestId,
-    channel: first.channel,
-    expiresAt: row.expiresAt,
-    sends: 1,
-    needsStart: true,
-    ended: false,
-  }
-}
-
 async function replayOf(
   tx: Queries,
   prior: { requestId: string; outcome: string },
@@ -324,18 +243,11 @@ async function replayOf(
     outcome: 'replayed',
     requestId: row.requestId,
     channel: row.channel,
+    instruction: row.instruction,
     expiresAt: row.expiresAt,
     sends: row.sends,
     needsStart: !row.started && !row.queued && !row.ended,
     ended: row.ended,
     wakes: [],
   }
-}
-
-function startable(
-  appId: string,
-  row: Pick<LiveRow, 'requestId' | 'plan' | 'country' | 'expiresAt' | 'queued'>,
-): Startable {
-  const input = { requestId: row.requestId, steps: row.plan, expiresAt: row.expiresAt.getTime() }
-  return { input, appId, country: row.country, queued: row.queued }
 }

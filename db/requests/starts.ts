@@ -6,7 +6,7 @@ import { auditFrom } from '../audit/entry'
 import { setState } from './ending'
 import type { Queries } from '../index'
 import { servedIn } from './region'
-import type { Startable } from './sends'
+import type { Startable } from './new-request'
 
 /**
  * Notes that a request's run has started; harmless when noted before.

@@ -5,10 +5,11 @@ import type { AuditType } from '../../core/audit'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import { shownEvents } from '../../core/limits'
-import type { Plan } from '../../core/plan'
+import { type Plan, ruleFor } from '../../core/plan'
 import type { ReceiptStatus, SuccessRule } from '../../core/receipt'
 import type { Reason, State } from '../../core/state'
 import { type StepStatus, stepStatus } from '../../core/step-status'
+import { instructionOf } from '../attempts/ussd'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue } from './ending'
 import type { Queries } from '../index'
@@ -37,11 +38,15 @@ export interface AttemptView {
   /** The best receipt so far. */
   status: ReceiptStatus | null
   fault: Fault | null
+  /** The provider made the code of this message itself. */
+  delegated: boolean
   wasted: boolean
   claimedAt: Date
   finishedAt: Date | null
   deliveredAt: Date | null
   cost: { amount: string; currency: string } | null
+  /** What there is to dial. */
+  instruction: string | null
 }
 
 export interface EventView {
@@ -57,6 +62,8 @@ export interface StepView {
   status: StepStatus
   success: SuccessRule
   timeoutMs: number
+  /** What there is to dial for it, before its turn too. */
+  instruction: string | null
   attempts: AttemptView[]
 }
 
@@ -69,6 +76,8 @@ export interface RequestStatus extends RequestSummary {
   sends: number
   /** Every channel's turn is over, and none succeeded. */
   allChannelsFailed: boolean
+  /** What there is to dial for the code. */
+  instruction: string | null
   metadata: Record<string, string> | undefined
   steps: StepView[]
   /** The newest ones. */
@@ -88,6 +97,7 @@ interface StatusRow extends RequestSummary {
   planEnded: boolean
   /** Some step succeeded, and not before the plan came to its end without another one. */
   succeeded: boolean
+  instruction: string | null
   metadataCiphertext: Buffer | null
   sealKid: string | null
 }
@@ -129,10 +139,19 @@ export async function readStatus(
             ),
           ) as Record<string, string>)
         : undefined,
-    steps: plan.map(({ channel, success, timeoutMs }, index) => {
-      const own = attempts.filter(({ step }) => step === index)
-      const facts = { ...row, index, success, skipped: skipped.has(index), attempts: own }
-      return { channel, success, timeoutMs, status: stepStatus(facts), attempts: own }
+    steps: plan.map((step, index) => {
+      const { channel, success, timeoutMs } = step
+      const own = attempts.filter((attempt) => attempt.step === index)
+      const judged = own.map((attempt) => ({
+        ...attempt,
+        success: ruleFor(step, attempt.provider),
+      }))
+      const facts = { ...row, index, success, skipped: skipped.has(index), attempts: judged }
+      const instruction =
+        own.findLast((attempt) => attempt.instruction !== null)?.instruction ??
+        (channel === 'ussd' ? row.instruction : null)
+      const status = stepStatus(facts)
+      return { channel, success, timeoutMs, status, instruction, attempts: own }
     }),
     events: shown,
   }
@@ -152,17 +171,18 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
       r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
       r.current_step as "currentStep", r.leave_step as "leaveStep",
       r.plan_ended_at is not null or (r.state = 'failed' and r.reason = 'no_channel_accepted') as "planEnded",
-      r.succeeded_at > r.plan_ended_at is true as succeeded,
+      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
       r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
     from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 
 const readAttempts = (db: Queries, requestId: string) =>
   db.many<AttemptView>(sql`
-    select id as "attemptId", step, channel, provider, state, status, fault, wasted,
+    select id as "attemptId", step, channel, provider, state, status, fault, delegated, wasted,
       claimed_at as "claimedAt", finished_at as "finishedAt",
       case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
       case when cost_amount is null then null
-        else jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency) end as cost
+        else jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency) end as cost,
+      instruction
     from attempts where request_id = ${requestId} order by number`)
 
 /** The cheapest look at a request, for callers that wait. */

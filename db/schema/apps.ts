@@ -33,6 +33,12 @@ export const apps = pgTable(
     lengthenUnderGuessing: boolean('lengthen_under_guessing').notNull().default(true),
     /** Only processes of this region serve the app; null: any. */
     region: text(),
+    /** Counts the changes of its templates. */
+    templateRevision: integer('template_revision').notNull().default(0),
+    /** Host of the web site that may read codes out of its SMS. */
+    autofillDomain: text('autofill_domain'),
+    /** Eleven characters by which Android knows the app that may. */
+    androidAppHash: text('android_app_hash'),
     createdAt: at('created_at').notNull().defaultNow(),
   },
   () => [

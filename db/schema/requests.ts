@@ -12,6 +12,7 @@ import {
   primaryKey,
   smallint,
   text,
+  timestamp,
   unique,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
@@ -64,6 +65,10 @@ export const otpRequests = pgTable(
     messageCiphertext: bytea('message_ciphertext'),
     metadataCiphertext: bytea('metadata_ciphertext'),
     sealKid: text('seal_kid'),
+    /** The app's wording as of the send: the templates of this revision, and what lets phones fill the code in. */
+    templateRevision: integer('template_revision').notNull().default(0),
+    autofillDomain: text('autofill_domain'),
+    androidAppHash: text('android_app_hash'),
     plan: jsonb().$type<Plan>().notNull(),
     /** Wiped at the end, with the MAC: the code is then gone for good. */
     codeSalt: bytea('code_salt'),
@@ -90,6 +95,8 @@ export const otpRequests = pgTable(
     /** Set by a statement that commits something the workflow must learn, cleared once it was signalled. */
     signalDueAt: at('signal_due_at'),
     sweptAt: at('swept_at'),
+    /** Set at the end: from when on its providers are to be told the outcome; null once they were. */
+    outcomeDueAt: at('outcome_due_at'),
     deliveredAt: at('delivered_at'),
     succeededAt: at('succeeded_at'),
     planEndedAt: at('plan_ended_at'),
@@ -115,6 +122,9 @@ export const otpRequests = pgTable(
     index('otp_requests_signal_due')
       .on(table.signalDueAt)
       .where(sql`signal_due_at is not null`),
+    index('otp_requests_outcome_due')
+      .on(table.outcomeDueAt)
+      .where(sql`outcome_due_at is not null`),
     index('otp_requests_age').on(table.createdAt),
     index('otp_requests_texts')
       .on(table.endedAt)
@@ -196,15 +206,22 @@ export const attempts = pgTable(
     statusAt: at('status_at'),
     /** When a callback with a wrong signature was last written down. */
     callbackRefusedAt: at('callback_refused_at'),
+    /** What the user has to dial for the code, where there is something to dial. */
+    instruction: text(),
+    /** The provider made the code itself. */
+    delegated: boolean().notNull().default(false),
+    /** When the provider is to be asked for its report next; null: it is not asked (any more). */
+    pollDueAt: at('poll_due_at'),
   },
   (table) => [
     unique().on(table.requestId, table.number),
     unique().on(table.requestId, table.sendNo, table.tryNo),
     uniqueIndex('attempts_callback').on(table.callbackDigest),
     index('attempts_message').on(table.provider, table.providerMessageId),
-    index('attempts_faults')
-      .on(table.finishedAt, table.provider)
-      .where(sql`fault is not null`),
+    index('attempts_poll_due')
+      .on(table.pollDueAt)
+      .where(sql`poll_due_at is not null`),
+    index('attempts_claimed').on(table.claimedAt),
   ],
 )
 
@@ -255,16 +272,63 @@ export const unmatchedReceipts = pgTable(
 export const ussdWindows = pgTable(
   'ussd_windows',
   {
-    attemptId: text('attempt_id')
-      .primaryKey()
-      .references(() => attempts.id),
     requestId: text('request_id').notNull(),
+    /** The account whose service code shows it. */
     provider: text().notNull(),
+    /** The step that a dial counts for, and what that step needs. */
+    step: smallint().notNull(),
+    success: successRuleType().notNull(),
+    /** The attempt that a dial is a receipt of: the last one by this account. Null until there is one. */
+    attemptId: text('attempt_id')
+      .unique()
+      .references(() => attempts.id),
+    /** What the user was told to dial; null where an older version opened it. */
+    serviceCode: text('service_code'),
     globalIndex: bytea('global_index').notNull(),
+    /** How often the code was shown since the last send by this channel. */
+    views: smallint().notNull().default(0),
+    openedAt: at('opened_at').notNull().defaultNow(),
     expiresAt: at('expires_at').notNull(),
   },
   (table) => [
+    primaryKey({ columns: [table.requestId, table.provider] }),
     index('ussd_windows_index').on(table.globalIndex, table.expiresAt),
     index('ussd_windows_expiry').on(table.expiresAt),
+  ],
+)
+
+/** When a number dialled of late, whatever it dialled. */
+export const ussdDials = pgTable(
+  'ussd_dials',
+  {
+    globalIndex: bytea('global_index').primaryKey(),
+    dials: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+    expiresAt: at('expires_at').notNull(),
+  },
+  (table) => [index('ussd_dials_expiry').on(table.expiresAt)],
+)
+
+/**
+ * Codes that a provider made itself: one that is live per account and number, whatever the app, since a provider
+ * checks them by number. Found by the number's global index for as long as they live.
+ */
+export const delegatedCodes = pgTable(
+  'delegated_codes',
+  {
+    provider: text().notNull(),
+    numberIndex: bytea('number_index').notNull(),
+    requestId: text('request_id').notNull(),
+    attemptId: text('attempt_id').notNull(),
+    channel: channelType().notNull(),
+    expiresAt: at('expires_at').notNull(),
+    /** Checks handed to the provider, counted before each: what a crash swallowed stays counted. */
+    forwarded: smallint().notNull().default(0),
+    /** One check at a time is with the provider, until it answers or this time is over. */
+    checkingUntil: at('checking_until'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.provider, table.numberIndex] }),
+    index('delegated_codes_request').on(table.requestId),
+    index('delegated_codes_expiry').on(table.expiresAt),
   ],
 )

@@ -13,6 +13,8 @@ const outlived: { table: SQL; condition: SQL }[] = [
   { table: sql`address_windows`, condition: sql`expires_at < now()` },
   { table: sql`key_quotas`, condition: sql`minute < now() - interval '5 minutes'` },
   { table: sql`ussd_windows`, condition: sql`expires_at < now()` },
+  { table: sql`ussd_dials`, condition: sql`expires_at < now()` },
+  { table: sql`delegated_codes`, condition: sql`expires_at < now()` },
   { table: sql`unmatched_receipts`, condition: sql`received_at < now() - ${unmatchedKeptFor}` },
   { table: sql`idempotency_keys`, condition: sql`created_at < now() - ${keptFor}` },
   {

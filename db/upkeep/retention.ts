@@ -6,7 +6,7 @@ import type { Database } from '../index'
 
 /** What one batch removed; 0 of a part says that it was looked through. */
 export interface Retired {
-  part: Retained
+  part: Retained | 'providers'
   count: number
 }
 
@@ -25,10 +25,12 @@ export async function* retire(
   yield* retireRecipients(db, keep.recipients, batch)
   yield* inBatches('requests', batch, () => retireRequests(db, wholeRequestDays(keep), batch))
   yield* inBatches('recipients', batch, () => removeShredded(db, keep.requests, batch))
+  for (const table of [sql`provider_hours`, sql`provider_ping_hours`])
+    yield* inBatches('providers', batch, () => retireHours(db, table, keep.requests, batch))
 }
 
 async function* inBatches(
-  part: Retained,
+  part: Retired['part'],
   batch: number,
   retireBatch: () => Promise<number>,
 ): AsyncGenerator<Retired, void> {
@@ -54,6 +56,13 @@ const retireContexts = (db: Database, days: number, limit: number) =>
     db.many(sql`delete from request_contexts where request_id in (
       select request_id from request_contexts where ${olderThan(sql`created_at`, days)}
       limit ${limit} for update skip locked) returning 1`),
+  )
+
+/** What provider accounts achieved, by hour: it is summed from requests, and goes with them. */
+const retireHours = (db: Database, table: SQL, days: number, limit: number) =>
+  countOf(
+    db.many(sql`delete from ${table} where ctid in (
+      select ctid from ${table} where ${olderThan(sql`hour`, days)} limit ${limit}) returning 1`),
   )
 
 /** Their deliveries and tries go with them. */

@@ -19,6 +19,7 @@ const phone = {
   ringing: [],
   inCall: '',
   ussdWaiting: false,
+  serviceCode: '',
 }
 let filter = 'all'
 let stream
@@ -118,10 +119,12 @@ function setLink(isLive) {
   $('link').textContent = isLive ? '● live' : 'connecting …'
 }
 
-function setState({ ringing, ussd_waiting, service_code }) {
+function setState({ ringing, ussd_waiting, service_code, service_codes }) {
   phone.ringing = ringing
   phone.ussdWaiting = ussd_waiting
+  phone.serviceCode = service_code
   if ($('service').value === '') $('service').value = service_code
+  $('services').replaceChildren(...service_codes.map((value) => element('option', { value })))
   draw()
 }
 
@@ -146,13 +149,15 @@ function isShown({ id, channel }) {
 }
 
 function hintFor(count) {
-  if (phone.ussdWaiting) return `A code waits: dial ${$('service').value} below.`
+  if (phone.ussdWaiting) return `A code waits: dial ${phone.serviceCode} below.`
   return count > 0 ? '' : 'Nothing yet. Messages appear here by themselves.'
 }
 
 function drawEntry(entry) {
   const spoken = entry.channel !== 'voice' || entry.status === 'answered'
   const bubble = element('div', { class: 'bubble' }, ...titleOf(entry))
+  // As phones do: a text runs from the side that its first letter is from.
+  bubble.dir = 'auto'
   if (spoken) bubble.append(entry.text)
   const item = element(
     'li',
@@ -234,14 +239,43 @@ async function endCall() {
 
 /* USSD */
 
+/** What was dialled, and what was typed since. */
+let session
+
 async function dial(event) {
   event.preventDefault()
+  session = { service_code: $('service').value, inputs: [] }
+  await showScreen()
+}
+
+async function answerMenu(event) {
+  event.preventDefault()
+  session.inputs.push($('choice').value.trim())
+  await showScreen()
+}
+
+async function showScreen() {
+  const asked = session
   $('screen-text').textContent = 'USSD code running …'
+  $('menu').hidden = true
   $('screen').hidden = false
   $('screen-close').focus()
-  const path = `/phones/${encodeURIComponent(phone.number)}/dial`
-  const screen = await post(path, { service_code: $('service').value })
+  const screen = await post(`/phones/${encodeURIComponent(phone.number)}/dial`, asked)
+  // The user may have hung up, and dialled again, meanwhile.
+  if (asked !== session) return
   $('screen-text').textContent = screen?.message ?? 'Connection problem or invalid MMI code.'
+  const goesOn = screen?.ends === false
+  $('menu').hidden = !goesOn
+  $('screen-close').textContent = goesOn ? 'Cancel' : 'OK'
+  if (!goesOn) return
+  asked.session_id = screen.session_id
+  $('choice').value = ''
+  $('choice').focus()
+}
+
+function closeScreen() {
+  session = undefined
+  $('screen').hidden = true
 }
 
 /* Replies */
@@ -279,9 +313,8 @@ $('answer').addEventListener('click', () => void answerCall())
 $('decline').addEventListener('click', () => void endCall())
 $('dialler').addEventListener('submit', (event) => void dial(event))
 $('reply').addEventListener('submit', (event) => void reply(event))
-$('screen-close').addEventListener('click', () => {
-  $('screen').hidden = true
-})
+$('menu').addEventListener('submit', (event) => void answerMenu(event))
+$('screen-close').addEventListener('click', closeScreen)
 $('hint').textContent = 'Enter a number, or pick one of the list, to hold its phone in your hand.'
 
 const tick = () => {

@@ -1,8 +1,23 @@
 import { Router } from 'express'
+import { africasTalking } from './africas-talking'
+import { arkesel } from './arkesel'
+import { infobip } from './infobip'
+import { meta } from './meta'
+import { twilio } from './twilio'
+import { smtp } from './smtp'
 import type { Vendor, VendorParts } from './vendor'
+import { vonage } from './vonage'
 
 /** Every provider that the sandbox can play. */
-export const vendors: readonly Vendor[] = []
+export const vendors: readonly Vendor[] = [
+  africasTalking,
+  arkesel,
+  infobip,
+  meta,
+  smtp,
+  twilio,
+  vonage,
+]
 
 const prefixOf = ({ name }: Pick<Vendor, 'name'>): string =>
   `${name.toUpperCase().replaceAll('-', '_')}_`
@@ -34,12 +49,31 @@ export function settingsOf(
   )
 }
 
+/** Those that are not reached by HTTP; `ready` rejects with one sentence when one cannot listen. */
+export function listenToVendors(partsOf: (vendor: Vendor) => VendorParts) {
+  const listeners = vendors.flatMap((vendor) => vendor.listen?.(partsOf(vendor)) ?? [])
+  return {
+    ready: Promise.all(listeners.map((listener) => listener.ready)),
+    close: () => Promise.all(listeners.map((listener) => listener.close())),
+  }
+}
+
 /** All of them, each at `/vendors/{name}`. */
 export function vendorRoutes(
   partsOf: (vendor: Vendor) => VendorParts,
   played: readonly Vendor[] = vendors,
 ): Router {
   const router = Router()
-  for (const vendor of played) router.use(`/vendors/${vendor.name}`, vendor.routes(partsOf(vendor)))
+  for (const vendor of played) {
+    const parts = partsOf(vendor)
+    const base = `/vendors/${vendor.name}`
+    if (vendor.health !== undefined)
+      router.get(base + vendor.health, (_req, res, next) => {
+        const status = parts.outage()
+        if (status === undefined) next()
+        else res.status(status).json({})
+      })
+    router.use(base, vendor.routes(parts))
+  }
   return router
 }

@@ -22,14 +22,22 @@ export interface VendorMessage {
   validForSeconds?: number | undefined
 }
 
+/** What a message came on and its answer goes to: an HTTP answer, or a connection. */
+export interface Line {
+  on(event: 'close', then: () => void): unknown
+  destroy(): unknown
+}
+
 /** How a vendor answers and reports one message, in its own format. */
-export interface Playing {
+export interface Playing<Answer extends Line = Response> {
   /** The message's id in the vendor's form. */
   id: string
-  accept(res: Response): void
+  accept(res: Answer): void
+  /** The vendor has the message from here on, whatever becomes of its answer. */
+  taken?(): void
   /** `errorCode` INVALID_NUMBER and BLOCKED have codes of the vendor's own; others are a plain HTTP status. */
   refuse(
-    res: Response,
+    res: Answer,
     refusal: { status: number; errorCode: string; retryAfterSeconds?: number },
   ): void
   /** Tells the product; a call may change what the entry says once it is answered. Resolves after the first try. */
@@ -52,9 +60,15 @@ export interface VendorParts {
   /** As the product's account has them: the variables without the account's prefix. */
   settings: Readonly<Record<string, string | undefined>>
   productUrl: () => string
+  /** The HTTP status of health checks while a scenario lets all sends of the vendor fail; else undefined. */
+  outage: () => number | undefined
   timers: Timers
   /** Plays one message by the scenarios: answers `res`, shows it on its phone, has it reported. */
-  play(res: Response, message: VendorMessage, playing: Playing): Promise<void>
+  play<Answer extends Line>(
+    res: Answer,
+    message: VendorMessage,
+    playing: Playing<Answer>,
+  ): Promise<void>
   /** One call to the product; @returns the body of a 2xx answer, @throws for any other. */
   call(delivery: Delivery): Promise<string>
   /** The same, repeated for two minutes until it is taken; resolves after the first try. */
@@ -67,9 +81,15 @@ export interface Vendor {
   name: string
   /** Settings with which the product's account of this name reaches the fake at `base`. */
   settings(base: string): Record<string, string>
+  /** Path of its health check, which fails while its sends do; without it the vendor sees to that itself. */
+  health?: string
   /** Reads its own bodies: forms, JSON or raw. */
   routes(parts: VendorParts): Router
   ussd?(parts: VendorParts): UssdService | undefined
+  /** For services that are not reached by HTTP: listens, if the settings say where; `ready` rejects with one sentence. */
+  listen?(parts: VendorParts): { ready: Promise<void>; close(): Promise<void> } | undefined
+  /** A person answers a message of the vendor's; @throws when the product did not take it. */
+  reply?(parts: VendorParts, reply: { from: string; text: string }): Promise<unknown>
 }
 
 /** The code in a text: digits, also spaced as for a voice, or else capitals with a digit among them. */
@@ -85,7 +105,7 @@ interface PlayParts {
   scenarios: Scenarios
   timers: Timers
   /** Sends that are never answered. */
-  hanging: Set<Response>
+  hanging: Set<Line>
 }
 
 /** Makes {@link VendorParts.play}. */
@@ -107,6 +127,7 @@ export const playWith =
       return void res.on('close', () => hanging.delete(res))
     }
     const receipts = carrier.accept(message, verdict.receipts)
+    playing.taken?.()
     if (verdict.receiptsFirst && answer.kind === 'accept') await receipts.playNow()
     else receipts.schedule()
     if (answer.kind === 'drop') return void res.destroy()

@@ -9,9 +9,11 @@ export type CallMoment = 'before' | 'taken' | 'answered'
 /** Stands between a worker and the sandbox; faults can be placed around a provider call. */
 export async function createProviderProxy(sandboxUrl: string) {
   const trap = createTrap<CallMoment>()
+  const paths: string[] = []
 
   async function pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await buffer(request)
+    paths.push(request.url ?? '')
     const wire = trap.take(`${request.url} ${body.toString('utf8')}`)
     const trip = () => {
       wire?.trip()
@@ -41,6 +43,8 @@ export async function createProviderProxy(sandboxUrl: string) {
   const url = await listen(server)
   return {
     url,
+    /** Of every call that came through, in order. */
+    paths: paths as readonly string[],
     arm: (wire: Tripwire<CallMoment>) => trap.arm(wire),
     close: () => closeServer(server),
   }

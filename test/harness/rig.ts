@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener } from 'node:http'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client, Connection } from '@temporalio/client'
 import pino from 'pino'
+import { makeSecret } from '../../codes/standard-webhook'
 import { freePort } from '../../cli/ports'
 import { findTemporal } from '../../cli/temporal-binary'
 import shippedPolicy from '../../config/policy.json'
@@ -24,13 +24,15 @@ import { closeServer, listen } from './listening'
 
 export interface RigOptions {
   steps?: Partial<Record<Channel, Partial<Step>>>
+  /** Worker processes; what kills and restarts the worker means the first. */
+  workers?: number
 }
 
 /**
  * The whole service as real processes: API, worker and a Temporal server of its own, each of which can be killed,
  * with a proxy in front of what each of them talks to. The sandbox stays here: it is the witness.
  */
-export async function startRig({ steps = {} }: RigOptions = {}) {
+export async function startRig({ steps = {}, workers = 1 }: RigOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'otpilot-rig-'))
   const faults: number[] = []
   const crashes: string[] = []
@@ -54,7 +56,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
   await temporal.start()
 
   const url = `http://127.0.0.1:${await freePort()}`
-  const secret = `whsec_${randomBytes(32).toString('base64')}`
+  const secret = makeSecret()
   const sandbox = createSandbox({ secret, otpilotUrl: url, logger: pino({ level: 'silent' }) })
   const sandboxServer = createServer(sandbox.app as RequestListener)
   const sandboxUrl = await listen(sandboxServer)
@@ -65,7 +67,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
   const policyFile = join(folder, 'policy.json')
   const keysFile = tempKeyFile()
   const auditDir = join(folder, 'audit')
-  writeFileSync(policyFile, JSON.stringify({ ...shippedPolicy, steps }))
+  writeFileSync(policyFile, JSON.stringify({ ...shippedPolicy, rules: [], steps }))
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
@@ -82,17 +84,21 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
     SANDBOX_SECRET: secret,
     LOG_LEVEL: 'warn',
   }
-  const member = (name: 'api' | 'worker', own: NodeJS.ProcessEnv) =>
+  const member = (name: 'api' | 'worker', own: NodeJS.ProcessEnv, place = '') =>
     createMember({
       name,
       entry: programs(name),
       env: { ...env, ...own },
-      logFile: join(folder, `${name}.log`),
+      logFile: join(folder, `${name}${place}.log`),
       onKill,
       onCrash: (sentence) => void crashes.push(sentence),
     })
   const api = member('api', { DATABASE_URL: apiDatabase.url, SANDBOX_URL: sandboxUrl })
-  const worker = member('worker', { DATABASE_URL: workerDatabase.url, SANDBOX_URL: provider.url })
+  const workerEnv = { DATABASE_URL: workerDatabase.url, SANDBOX_URL: provider.url }
+  const worker = member('worker', workerEnv)
+  const moreWorkers = Array.from({ length: workers - 1 }, (_, place) =>
+    member('worker', workerEnv, `-${place + 2}`),
+  )
 
   await createApp(db, { id: 'app', name: 'Acme' })
   await createApp(db, { id: 'patient', name: 'Patient' })
@@ -102,7 +108,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
     return (await createApiKey(db, { appId, environment: 'staging', scopes })).key
   }
   const [key, patientKey] = [await keyOf('app'), await keyOf('patient')]
-  await Promise.all([api.start(), worker.start()])
+  await Promise.all([api, worker, ...moreWorkers].map((each) => each.start()))
   const connection = Connection.lazy({ address: temporal.address })
 
   return {
@@ -126,7 +132,7 @@ export async function startRig({ steps = {} }: RigOptions = {}) {
     crashes,
     runs: new Client({ connection }).workflow,
     stop: async () => {
-      await Promise.all([api.stop(), worker.stop()])
+      await Promise.all([api, worker, ...moreWorkers].map((each) => each.stop()))
       await connection.close()
       await temporal.stop()
       await Promise.all([provider.close(), apiDatabase.close(), workerDatabase.close()])

@@ -2,9 +2,10 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeKeyFile } from '../../codes/key-file'
+import { randomId } from '../../codes/random-id'
 import type { Plan, Step } from '../../core/plan'
 import { stepDefaults } from '../../core/plan'
-import type { SendInput } from '../../db/requests/sends'
+import type { SendInput } from '../../db/requests/new-request'
 
 /** A key file of its own, in a temporary folder. */
 export function tempKeyFile(): string {
@@ -23,6 +24,7 @@ const stepOf = (channel: Step['channel'], given: Partial<Step> = {}): Step => ({
 const smsThenVoice: Plan = [stepOf('sms'), stepOf('voice')]
 
 export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
+  requestId: randomId('otp'),
   appId: 'app',
   keyId: 'key',
   environment: 'staging',

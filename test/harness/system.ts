@@ -16,7 +16,9 @@ import type { Channel } from '../../core/channel'
 import { createProviders } from '../../providers'
 import type { Variables } from '../../providers/adapter'
 import { createSandbox } from '../../sandbox'
+import { variablesFor, vendors } from '../../sandbox/vendors'
 import { startEvents } from '../../worker/events'
+import { startReceiptPoller } from '../../worker/receipt-poller'
 import { startSweeper } from '../../worker/sweeper'
 import { createWorker } from '../../worker/worker'
 import { freshDatabase, temporalAddress } from './database'
@@ -31,6 +33,10 @@ export interface SystemOptions {
   channels?: Channel[]
   /** Settings of provider accounts, beside the sandbox's. */
   variables?: Variables
+  /** Vendors that the sandbox plays: the accounts of these names are pointed at it, for live keys. */
+  fakes?: readonly string[]
+  /** Channels on which the provider accounts of these names make codes of their own. */
+  delegated?: Readonly<Record<string, Channel[]>>
   withWorker?: boolean
   /** Where API, worker and provider accounts stand. */
   region?: string
@@ -69,16 +75,19 @@ export async function startSystem(options: SystemOptions = {}) {
   // Callbacks need the API's address before the API listens, so its port is taken first.
   const apiServer = createServer()
   const publicUrl = await listen(apiServer)
-  const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log })
-  const sandboxServer = createServer(sandbox.app as RequestListener)
+  const sandboxServer = createServer()
   const sandboxUrl = await listen(sandboxServer)
+  const played = vendors.filter(({ name }) => options.fakes?.includes(name))
+  const variables = { ...variablesFor(sandboxUrl, played), ...options.variables }
+  const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log, variables })
+  sandboxServer.on('request', sandbox.app as RequestListener)
   await loadLazyParts(sandboxUrl)
 
   const policy = policyWith(options)
   const accounts = createProviders(policy.accounts, {
     SANDBOX_URL: sandboxUrl,
     SANDBOX_SECRET: secret,
-    ...options.variables,
+    ...variables,
   })
   const draining = new AbortController()
   const makeApi = (itsEngine: Engine = engine, itsDb: Database = db, itsChecksDb = itsDb) =>
@@ -133,7 +142,9 @@ export async function startSystem(options: SystemOptions = {}) {
       wake: (wake) => engine.wake(wake),
       log,
     })
-    const sweeper = startSweeper({ db, engine, region, log })
+    const sweeper = startSweeper({ db, engine, providers: accounts, region, log })
+    const wake = engine.wake.bind(engine)
+    const poller = startReceiptPoller({ db, providers: accounts, wake, log })
     const events = await startEvents({
       ...temporal,
       connection,
@@ -149,7 +160,7 @@ export async function startSystem(options: SystemOptions = {}) {
     return {
       worker,
       stop: async () => {
-        await sweeper.stop()
+        await Promise.all([sweeper.stop(), poller.stop()])
         if (worker.getState() === 'RUNNING') worker.shutdown()
         await Promise.all([running, events.stop()])
         await connection.close()
@@ -201,14 +212,20 @@ export async function startSystem(options: SystemOptions = {}) {
 }
 export type System = Awaited<ReturnType<typeof startSystem>>
 
-function policyWith({ steps, channels, region }: SystemOptions): Policy {
+function policyWith({ steps, channels, region, delegated = {} }: SystemOptions): Policy {
   const loaded = loadPolicy(undefined)
   if (!loaded.success) throw new Error(loaded.faults.join('\n'))
   const { policy } = loaded
   return {
     ...policy,
-    accounts: policy.accounts.map((account) => ({ ...account, region })),
+    accounts: policy.accounts.map((account) => ({
+      ...account,
+      region,
+      ...(delegated[account.name] && { delegated: delegated[account.name] }),
+    })),
     channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
+    // What is tested is the service: which country has which order is the policy's.
+    rules: [],
     steps: { ...policy.steps, ...steps },
   }
 }

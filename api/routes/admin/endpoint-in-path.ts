@@ -1,11 +1,9 @@
-import { isLive } from '../../../core/state'
-import type { ApiKey } from '../../../db/apps/api-keys'
 import { type EventEndpoint, findEndpoint } from '../../../db/outbox/endpoints'
 import { endpointId } from '../../contract/events'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
 import type { AdminCall } from '../../route'
-import { findAppIn } from './reach'
+import { findAppIn, requireEnvironment } from './reach'
 
 type CallAboutEndpoint = Pick<AdminCall, 'key' | 'params'>
 
@@ -27,17 +25,9 @@ export async function ownEndpointInPath(
   call: CallAboutEndpoint,
 ): Promise<EventEndpoint> {
   const found = await endpointInPath(deps, call)
-  requireEnvironment(call.key, found)
+  requireEnvironment(call.key, found, whatOfEndpoints)
   return found
 }
 
 /** With an endpoint of its own a test key would be told the numbers of real people. */
-export function requireEnvironment(
-  { app, environment }: ApiKey,
-  about: Pick<EventEndpoint, 'environment'>,
-): void {
-  if (app && isLive(about.environment) && !isLive(environment))
-    throw new Problem('FORBIDDEN', {
-      detail: 'A test key does not administer endpoints of the environment production.',
-    })
-}
+export const whatOfEndpoints = 'endpoints of the environment production'

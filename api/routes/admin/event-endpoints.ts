@@ -23,8 +23,8 @@ import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
-import { endpointInPath, ownEndpointInPath, requireEnvironment } from './endpoint-in-path'
-import { findAppIn } from './reach'
+import { endpointInPath, ownEndpointInPath, whatOfEndpoints } from './endpoint-in-path'
+import { findAppIn, requireEnvironment } from './reach'
 
 const tag = 'Events'
 
@@ -51,7 +51,7 @@ const createRoute = (deps: ApiDeps) =>
     errors: ['INVALID_ENDPOINT', 'NOT_FOUND'],
     async handle({ key, body }) {
       const { id: appId } = await findAppIn(deps, key, body.app_id)
-      requireEnvironment(key, body)
+      requireEnvironment(key, body, whatOfEndpoints)
       const url = await requireReachable(deps, body.url)
       const secret = makeSecret()
       const made = await addEndpoint(deps.db, deps.keyring, {

@@ -21,9 +21,9 @@ import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
-import { endpointInPath, ownEndpointInPath, requireEnvironment } from './endpoint-in-path'
+import { endpointInPath, ownEndpointInPath, whatOfEndpoints } from './endpoint-in-path'
 import { readPage } from './page'
-import { findAppIn } from './reach'
+import { findAppIn, requireEnvironment } from './reach'
 
 const tag = 'Events'
 const replaysAtOnce = 1_000
@@ -119,7 +119,7 @@ const replayRoute = (deps: ApiDeps) =>
       const event = success && (await findEvent(deps.db, data))
       if (!event) throw new Problem('NOT_FOUND')
       const { id: appId } = await findAppIn(deps, key, event.appId)
-      requireEnvironment(key, event)
+      requireEnvironment(key, event, whatOfEndpoints)
       const replay = { eventId: data, endpointId: body.endpoint_id, appId, actor: actorOf(key) }
       const deliveries = await replayEvent(deps.db, replay)
       return {

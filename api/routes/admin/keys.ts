@@ -1,6 +1,4 @@
-import { isLive } from '../../../core/state'
 import {
-  type ApiKey,
   type ApiKeyView,
   createApiKey,
   findKeyView,
@@ -23,7 +21,7 @@ import { Problem } from '../../problem'
 import { type AdminCall, route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { readPage } from './page'
-import { appIn, appOrAllIn, requireOperator } from './reach'
+import { appIn, appOrAllIn, requireEnvironment, requireOperator } from './reach'
 import { keyAnswerOf, madeKeyAnswerOf, newKeyOf } from './translate'
 
 const tag = 'Administration'
@@ -62,7 +60,7 @@ const createRoute = ({ db }: ApiDeps) =>
       const appId = body.app_id === null ? null : appIn(key, body.app_id)
       if (appId === null) requireOperator(key)
       else if (!(await findApp(db, appId))) throw new Problem('NOT_FOUND')
-      requireEnvironment(key, body)
+      requireEnvironment(key, body, whatOfKeys)
       const made = await createApiKey(db, { ...newKeyOf(body), appId }, actorOf(key))
       return { body: madeKeyAnswerOf(made) }
     },
@@ -164,12 +162,9 @@ async function keyInPath({ db }: ApiDeps, { key, params }: CallAboutKey): Promis
 /** As {@link keyInPath}, for changes. A key never moves to another app or environment, so what is read here holds. */
 async function ownKeyInPath(deps: ApiDeps, call: CallAboutKey): Promise<ApiKeyView> {
   const found = await keyInPath(deps, call)
-  requireEnvironment(call.key, found)
+  requireEnvironment(call.key, found, whatOfKeys)
   return found
 }
 
 /** A test key that could make a live one would reach real phones after all. */
-function requireEnvironment({ app, environment }: ApiKey, about: Pick<ApiKeyView, 'environment'>) {
-  if (app && isLive(about.environment) && !isLive(environment))
-    throw new Problem('FORBIDDEN', { detail: 'A test key does not administer live keys.' })
-}
+const whatOfKeys = 'live keys'

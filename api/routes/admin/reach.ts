@@ -4,6 +4,7 @@ import { type App, findApp } from '../../../db/apps/apps'
 import { appId } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
+import { requireServed } from '../../region'
 import type { AdminCall } from '../../route'
 
 /**
@@ -42,7 +43,7 @@ export async function findAppIn(
   const id = appIn(key, named)
   const app = key.app ?? (await findApp(db, id))
   if (!app) throw new Problem('NOT_FOUND')
-  if (app.region !== null && app.region !== region) throw new Problem('WRONG_REGION')
+  requireServed(app, region)
   return app
 }
 
@@ -53,12 +54,30 @@ export function appInPath({ key, params }: Pick<AdminCall, 'key' | 'params'>): s
   return appIn(key, data)
 }
 
+/** An app's key for tests: it administers nothing that is live (docs/decisions/015). */
+export const isTestKeyOfApp = ({ app, environment }: ApiKey): boolean =>
+  app !== null && !isLive(environment)
+
+/**
+ * For what belongs to one environment of an app.
+ * @param what in the plural, as the refusal names it
+ * @throws {Problem} FORBIDDEN for an app's test key where that environment is live.
+ */
+export function requireEnvironment(
+  key: ApiKey,
+  { environment }: Pick<ApiKey, 'environment'>,
+  what: string,
+): void {
+  if (isTestKeyOfApp(key) && isLive(environment))
+    throw new Problem('FORBIDDEN', { detail: `A test key does not administer ${what}.` })
+}
+
 /**
  * For what reaches every environment of an app at once: its settings, its recipients, its trail.
  * @throws {Problem} FORBIDDEN for an app's test key.
  */
-export function requireLive({ app, environment }: ApiKey): void {
-  if (app && !isLive(environment))
+export function requireLive(key: ApiKey): void {
+  if (isTestKeyOfApp(key))
     throw new Problem('FORBIDDEN', {
       detail: 'This is about real people too: it takes a live key of the app, or an operator’s.',
     })

@@ -7,7 +7,7 @@ import type { ApiDeps } from '../../deps'
 import { readAddress } from '../../recipient-address'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
-import { findAppIn } from './reach'
+import { findAppIn, isTestKeyOfApp } from './reach'
 
 export const recipientRoutes = (deps: ApiDeps) => [unlockRoute(deps)]
 
@@ -45,5 +45,5 @@ const unlockRoute = (deps: ApiDeps) =>
   })
 
 /** Where a key may let people check again: whoever tests an integration has no say about real codes. */
-const environmentsOf = ({ app, environment }: ApiKey) =>
-  app && !isLive(environment) ? environments.filter((one) => !isLive(one)) : environments
+const environmentsOf = (key: ApiKey) =>
+  isTestKeyOfApp(key) ? environments.filter((one) => !isLive(one)) : environments

@@ -17,6 +17,8 @@ export const settingsOf = (body: AppChanges): Partial<AppSettings> => ({
   consentRequired: body.consent_required,
   lengthenUnderGuessing: body.lengthen_under_guessing,
   region: body.region,
+  autofillDomain: body.autofill_domain,
+  androidAppHash: body.android_app_hash,
 })
 
 export const appAnswerOf = (app: AppView): AppAnswer => ({
@@ -32,6 +34,8 @@ export const appAnswerOf = (app: AppView): AppAnswer => ({
   consent_required: app.consentRequired,
   lengthen_under_guessing: app.lengthenUnderGuessing,
   region: app.region,
+  autofill_domain: app.autofillDomain,
+  android_app_hash: app.androidAppHash,
   created_at: app.createdAt.toISOString(),
 })
 

@@ -1,0 +1,124 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Channel } from '../../core/channel'
+import type { OwnTemplate, Template } from '../../core/message/text'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/** Of an app that are in force. */
+export const maxTemplates = 500
+
+/** What an app says on a channel in a language. */
+export interface TemplateView extends OwnTemplate {
+  channel: Channel
+  subject: string | null
+  html: string | null
+  keyPrompt: string | null
+  /** Counts the changes of all of the app's templates. */
+  revision: number
+  createdAt: Date
+}
+
+const view = sql`channel, locale, text, subject, html, key_prompt as "keyPrompt", revision, created_at as "createdAt"`
+
+/** Each locale's newest as of a revision; those taken back are among them, without a text. */
+const newest = (appId: SQL, revision: SQL, channel?: Channel): SQL => sql`(
+  select distinct on (channel, locale) ${view} from message_templates
+  where app_id = ${appId} and revision <= ${revision} ${channel ? sql`and channel = ${channel}` : sql``}
+  order by channel, locale, revision desc) newest`
+
+/**
+ * The app's template for a request's message, as JSON, null without one: as of the time when the request was made, of
+ * its locale, or of a shorter one that it begins with, else the English one.
+ * @param request what the row of `otp_requests` is called
+ */
+export function templateFor(request: SQL, channel: Channel): SQL {
+  // With a hyphen at its end, fr is no beginning of fra.
+  const fits = sql`starts_with(lower(${request}.locale) || '-', lower(newest.locale) || '-')`
+  return sql`(
+    select jsonb_build_object('locale', locale, 'text', text, 'subject', subject, 'html', html, 'keyPrompt', "keyPrompt")
+    from ${newest(sql`${request}.app_id`, sql`${request}.template_revision`, channel)}
+    where text is not null and (${fits} or locale = 'en')
+    order by ${fits} desc, length(locale) desc limit 1)`
+}
+
+/** As {@link templateFor}, as it would be for a request made now. */
+export async function findTemplate(
+  db: Queries,
+  { appId, channel, locale }: { appId: string; channel: Channel; locale: string },
+): Promise<OwnTemplate | undefined> {
+  const row = await db.one<{ template: OwnTemplate | null }>(sql`
+    select ${templateFor(sql`asked`, channel)} as template
+    from (select id as app_id, template_revision, ${locale} as locale from apps where id = ${appId}) asked`)
+  return row?.template ?? undefined
+}
+
+/** Those in force, by channel and locale. */
+export const listTemplates = (db: Queries, appId: string): Promise<TemplateView[]> =>
+  db.many<TemplateView>(sql`
+    select newest.* from apps a, lateral ${newest(sql`a.id`, sql`a.template_revision`)}
+    where a.id = ${appId} and newest.text is not null order by channel, locale`)
+
+interface Place {
+  appId: string
+  channel: Channel
+  locale: string
+  /** Who does it, for the audit trail: `key:<id>` or `cli`. */
+  actor: string
+}
+
+/**
+ * Sets what an app says on a channel in a language, from the next request on.
+ * @returns undefined when there is no such app; `full` when it has {@link maxTemplates}
+ */
+export function putTemplate(
+  db: Database,
+  place: Place,
+  { text, subject = null, html = null, keyPrompt = null }: Template,
+): Promise<TemplateView | 'full' | undefined> {
+  const { appId, channel, locale, actor } = place
+  return db.transaction(async (tx) => {
+    const revision = await nextRevision(tx, appId)
+    if (revision === undefined) return undefined
+    const others = sql`select count(*) from ${newest(sql`${appId}`, sql`${revision}`)}
+      where text is not null and (channel <> ${channel} or locale <> ${locale})`
+    const put = await tx.one<TemplateView>(sql`
+      insert into message_templates (app_id, channel, locale, revision, text, subject, html, key_prompt)
+      select ${appId}, ${channel}, ${locale}, ${revision}, ${text}, ${subject}, ${html}, ${keyPrompt}
+      where (${others}) < ${maxTemplates} returning ${view}`)
+    if (!put) return 'full'
+    const detail = { channel, locale, revision }
+    await tx.many(auditAdmin({ appId, type: 'template_changed', actor, detail }))
+    return put
+  })
+}
+
+/**
+ * Takes an app's words back; live requests keep them.
+ * @returns whether there were any
+ */
+export function deleteTemplate(
+  db: Database,
+  { appId, channel, locale, actor }: Place,
+): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const revision = await nextRevision(tx, appId)
+    if (revision === undefined) return false
+    const deleted = await tx.one(sql`
+      insert into message_templates (app_id, channel, locale, revision)
+      select ${appId}, ${channel}, ${locale}, ${revision}
+      from ${newest(sql`${appId}`, sql`${revision}`, channel)}
+      where newest.locale = ${locale} and text is not null returning revision`)
+    if (!deleted) return false
+    const detail = { channel, locale, revision }
+    await tx.many(auditAdmin({ appId, type: 'template_deleted', actor, detail }))
+    return true
+  })
+}
+
+/** Under the app's row lock, so that changes of one app come one after the other, and each sees the last. */
+async function nextRevision(tx: Queries, appId: string): Promise<number | undefined> {
+  const row = await tx.one<{ revision: number }>(sql`
+    update apps set template_revision = template_revision + 1 where id = ${appId}
+    returning template_revision as revision`)
+  return row?.revision
+}

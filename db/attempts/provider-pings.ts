@@ -1,0 +1,60 @@
+import { sql } from 'drizzle-orm'
+import { blameOf, pings } from '../../core/breaker'
+import type { Channel } from '../../core/channel'
+import type { Fault } from '../../core/fault'
+import { closeByPing, openByPing } from './breakers'
+import type { Database } from '../index'
+
+export interface Ping {
+  provider: string
+  /** Of the account: all of them are down when it is. */
+  channels: readonly Channel[]
+  /** Undefined: the account works. */
+  fault: Fault | undefined
+  milliseconds: number
+}
+
+interface Recorded {
+  failures: number
+  /** Before this ping. */
+  failuresBefore: number
+}
+
+/**
+ * Writes down how a health ping went, and opens or closes the account's breakers by it. A ping that fails because of
+ * the account's settings opens them at once, others as the second in a row; only at that moment, so that an account
+ * whose ping fails while its messages go through is not shut again and again.
+ * @returns the channels that were opened or closed by it
+ */
+export function recordPing(
+  db: Database,
+  { provider, channels, fault: told, milliseconds }: Ping,
+): Promise<{ opened: Channel[]; closed: Channel[] }> {
+  // Too many calls is what a working account says.
+  const fault = told === 'throttled' ? undefined : told
+  return db.transaction(async (tx) => {
+    const { failures, failuresBefore } = (await tx.one<Recorded>(sql`
+      with before as (select failures from provider_pings where provider = ${provider})
+      insert into provider_pings as p (provider, at, fault, failures, milliseconds, since)
+      values (${provider}, clock_timestamp(), ${fault ?? null}::fault, ${fault ? 1 : 0}, ${Math.round(milliseconds)},
+        clock_timestamp())
+      on conflict (provider) do update set at = excluded.at, fault = excluded.fault,
+        milliseconds = excluded.milliseconds,
+        failures = case when excluded.fault is null then 0 else p.failures + 1 end,
+        since = case when (p.fault is null) = (excluded.fault is null) then p.since else excluded.at end
+      returning failures, coalesce((select failures from before), 0) as "failuresBefore"`)) ?? {
+      failures: 0,
+      failuresBefore: 0,
+    }
+    await tx.many(sql`
+      insert into provider_ping_hours as h (hour, provider, good, bad)
+      values (date_trunc('hour', now()), ${provider}, ${fault ? 0 : 1}, ${fault ? 1 : 0})
+      on conflict (hour, provider) do update set good = h.good + excluded.good, bad = h.bad + excluded.bad`)
+    const limit = fault && blameOf[fault] === 'opens' ? 1 : pings.failures
+    if (fault && failures === limit)
+      return { opened: await openByPing(tx, { provider, channels, fault }), closed: [] }
+    // One is enough to have opened them, if it was for the settings.
+    if (!fault && failuresBefore > 0) return { opened: [], closed: await closeByPing(tx, provider) }
+    return { opened: [], closed: [] }
+  })
+}

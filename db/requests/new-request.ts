@@ -1,0 +1,138 @@
+import { sql } from 'drizzle-orm'
+import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
+import type { Keyring } from '../../codes/keyring'
+import { seal, sealedIn } from '../../codes/seal'
+import type { Alphabet } from '../../core/alphabet'
+import type { RecipientKind } from '../../core/channel'
+import { maxChecks } from '../../core/limits'
+import type { OtpRequestInput } from '../../core/otp-request'
+import type { Plan, Step } from '../../core/plan'
+import type { Risk } from '../../core/risk'
+import { type DialStrings, openWindowFrom, placeInPlan } from '../attempts/ussd'
+import { auditFrom } from '../audit/entry'
+import type { Queries } from '../index'
+import type { Consent } from '../recipients/consent'
+import type { IdempotencyKey } from './idempotency'
+import type { Owner } from './owner'
+
+export interface SendInput extends Owner {
+  /** Of the request that this send may make. */
+  requestId: string
+  /** The API key's public id, for the audit row. */
+  keyId: string
+  recipient: { kind: RecipientKind; value: string }
+  country: string | null
+  purpose: string
+  locale: string
+  brand: string
+  risk: Risk
+  lifetimeSeconds: number
+  codeLength: number
+  codeAlphabet: Alphabet
+  /** The caller's template, checked before. */
+  message?: string | undefined
+  metadata?: Record<string, string> | undefined
+  ip?: string | undefined
+  consent?: Consent | undefined
+  plan: Plan
+  /** How to repeat on a channel that the caller named and the live plan may lack. */
+  explicitStep?: Step | undefined
+  idempotency?: IdempotencyKey | undefined
+  /** Where codes can be dialled for; nowhere when absent. */
+  dialStrings?: DialStrings | undefined
+}
+
+/** What the run of a request needs to be started; also what the sweeper starts it with. */
+export interface Startable {
+  input: OtpRequestInput
+  appId: string
+  country: string | null
+  queued: boolean
+}
+
+/** Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. */
+export async function createRequest(
+  tx: Queries,
+  keyring: Keyring,
+  input: SendInput,
+  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: string },
+) {
+  const seed = {
+    requestId,
+    generation: 1,
+    kid: keyring.active('codes').kid,
+    salt: makeSalt(),
+    length: input.codeLength,
+    alphabet: input.codeAlphabet,
+  }
+  const mac = macOfCode(keyring, seed, deriveCode(keyring, seed))
+  const { message, metadata, kid } = sealTexts(keyring, requestId, input)
+  const place = placeInPlan(input.plan, input.dialStrings)
+  const opening = place && { keyring, phoneNumber: input.recipient.value, place }
+  const first = input.plan[0]
+  if (!first) throw new Error('A request needs at least one step.')
+  const row = await tx.one<{ expiresAt: Date }>(sql`
+    with made as (
+      insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
+        message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
+        code_alphabet, max_checks, audit_seq, created_at, expires_at,
+        template_revision, autofill_domain, android_app_hash)
+      select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
+        ${input.country}, ${input.locale}, ${input.brand},
+        ${message}, ${metadata}, ${kid},
+        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
+        ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
+        apps.template_revision, apps.autofill_domain, apps.android_app_hash
+      from apps where apps.id = ${input.appId}
+      returning id, app_id, audit_seq, expires_at
+    ), logged as (${auditFrom(sql`made`, {
+      type: 'requested',
+      actor: `key:${input.keyId}`,
+      detail: { channel: first.channel, purpose: input.purpose, country: input.country },
+    })}), context as (
+      insert into request_contexts (request_id, ip)
+      select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
+    )${opening ? sql`, dialable as (${openWindowFrom(sql`made`, opening)})` : sql``}
+    select expires_at as "expiresAt" from made`)
+  if (!row) throw new Error('Postgres returned no row for a new request.')
+  const { plan, country } = input
+  return {
+    ...startable(input.appId, { requestId, plan, country, queued: false, ...row }),
+    outcome: 'created' as const,
+    requestId,
+    channel: first.channel,
+    instruction: place?.serviceCode ?? null,
+    expiresAt: row.expiresAt,
+    sends: 1,
+    needsStart: true,
+    ended: false,
+  }
+}
+
+/** What the caller wrote, under one key. */
+function sealTexts(keyring: Keyring, requestId: string, { message, metadata }: SendInput) {
+  const text = message ? seal(keyring, message, sealedIn.message(requestId)) : null
+  const pairs = metadata
+    ? seal(keyring, JSON.stringify(metadata), sealedIn.metadata(requestId))
+    : null
+  return {
+    message: text?.ciphertext ?? null,
+    metadata: pairs?.ciphertext ?? null,
+    kid: text?.kid ?? pairs?.kid ?? null,
+  }
+}
+
+/** What its run is started with. */
+export function startable(
+  appId: string,
+  row: {
+    requestId: string
+    plan: Plan
+    country: string | null
+    expiresAt: Date
+    queued: boolean
+  },
+): Startable {
+  const input = { requestId: row.requestId, steps: row.plan, expiresAt: row.expiresAt.getTime() }
+  return { input, appId, country: row.country, queued: row.queued }
+}

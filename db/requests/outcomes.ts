@@ -1,0 +1,63 @@
+import { sql } from 'drizzle-orm'
+import type { State } from '../../core/state'
+import { servedIn } from './region'
+import type { Queries } from '../index'
+
+/** The run itself reports first; who finds the mark later than this does it in its place. */
+const headStartSeconds = 15
+/** Whoever reports has so long; a report that was not taken is made again after it. */
+const leaseSeconds = 30
+/** No provider learns anything from an outcome that is older. */
+const wantedSeconds = 600
+
+/**
+ * What the end of a request sets: its providers are to hear of it, where one was asked to send. A mark of its own, since
+ * the run may not live to do it.
+ */
+export const outcomeDue = sql`case when attempt_seq > 0
+  then clock_timestamp() + make_interval(secs => ${headStartSeconds}) end`
+
+/** Nobody has taken the mark up yet. */
+const isFresh = sql`outcome_due_at < ended_at + make_interval(secs => ${headStartSeconds + leaseSeconds / 2})`
+
+/**
+ * The run is over and knows of everything: nothing needs to be signalled any more, and it takes up the mark.
+ * @param reports whether any provider here wants to know; else the mark is taken away
+ * @returns whether this execution is the one to report
+ */
+export async function closeRun(
+  db: Queries,
+  requestId: string,
+  { reports, region }: { reports: boolean; region: string | undefined },
+): Promise<boolean> {
+  const mine = sql`(${isFresh} and ${servedIn(region)})`
+  const row = await db.one<{ mine: boolean }>(sql`
+    with marked as (
+      select id, ${mine} is true as mine from otp_requests
+      where id = ${requestId} and state <> 'pending' and (signal_due_at is not null or ${mine}) for update
+    )
+    update otp_requests r set signal_due_at = null, outcome_due_at = case when not mine then outcome_due_at
+      when ${reports} then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
+    from marked where r.id = marked.id returning mine`)
+  return reports && row?.mine === true
+}
+
+/** Ended requests of which no run has told the providers; each for one worker only, again after the lease. */
+export async function takeUntold(
+  db: Queries,
+  limit: number,
+  region: string | undefined,
+): Promise<{ requestId: string; state: State }[]> {
+  const rows = await db.many<{ requestId: string; state: State; wanted: boolean }>(sql`
+    update otp_requests set outcome_due_at = case when ended_at > now() - make_interval(secs => ${wantedSeconds})
+      then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
+    where id in (select id from otp_requests where outcome_due_at < now() and ${servedIn(region)}
+      order by outcome_due_at limit ${limit} for update skip locked)
+    returning id as "requestId", state, outcome_due_at is not null as wanted`)
+  return rows.filter(({ wanted }) => wanted)
+}
+
+/** Every provider that wants to know has taken the outcome. */
+export async function markTold(db: Queries, requestId: string): Promise<void> {
+  await db.many(sql`update otp_requests set outcome_due_at = null where id = ${requestId}`)
+}

@@ -1,0 +1,330 @@
+import type { Dispatcher } from 'undici'
+import { z } from 'zod'
+import type { Channel } from '../core/channel'
+import { type AccountBase, adapter, baseUrl } from './adapter'
+import {
+  acceptedCodes,
+  callQueued,
+  faultOfCall,
+  faultOfRecipient,
+  receiptOfHangup,
+  receiptOfReport,
+} from './africas-talking-codes'
+import { acceptedBody, type Answer, callHttp, postForm } from './http'
+import { checkPathSecret, networks, type PathSecret, pathSecrets } from './path-secret'
+import {
+  type CallAnswerer,
+  type ConnectedCall,
+  type Cost,
+  type InboundCallback,
+  type Message,
+  type ProviderAccount,
+  ProviderFault,
+  type Receipt,
+  type Sender,
+  type Sent,
+  type Speech,
+  type UssdMenu,
+} from './provider'
+
+const usualBase = 'https://api.africastalking.com'
+
+const settings = z
+  .object({
+    USERNAME: z.string().regex(/^\S{1,80}$/, 'must be the name of the app'),
+    API_KEY: z.string().min(8, 'must be the key of the app'),
+    /** A registered sender or a short code; without one, the account's usual sender. */
+    SENDER: z
+      .string()
+      .regex(/^[\w .&-]{1,15}$/, 'must be a registered sender or a short code')
+      .optional(),
+    VOICE_NUMBER: z
+      .string()
+      .regex(/^\+\d{6,15}$/, 'must be a number with +')
+      .optional(),
+    USSD_CODE: z
+      .string()
+      .regex(/^\*\d[\d*]{0,30}#$/, 'must be a service code such as *384*77#')
+      .optional(),
+    CALLBACK_SECRET: pathSecrets,
+    ALLOWED_IPS: networks,
+    BASE_URL: baseUrl(usualBase),
+  })
+  .superRefine(({ VOICE_NUMBER, USSD_CODE, ALLOWED_IPS }, context) => {
+    // Whoever can call these addresses with a number or a call is told its code.
+    if ((VOICE_NUMBER ?? USSD_CODE) !== undefined && ALLOWED_IPS.length === 0)
+      context.addIssue({ code: 'custom', path: ['ALLOWED_IPS'], message: 'is needed' })
+  })
+type Settings = z.infer<typeof settings>
+
+/** SMS, calls that ask what to say, and USSD sessions. Wire contract: providers.md section 5. */
+export const africasTalking = adapter({
+  name: 'africas-talking',
+  channels: ['sms', 'voice', 'ussd'],
+  settings,
+  create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
+})
+
+function createAccount(
+  { name, channels: wanted, test }: AccountBase,
+  given: Settings,
+  dispatcher: Dispatcher,
+): ProviderAccount {
+  const path: PathSecret = { secrets: given.CALLBACK_SECRET, networks: given.ALLOWED_IPS }
+  const isServed: Record<Channel, boolean> = {
+    sms: true,
+    voice: given.VOICE_NUMBER !== undefined,
+    ussd: given.USSD_CODE !== undefined,
+    whatsapp: false,
+    email: false,
+  }
+  const api = apiOf(given, dispatcher)
+  const channels = wanted.filter((channel) => isServed[channel])
+  return {
+    name,
+    adapter: 'africas-talking',
+    channels,
+    test,
+    sender: senderOf(given, api),
+    receipts: { readReceipts: (callback) => readReceipts(path, callback) },
+    pinger: { ping: async (signal) => void acceptedBody(await api.user(signal)) },
+    ...(channels.includes('voice') && { calls: answererOf(path) }),
+    ...(given.USSD_CODE !== undefined &&
+      channels.includes('ussd') && { ussd: menuOf(given.USSD_CODE, path) }),
+  }
+}
+
+type Api = ReturnType<typeof apiOf>
+type Given = Pick<Message, 'notAfter'> & { signal: AbortSignal }
+
+function apiOf({ USERNAME: username, API_KEY, BASE_URL }: Settings, dispatcher: Dispatcher) {
+  // Calls, and the app `sandbox`, have hosts of their own [S].
+  const usual = (part: string) =>
+    `https://${part}.${username === 'sandbox' ? 'sandbox.' : ''}africastalking.com`
+  const [base, voiceBase] =
+    BASE_URL === usualBase ? [usual('api'), usual('voice')] : [BASE_URL, BASE_URL]
+  const headers = { apiKey: API_KEY, accept: 'application/json' }
+  const post = (url: string, fields: Record<string, string | undefined>, given: Given) => {
+    const form = { url, headers, fields: { username, ...fields }, notAfter: given.notAfter }
+    return postForm(dispatcher, form, given.signal)
+  }
+  const query = new URLSearchParams({ username })
+  return {
+    message: (fields: Record<string, string | undefined>, given: Given) =>
+      post(`${base}/version1/messaging`, fields, given),
+    call: (fields: Record<string, string | undefined>, given: Given) =>
+      post(`${voiceBase}/call`, fields, given),
+    user: (signal: AbortSignal) =>
+      callHttp(dispatcher, { url: `${base}/version1/user?${query.toString()}`, headers }, signal),
+  }
+}
+
+function senderOf(
+  { SENDER: from, VOICE_NUMBER: voiceNumber, USSD_CODE: serviceCode }: Settings,
+  api: Api,
+): Sender {
+  return {
+    async send({ channel, to, text, attemptId, notAfter }, signal): Promise<Sent> {
+      // Nothing is sent: the code waits for the user to dial.
+      if (channel === 'ussd') return { providerMessageId: attemptId, instruction: serviceCode }
+      if (channel === 'voice') {
+        const call = { from: voiceNumber, to, clientRequestId: attemptId }
+        return {
+          providerMessageId: sessionIn(await api.call(call, { signal, notAfter }), attemptId),
+        }
+      }
+      const message = { to, message: text, from, bulkSMSMode: '1' }
+      const { messageId, cost } = recipientIn(await api.message(message, { signal, notAfter }))
+      return { providerMessageId: messageId ?? attemptId, cost }
+    },
+  }
+}
+
+const Text = z.string().optional().catch(undefined)
+/** Every part may be missing or something else. */
+const Recipient = z
+  .object({
+    statusCode: z.coerce.number().optional().catch(undefined),
+    status: Text,
+    messageId: Text,
+    cost: Text,
+  })
+  .catch({})
+const SmsAnswer = z
+  .object({
+    SMSMessageData: z
+      .object({ Message: Text, Recipients: z.array(Recipient).optional().catch(undefined) })
+      .catch({}),
+  })
+  .catch({ SMSMessageData: {} })
+
+/** @throws {ProviderFault} when the message was not taken. */
+function recipientIn(answer: Answer): { messageId?: string | undefined; cost?: Cost | undefined } {
+  const { Message: word, Recipients: recipients } = SmsAnswer.parse(
+    acceptedBody(answer),
+  ).SMSMessageData
+  const [recipient] = recipients ?? []
+  if (!recipient) {
+    // Of no recipient at all, only the word tells why; without it, an answer that we cannot read is still one.
+    if (recipients) throw refused(faultOfRecipient({ word }) ?? 'unroutable')
+    return {}
+  }
+  const { statusCode: code, status, messageId, cost } = recipient
+  // What we cannot read may have been taken all the same.
+  const isUnsaid = status === undefined || status === 'Success'
+  const isAccepted = code === undefined ? isUnsaid : acceptedCodes.has(code)
+  if (!isAccepted) throw refused(faultOfRecipient({ code, word: status }) ?? 'unroutable')
+  return { messageId: isNamed(messageId) ? messageId : undefined, cost: costIn(cost) }
+}
+
+const refused = (fault: ProviderFault['fault']) =>
+  new ProviderFault(fault, 'The provider did not take the message.')
+
+/** It says `None` where there is none. */
+const isNamed = (id: string | undefined) => id !== undefined && id !== '' && id !== 'None'
+
+/** Such as `KES 0.8000` [S]. */
+function costIn(text = ''): Cost | undefined {
+  const [, currency, amount] = /^([A-Z]{3}) (\d+(?:\.\d+)?)$/.exec(text) ?? []
+  return currency && amount ? { amount, currency } : undefined
+}
+
+const CallAnswer = z
+  .object({
+    entries: z
+      .array(z.object({ status: Text, sessionId: Text }).catch({}))
+      .optional()
+      .catch(undefined),
+  })
+  .catch({})
+
+/** @throws {ProviderFault} when the call is not made. */
+function sessionIn(answer: Answer, attemptId: string): string {
+  const { entries } = CallAnswer.parse(acceptedBody(answer))
+  const [entry] = entries ?? []
+  if (!entry) {
+    if (entries) throw refused('unroutable')
+    return attemptId
+  }
+  const { status, sessionId } = entry
+  if (status !== undefined && status !== callQueued)
+    throw refused(faultOfCall.get(status) ?? 'unroutable')
+  return isNamed(sessionId) && sessionId ? sessionId : attemptId
+}
+
+const word = /^[A-Za-z][A-Za-z_]{0,39}$/
+const Word = z.string().regex(word)
+const OptionalWord = Word.optional().catch(undefined)
+const Id = z.string().regex(/^[\w.:-]{1,150}$/)
+
+const Report = z.object({ id: Id, status: Word, failureReason: OptionalWord })
+
+const formOf = ({ body }: InboundCallback) =>
+  Object.fromEntries(new URLSearchParams(body.toString('utf8')))
+
+function readReceipts(path: PathSecret, callback: InboundCallback): Receipt[] {
+  checkPathSecret(path, callback)
+  const { data } = Report.safeParse(formOf(callback))
+  if (!data) return []
+  const { id, status, failureReason: reason } = data
+  return [
+    {
+      status: receiptOfReport(status, reason),
+      rawStatus: reason === undefined ? status : `${status}: ${reason}`,
+      eventKey: `${id}:${status}`,
+      providerMessageId: id,
+    },
+  ]
+}
+
+const CallEvent = z.object({
+  sessionId: Id,
+  isActive: z.enum(['0', '1']),
+  clientRequestId: Id.optional().catch(undefined),
+  dtmfDigits: Text,
+  hangupCause: OptionalWord,
+  amount: Text,
+  currencyCode: Text,
+})
+type CallEvent = z.infer<typeof CallEvent>
+
+/** The dashboard has one voice callback per number: it asks what to say, and tells how the call ended [at-goa]. */
+const answererOf = (path: PathSecret): CallAnswerer => ({
+  readCall(callback): ConnectedCall {
+    checkPathSecret(path, callback)
+    const { data } = CallEvent.safeParse(formOf(callback))
+    if (!data) return { keyPressed: false, receipts: [], waits: false }
+    const waits = data.isActive === '1'
+    const keyPressed = waits && Boolean(data.dtmfDigits)
+    return {
+      providerMessageId: data.sessionId,
+      attemptId: data.clientRequestId,
+      keyPressed,
+      receipts: [{ ...reportOf(data, { waits, keyPressed }), providerMessageId: data.sessionId }],
+      waits,
+    }
+  },
+  answerCall: (call, speech) => ({
+    contentType: 'application/xml',
+    body: `<?xml version="1.0" encoding="UTF-8"?><Response>${call.waits && speech ? actions(call, speech) : ''}</Response>`,
+  }),
+})
+
+function reportOf(
+  { sessionId, hangupCause, amount = '', currencyCode = '' }: CallEvent,
+  { waits, keyPressed }: Pick<ConnectedCall, 'waits' | 'keyPressed'>,
+): Receipt {
+  // The code is read to who presses a key, so only that is an answer: a voicemail ends normally too.
+  if (keyPressed)
+    return { status: 'answered', rawStatus: 'key pressed', eventKey: `${sessionId}:key` }
+  if (waits) return { status: 'sent', rawStatus: 'picked up', eventKey: `${sessionId}:active` }
+  const ended = receiptOfHangup.get(hangupCause ?? '') ?? 'unknown'
+  return {
+    status: ended === 'answered' ? 'sent' : ended,
+    rawStatus: hangupCause ?? 'ended',
+    eventKey: `${sessionId}:ended`,
+    cost: { amount, currency: currencyCode },
+  }
+}
+
+function actions({ keyPressed }: ConnectedCall, { text, keyPrompt }: Speech): string {
+  const say = (words: string) => `<Say>${escaped(words)}</Say>`
+  // A key comes back to the same address, with the digit.
+  if (keyPrompt !== undefined && !keyPressed)
+    return `<GetDigits numDigits="1" timeout="10">${say(keyPrompt)}</GetDigits>`
+  return say(text) + say(text)
+}
+
+const escapes: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&apos;',
+}
+const escaped = (text: string) =>
+  // Control characters are not allowed in XML, written in any way.
+  text.replace(/\p{Cc}/gu, ' ').replace(/[&<>"']/g, (character) => escapes[character] ?? '')
+
+const Session = z.object({
+  sessionId: z.string().min(1).max(200),
+  phoneNumber: z.string().regex(/^\+\d{5,15}$/),
+  serviceCode: z.string().max(40).optional(),
+  text: z.string().max(500),
+})
+
+const menuOf = (serviceCode: string, path: PathSecret): UssdMenu => ({
+  serviceCode,
+  readDial(callback) {
+    checkPathSecret(path, callback)
+    // The notification of a session's end holds no `text` [U].
+    const { data } = Session.safeParse(formOf(callback))
+    if (!data) return undefined
+    const { text, ...dial } = data
+    return { ...dial, inputs: text === '' ? [] : text.split('*') }
+  },
+  showScreen: (_dial, { text, asks = false }) => ({
+    contentType: 'text/plain',
+    body: `${asks ? 'CON' : 'END'} ${text}`,
+  }),
+})

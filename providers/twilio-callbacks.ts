@@ -1,0 +1,146 @@
+import type { ReceiptStatus } from '../core/receipt'
+import type {
+  CallAnswerer,
+  ConnectedCall,
+  InboundCallback,
+  InboundMessage,
+  InboundReader,
+  Receipt,
+  ReceiptReader,
+} from './provider'
+import { meaningOfCallStatus, meaningOfMessageStatus, receiptOfCode } from './twilio-codes'
+import { readSigned, type SignedFields } from './twilio-signature'
+import { codeScript } from './twilio-voice'
+
+const word = /^[a-z][a-z_-]{0,39}$/
+/** A machine is no person: the step goes on. */
+const machine = /^(machine|fax)/
+
+/**
+ * Marks the callbacks of a call whose other end is being looked into: that somebody, or something, picked up is no
+ * answer yet.
+ */
+export const undecided = (callbackUrl: string) => `${callbackUrl}?answered-by=later`
+const isUndecided = ({ url }: InboundCallback) =>
+  new URL(url).searchParams.get('answered-by') === 'later'
+
+const of = (fields: SignedFields, name: string): string | undefined => fields.get(name) || undefined
+
+function codeOf(fields: SignedFields): number | undefined {
+  const code = of(fields, 'ErrorCode')
+  return code !== undefined && /^\d{1,6}$/.test(code) ? Number(code) : undefined
+}
+
+interface Report {
+  id: string
+  status: ReceiptStatus
+  /** Twilio's word. */
+  said: string
+  code?: number | undefined
+  at?: Date | undefined
+}
+
+/** Twilio repeats a callback as it was: what it is about and what it says make it one event. */
+const receiptOf = ({ id, status, said, code, at }: Report): Receipt => ({
+  status,
+  rawStatus: code === undefined ? said : `${said} ${code}`,
+  eventKey: `${id}:${said}`,
+  providerMessageId: id,
+  at,
+})
+
+/** A word that is none may hold anything; what is recorded must be free of personal data. */
+const saidBy = (text: string) => (word.test(text) ? text : 'unreadable')
+
+function messageReceipts(fields: SignedFields): Receipt[] {
+  const id = of(fields, 'MessageSid') ?? of(fields, 'SmsSid')
+  const given = of(fields, 'MessageStatus') ?? of(fields, 'SmsStatus')
+  if (id === undefined || given === undefined) return []
+  const said = saidBy(given)
+  const code = codeOf(fields)
+  const meaning = meaningOfMessageStatus.get(said) ?? 'unknown'
+  return [
+    receiptOf({ id, said, code, status: meaning === 'by code' ? receiptOfCode(code) : meaning }),
+  ]
+}
+
+/** The result of looking into who answered comes on its own, or beside a call's status. */
+function callReceipts(fields: SignedFields, id: string, isOpen: boolean): Receipt[] {
+  const answeredBy = of(fields, 'AnsweredBy')
+  const given = of(fields, 'CallStatus')
+  const at = timeOf(of(fields, 'Timestamp'))
+  if (answeredBy !== undefined && machine.test(answeredBy))
+    return [receiptOf({ id, said: saidBy(answeredBy), status: 'failed.retryable', at })]
+  if (given === undefined)
+    return answeredBy === undefined
+      ? []
+      : [receiptOf({ id, said: saidBy(answeredBy), status: 'answered', at })]
+  const said = saidBy(given)
+  const code = codeOf(fields)
+  const picksUp = said === 'in-progress' || said === 'answered'
+  const status =
+    picksUp && isOpen && answeredBy === undefined ? 'sent' : callStatus(said, fields, code)
+  return [receiptOf({ id, said, code, status, at })]
+}
+
+function callStatus(said: string, fields: SignedFields, code: number | undefined): ReceiptStatus {
+  // Of a call that lasted no second nobody can say whether it was heard.
+  if (said === 'completed') return Number(of(fields, 'CallDuration')) > 0 ? 'answered' : 'unknown'
+  const meaning = meaningOfCallStatus.get(said) ?? 'unknown'
+  return meaning === 'by code' ? receiptOfCode(code) : meaning
+}
+
+/** RFC 2822. */
+function timeOf(text: string | undefined): Date | undefined {
+  const at = new Date(text ?? Number.NaN)
+  return Number.isNaN(at.getTime()) ? undefined : at
+}
+
+/** Reads what Twilio calls back about the messages and calls of an account with these tokens. */
+export function callbacksOf(tokens: readonly string[]): {
+  receipts: ReceiptReader
+  calls: CallAnswerer
+  inbound: InboundReader
+} {
+  function readReceipts(callback: InboundCallback): Receipt[] {
+    const fields = readSigned(tokens, callback)
+    const call = of(fields, 'CallSid')
+    return call === undefined
+      ? messageReceipts(fields)
+      : callReceipts(fields, call, isUndecided(callback))
+  }
+
+  function readCall(callback: InboundCallback): ConnectedCall {
+    const fields = readSigned(tokens, callback)
+    const id = of(fields, 'CallSid')
+    const keyPressed = of(fields, 'Digits') !== undefined
+    const pressed = { status: 'answered', said: 'key-pressed' } as const
+    return {
+      providerMessageId: id,
+      keyPressed,
+      receipts: keyPressed && id !== undefined ? [receiptOf({ id, ...pressed })] : [],
+      waits: keyPressed,
+    }
+  }
+
+  /** STOP in the words that an account has of its own is told by OptOutType. The callback holds no time: it is now. */
+  function readInbound(callback: InboundCallback): InboundMessage | undefined {
+    const fields = readSigned(tokens, callback)
+    const from = of(fields, 'From')?.replace(/^whatsapp:/, '')
+    const text = of(fields, 'OptOutType') ?? fields.get('Body')
+    const isPersons = from !== undefined && /^\+\d{5,15}$/.test(from) && text !== null
+    return isPersons ? { from, text, at: new Date() } : undefined
+  }
+
+  return {
+    receipts: { readReceipts },
+    calls: {
+      readCall,
+      answerCall: ({ keyPressed }, speech) => ({
+        contentType: 'text/xml',
+        body: codeScript(keyPressed ? speech : undefined),
+      }),
+    },
+    inbound: { readInbound },
+  }
+}

@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type { Variables } from '../providers/adapter'
+import type { Message } from '../providers/provider'
+import { accountAt, message, soon } from './harness/infobip'
+import { startRecorder } from './harness/recorder'
+
+let service: Awaited<ReturnType<typeof startRecorder>>
+beforeAll(async () => {
+  service = await startRecorder()
+})
+afterAll(() => service.close())
+
+const answerJson = (body: unknown, status = 200) =>
+  service.answerWith(() => ({ status, body: JSON.stringify(body) }))
+
+describe('what is sent', () => {
+  const sent = async (more: Partial<Message>, settings?: Variables) => {
+    answerJson({})
+    await accountAt(service.url, settings).sender.send({ ...message, ...more }, soon())
+    const [call] = service.calls
+    expect(service.calls).toHaveLength(1)
+    expect(call?.headers).toMatchObject({
+      authorization: 'App an-api-key',
+      'content-type': 'application/json',
+    })
+    return { method: call?.method, url: call?.url, body: JSON.parse(call?.body ?? '') as unknown }
+  }
+
+  test('a text', async () => {
+    expect(await sent({})).toEqual({
+      method: 'POST',
+      url: '/sms/3/messages',
+      body: {
+        messages: [
+          {
+            sender: 'Acme',
+            destinations: [{ to: '233241234567', messageId: 'att_1' }],
+            content: { text: 'Your code is 482913' },
+            options: { validityPeriod: { amount: 290, timeUnit: 'SECONDS' } },
+            webhooks: {
+              delivery: { url: message.callbackUrl, intermediateReport: false },
+              contentType: 'application/json',
+              callbackData: 'sms:att_1',
+            },
+          },
+        ],
+        options: {
+          conversionTracking: {
+            useConversionTracking: true,
+            conversionTrackingName: 'ONE_TIME_PIN',
+          },
+        },
+      },
+    })
+  })
+
+  test('a call, which Infobip never repeats by itself', async () => {
+    const spoken = { channel: 'voice' as const, text: 'Your code is 4 8 2' }
+    const call = {
+      from: '447700900011',
+      destinations: [{ to: '233241234567', messageId: 'att_1' }],
+      text: 'Your code is 4 8 2 Your code is 4 8 2',
+      language: 'fr',
+      speechRate: 0.8,
+      pause: 1,
+      repeatDtmf: '1',
+      ringTimeout: 45,
+      machineDetection: 'hangup',
+      validityPeriod: 5,
+      notifyUrl: message.callbackUrl,
+      notifyContentType: 'application/json',
+      notifyContentVersion: 2,
+      callbackData: 'voice:att_1',
+    }
+    expect(await sent(spoken)).toEqual({
+      method: 'POST',
+      url: '/tts/3/advanced',
+      body: { messages: [call] },
+    })
+    const { machineDetection: _, ...plain } = call
+    expect(await sent(spoken, { INFOBIP_VOICE_MACHINES: 'ignore' })).toMatchObject({
+      body: { messages: [plain] },
+    })
+  })
+
+  test('a long text is spoken once', async () => {
+    const text = 'a'.repeat(701)
+    expect(await sent({ channel: 'voice', text })).toMatchObject({ body: { messages: [{ text }] } })
+  })
+
+  test('a WhatsApp template', async () => {
+    expect(await sent({ channel: 'whatsapp' })).toEqual({
+      method: 'POST',
+      url: '/whatsapp/1/message/template',
+      body: {
+        messages: [
+          {
+            from: '447700900012',
+            to: '233241234567',
+            messageId: 'att_1',
+            content: {
+              templateName: 'otp_code',
+              templateData: {
+                body: { placeholders: ['482913'] },
+                buttons: [{ type: 'URL', parameter: '482913' }],
+              },
+              language: 'fr',
+            },
+            callbackData: 'whatsapp:att_1',
+            notifyUrl: message.callbackUrl,
+          },
+        ],
+      },
+    })
+  })
+
+  test('a repetition has the id of the first', async () => {
+    const { body } = await sent({ repeats: 'att_0' })
+    expect(body).toMatchObject({
+      messages: [
+        { destinations: [{ messageId: 'att_0' }], webhooks: { callbackData: 'sms:att_1' } },
+      ],
+    })
+  })
+
+  test('no address where a subscription takes the reports', async () => {
+    const secret = 's'.repeat(22)
+    for (const more of [
+      { INFOBIP_CALLBACK_USER: 'otpilot', INFOBIP_CALLBACK_PASSWORD: 'a-password' },
+      { INFOBIP_CALLBACK_SECRET: secret },
+    ]) {
+      for (const channel of ['sms', 'voice', 'whatsapp'] as const)
+        expect(JSON.stringify((await sent({ channel }, more)).body)).not.toContain('token')
+    }
+  })
+})
+
+describe('what else is asked', () => {
+  const doubt = { attemptId: 'att_1', to: '+233241234567', claimedAt: new Date() }
+  const taken = {
+    messageId: 'att_1',
+    status: { groupId: 1, name: 'PENDING_ACCEPTED' },
+    price: { pricePerMessage: 0.05, currency: 'EUR' },
+  }
+  const reconcile = (channel: Message['channel'] = 'sms') =>
+    accountAt(service.url).reconciler?.reconcile({ ...doubt, channel }, soon())
+
+  test.each([
+    ['sms' as const, '/sms/3/logs?messageId=att_1'],
+    ['voice' as const, '/tts/3/logs?messageId=att_1'],
+  ])('the logs, about a doubt (%s)', async (channel, url) => {
+    answerJson({ results: [{ ...taken, messageId: 'att_0' }, taken] })
+    expect(await reconcile(channel)).toMatchObject({ providerMessageId: 'att_1' })
+    expect(service.calls).toMatchObject([{ method: 'GET', url, body: '' }])
+  })
+
+  test.each<[string, unknown]>([
+    ['nothing', { results: [] }],
+    ['another message', { results: [{ ...taken, messageId: 'att_0' }] }],
+    ['a rejection', { results: [{ ...taken, status: { groupId: 5, name: 'REJECTED_SENDER' } }] }],
+    ['no list', {}],
+  ])('a log with %s settles nothing', async (_title, body) => {
+    answerJson(body)
+    expect(await reconcile()).toBeUndefined()
+  })
+
+  test('WhatsApp has no logs to ask; a log that cannot be asked is a fault', async () => {
+    answerJson({}, 503)
+    expect(await reconcile('whatsapp')).toBeUndefined()
+    expect(service.calls).toEqual([])
+    await expect(reconcile()).rejects.toMatchObject({ fault: 'unavailable' })
+  })
+
+  test('the balance, whether the account works', async () => {
+    answerJson({ balance: 1, currency: 'EUR' })
+    await accountAt(service.url).pinger?.ping(soon())
+    expect(service.calls).toMatchObject([{ method: 'GET', url: '/account/1/balance' }])
+    answerJson({}, 401)
+    await expect(accountAt(service.url).pinger?.ping(soon())).rejects.toMatchObject({
+      fault: 'config',
+    })
+  })
+
+  test('conversions are reported, and nothing else', async () => {
+    answerJson({ processKey: 'p' })
+    const { outcomes } = accountAt(service.url)
+    const outcome = { requestId: 'otp_abc', providerMessageId: 'm/1' }
+    await outcomes?.reportOutcome({ ...outcome, outcome: 'not_verified' }, soon())
+    await outcomes?.reportOutcome({ requestId: 'otp_abc', outcome: 'verified' }, soon())
+    expect(service.calls).toEqual([])
+    await outcomes?.reportOutcome({ ...outcome, outcome: 'verified' }, soon())
+    expect(service.calls).toMatchObject([{ method: 'POST', url: '/ct/1/log/end/m%2F1' }])
+  })
+})
+
+test('an account serves the channels that it has senders for', () => {
+  const served = (drop: string[]) =>
+    accountAt(service.url, Object.fromEntries(drop.map((name) => [`INFOBIP_${name}`, '']))).channels
+  expect(served([])).toEqual(['sms', 'voice', 'whatsapp'])
+  expect(served(['VOICE_FROM'])).toEqual(['sms', 'whatsapp'])
+  expect(served(['SMS_FROM', 'WHATSAPP_FROM', 'WHATSAPP_TEMPLATE'])).toEqual(['voice'])
+})

@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { loadPolicy } from '../config/policy'
+import { policyJsonSchema } from '../config/policy-schema'
+import { decideRoute, type RouteQuestion } from '../core/routing/decide'
+import { type Risk, risks } from '../core/risk'
+import { adapters } from '../providers'
+import { valid } from './harness/policy-text'
+
+describe('the shipped policy', () => {
+  const policy = valid(loadPolicy(undefined))
+  const orderFor = (country: string, risk: Risk = 'normal', given: Partial<RouteQuestion> = {}) =>
+    decideRoute(policy, {
+      ...{ kind: 'phone', wish: {}, country, risk, app: 'app', environment: 'production' },
+      ...{ region: null, unhealthy: [], record: [], share: 0 },
+      accounts: policy.accounts.map((account) => ({ ...account, usable: account.channels })),
+      ...given,
+    }).plan
+  const channelsFor = (country: string, risk?: Risk) =>
+    orderFor(country, risk).map(({ channel }) => channel)
+
+  test('has its JSON Schema beside it: npx otpilot policy schema > config/policy.schema.json', () => {
+    const file = join(__dirname, '..', 'config', 'policy.schema.json')
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(policyJsonSchema())
+  })
+
+  test('has an account of every adapter', () => {
+    const used = new Set(policy.accounts.map(({ adapter }) => adapter))
+    expect([...used].toSorted()).toEqual(adapters.map(({ name }) => name).toSorted())
+  })
+
+  test.each([
+    ['GH', 'arkesel'],
+    ['NG', 'africas-talking'],
+    ['KE', 'africas-talking'],
+  ])('begins in %s with SMS by %s', (country, provider) => {
+    const [first] = orderFor(country)
+    expect([first?.channel, first?.providers[0]]).toEqual(['sms', provider])
+    // The others follow: no list leaves anybody out who could help.
+    const all = policy.accounts.filter(({ channels, test }) => channels.includes('sms') && !test)
+    expect(first?.providers).toHaveLength(all.length)
+  })
+
+  test('has SMS and USSD before WhatsApp in all of Africa, whatever the risk', () => {
+    const africa = policy.countryGroups.africa ?? []
+    expect(africa).toHaveLength(54)
+    for (const country of africa) {
+      for (const risk of risks) {
+        const order = channelsFor(country, risk)
+        expect([country, risk, order.indexOf('sms') < order.indexOf('whatsapp')]).toEqual([
+          ...[country, risk, true],
+        ])
+        expect([country, risk, order.indexOf('ussd') < order.indexOf('whatsapp')]).toEqual([
+          ...[country, risk, true],
+        ])
+      }
+    }
+  })
+
+  test('begins with voice or WhatsApp at high risk everywhere, and with what costs least at low risk', () => {
+    for (const country of ['GH', 'KE', 'DE', 'US', 'BR']) {
+      expect(['voice', 'whatsapp']).toContain(channelsFor(country, 'high')[0])
+      expect(channelsFor(country, 'low').at(-1)).toBe('voice')
+    }
+  })
+
+  test('tries worldwide services first elsewhere', () => {
+    expect(orderFor('DE')[0]?.providers[0]).toBe('twilio')
+    expect(channelsFor('DE')).toEqual(['sms', 'voice', 'whatsapp', 'ussd'])
+  })
+
+  test('gives test keys the sandbox', () => {
+    const [first] = orderFor('GH', 'normal', { environment: 'staging' })
+    expect(first?.providers).toEqual(['sandbox-a', 'sandbox-b'])
+  })
+})
