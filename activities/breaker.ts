@@ -1,5 +1,4 @@
 import { Context } from '@temporalio/activity'
-import type { Fault } from '../core/fault'
 import { blameOf } from '../core/breaker'
 import type { SendOrder } from '../core/otp-request'
 import {
@@ -13,8 +12,11 @@ import {
 import { ProviderFault } from '../providers/provider'
 import type { ActivityDeps } from './deps'
 
+/** What kept a call from being made was ours: it says nothing of the account. */
+export class OwnFault extends ProviderFault {}
+
 type Deps = Pick<ActivityDeps, 'db' | 'log'>
-type Target = Pick<SendOrder, 'requestId' | 'provider' | 'channel' | 'lastResort'>
+type Target = Pick<SendOrder, 'requestId' | 'provider' | 'channel' | 'lastResort' | 'callTimeoutMs'>
 type Judged = Target & { state: BreakerState }
 
 /**
@@ -47,7 +49,7 @@ export async function judged<T>(
     await learn(result === undefined ? giveBackTurn(deps, target) : succeed(deps, target))
     return result
   } catch (error) {
-    if (error instanceof ProviderFault) await learn(fail(deps, target, error.fault))
+    if (error instanceof ProviderFault) await learn(fail(deps, target, error))
     throw error
   }
 }
@@ -57,11 +59,13 @@ async function succeed({ db, log }: Deps, { state, provider, channel }: Judged):
     log.info({ provider, channel }, 'a breaker closed: the account works again')
 }
 
-async function fail(deps: Deps, target: Judged, fault: Fault): Promise<void> {
+async function fail(deps: Deps, target: Judged, error: ProviderFault): Promise<void> {
   const { state, provider, channel } = target
-  // It answered as one that works, about a number that shows nothing; or we hung up, since the run had turned away.
-  if (blameOf[fault] === 'none' || Context.current().cancellationSignal.aborted)
-    return giveBackTurn(deps, target)
+  const { fault, ofRecipient } = error
+  // Nobody was called; or it answered as one that works, about a number that shows nothing; or we hung up, since the run
+  // had turned away.
+  const isOurs = error instanceof OwnFault || Context.current().cancellationSignal.aborted
+  if (isOurs || ofRecipient || blameOf[fault] === 'none') return giveBackTurn(deps, target)
   const { db, log } = deps
   if (state.probe !== null) return failProbe(db, { provider, channel, probe: state.probe, fault })
   if (state.open) return

@@ -1,9 +1,13 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Fault } from '../core/fault'
 import { pings } from '../core/breaker'
 import { recordPing } from '../db/attempts/provider-pings'
 import { sumProviderHours } from '../db/attempts/provider-hours'
 import { type Pinger, type ProviderAccount, ProviderFault } from '../providers/provider'
 import type { ActivityDeps } from './deps'
+
+/** After its time-out, for a ping to end by itself. */
+const graceMs = 1_000
 
 /** How the accounts did that can be pinged. */
 export interface CheckedProviders {
@@ -26,15 +30,31 @@ export const checkProviders = (deps: ActivityDeps) => async (): Promise<CheckedP
 const hasPinger = (account: ProviderAccount): account is ProviderAccount & { pinger: Pinger } =>
   account.pinger !== undefined
 
+/** An adapter that does not heed its deadline must not hold up the others, nor the record. */
+async function faultOf(pinger: Pinger): Promise<Fault | undefined> {
+  const signal = AbortSignal.timeout(pings.timeoutMs)
+  const overdue = new AbortController()
+  try {
+    await Promise.race([
+      pinger.ping(signal),
+      pause(pings.timeoutMs + graceMs, undefined, { signal: overdue.signal }).then(() => {
+        throw new ProviderFault('unavailable', 'No answer to a ping.')
+      }),
+    ])
+    return undefined
+  } catch (error) {
+    return error instanceof ProviderFault ? error.fault : 'unavailable'
+  } finally {
+    overdue.abort()
+  }
+}
+
 async function check(
   { db, log }: ActivityDeps,
   { name: provider, channels, pinger }: ProviderAccount & { pinger: Pinger },
 ): Promise<Fault | undefined> {
   const since = performance.now()
-  const fault = await pinger.ping(AbortSignal.timeout(pings.timeoutMs)).then(
-    () => undefined,
-    (error: unknown) => (error instanceof ProviderFault ? error.fault : 'unavailable'),
-  )
+  const fault = await faultOf(pinger)
   const milliseconds = performance.now() - since
   try {
     const { opened, closed } = await recordPing(db, { provider, channels, fault, milliseconds })

@@ -13,20 +13,25 @@ export type DoubtOutcome = { settled: SendResult } | { doubt: KnownDoubt } | und
 
 /**
  * Before a message goes out again because a call got no answer: asks that call's provider, where it can tell. What it
- * knows is as good as its answer, and nobody gets the code twice.
+ * knows is as good as its answer, and nobody gets the code twice. So is an answer or a report that came meanwhile, or
+ * what an execution that died since had found out.
  */
 export async function settleDoubt(deps: ActivityDeps, order: SendOrder): Promise<DoubtOutcome> {
   // The first send of a step has nothing before it: no statement for the usual case.
   if (order.sendNo === order.firstSendNo) return undefined
-  const doubt = await findDoubt(deps.db, order)
+  const doubt = await findDoubt(deps.db, { ...order, region: deps.region })
   if (!doubt) return undefined
-  const reconciler = deps.providers.get(doubt.provider)?.reconciler
-  const sent = reconciler && (await ask(deps, order, doubt, reconciler))
+  const { attemptId, number: attempt, provider, ageMs, state, confirmed } = doubt
+  const settled: SendResult = { attempt, ageMs, provider, outcome: 'accepted' }
+  if (state === 'accepted') return { settled }
+  const reconciler = deps.providers.get(provider)?.reconciler
+  const sent = confirmed
+    ? { providerMessageId: null }
+    : reconciler && (await ask(deps, order, doubt, reconciler))
   if (!sent) return { doubt }
-  const { attemptId, number: attempt, provider, ageMs } = doubt
   const ref = { requestId: order.requestId, attemptId, runId: currentRunId() }
   await settleAnswer(deps, ref, { provider, answer: { state: 'accepted', ...sent } })
-  return { settled: { attempt, ageMs, provider, outcome: 'accepted' } }
+  return { settled }
 }
 
 async function ask(

@@ -1,7 +1,9 @@
+import { blameOf } from '../core/breaker'
 import type { State } from '../core/state'
 import type { Queries } from '../db'
 import { findAcceptedMessages } from '../db/attempts/attempts'
 import { markTold } from '../db/requests/outcomes'
+import { ProviderFault } from '../providers/provider'
 import type { ActivityDeps } from './deps'
 
 /** A provider that is slow to take our word must not hold a run open, in milliseconds. */
@@ -9,7 +11,8 @@ const reportTimeoutMs = 1_000
 
 /**
  * Tells the providers that carried a request's messages whether its code came back, and marks it once all of them
- * have taken it. One that has not is told again by the sweeper, for ten minutes. Never throws for a provider's sake.
+ * have taken it, or said that they will not. One that could not is told again by the sweeper, for ten minutes. Never
+ * throws for a provider's sake.
  */
 export async function reportOutcome(
   { db, providers, log }: Pick<ActivityDeps, 'providers' | 'log'> & { db: Queries },
@@ -24,9 +27,10 @@ export async function reportOutcome(
       const signal = AbortSignal.timeout(reportTimeoutMs)
       return reporter.reportOutcome({ requestId, providerMessageId, outcome }, signal).then(
         () => true,
-        () => {
+        (error: unknown) => {
           log.info({ requestId, provider }, 'outcome not reported')
-          return false
+          // A provider that will not have it is not asked twenty times more, for every request.
+          return error instanceof ProviderFault && blameOf[error.fault] !== 'counts'
         },
       )
     }),

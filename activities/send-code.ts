@@ -26,7 +26,7 @@ import {
   type Sent,
   StaleClaim,
 } from '../providers/provider'
-import { giveBackTurn, judged, passBreaker } from './breaker'
+import { giveBackTurn, judged, OwnFault, passBreaker } from './breaker'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from '../core/message/text'
@@ -125,7 +125,9 @@ async function prepare(
   token: string,
 ): Promise<{ sender: Sender; message: Message }> {
   const account = deps.providers.get(order.provider)
-  if (!account) throw new ProviderFault('config', 'This provider account is not configured here.')
+  // Nor for a channel that the account lacks here: another process may have read another policy file.
+  if (!account?.channels.includes(order.channel))
+    throw new ProviderFault('config', 'This provider account is not configured here.')
   try {
     const message = compose(deps, order, claim, token)
     const serviceCode = order.channel === 'ussd' ? dialStringOf(account) : undefined
@@ -145,9 +147,9 @@ function unprepared(
   { requestId }: SendOrder,
   { attemptId }: Claimed,
   cause: unknown,
-): ProviderFault {
+): OwnFault {
   log.error({ requestId, attemptId, err: cause }, 'a message could not be prepared')
-  return new ProviderFault('unavailable', 'The message could not be prepared.', { cause })
+  return new OwnFault('unavailable', 'The message could not be prepared.', { cause })
 }
 
 /**

@@ -1,3 +1,5 @@
+import { blameOf } from '../core/breaker'
+import { faults } from '../core/fault'
 import { percentile } from '../core/histogram'
 import {
   readProviderHours,
@@ -18,6 +20,8 @@ import type { ProvidersAnswer } from './contract/providers'
 type Provider = ProvidersAnswer['providers'][number]
 type Account = Pick<ProviderAccount, 'name' | 'adapter' | 'channels' | 'test' | 'region'>
 
+const hourMs = 3_600_000
+
 interface Seen {
   pings: PingStanding[]
   breakers: BreakerStanding[]
@@ -27,7 +31,7 @@ interface Seen {
 
 /**
  * How each account does now and did in the last hours: those that are set up first, then those that only the record
- * knows of.
+ * or a ping knows of, as a process with other variables has them.
  */
 export async function reportProviders(
   db: Queries,
@@ -42,7 +46,12 @@ export async function reportProviders(
   ])
   const seen = { pings, breakers, routes, uptimes }
   const byName = new Map([...accounts].map((account) => [account.name, account]))
-  const names = new Set([...byName.keys(), ...routes.map(({ provider }) => provider)])
+  const begin = Date.now() - hours * hourMs
+  const pinged = pings.filter(({ at }) => at.getTime() > begin)
+  const names = new Set([
+    ...byName.keys(),
+    ...[...routes, ...pinged].map(({ provider }) => provider),
+  ])
   return {
     window_hours: hours,
     providers: [...names].map((name) => providerOf(name, byName.get(name), seen)),
@@ -103,6 +112,10 @@ const breakerOf = (breaker: BreakerStanding): Provider['breakers'][number] => ({
 function recordOf(route: RouteRecord): Provider['record'][number] {
   const { accepted = 0, refused = 0, in_doubt = 0 } = route.states
   const { delivered = 0, answered = 0 } = route.receipts
+  const failed = faults.reduce(
+    (sum, fault) => sum + (blameOf[fault] === 'none' ? 0 : (route.faults[fault] ?? 0)),
+    0,
+  )
   const at = (histogram: RouteRecord['acceptMs'], share: number) =>
     percentile(histogram, share) ?? null
   return {
@@ -114,6 +127,7 @@ function recordOf(route: RouteRecord): Provider['record'][number] {
     in_doubt,
     faults: route.faults,
     receipts: route.receipts,
+    uptime: shareOf(accepted + refused + in_doubt - failed, failed),
     accept_ms: {
       p50: at(route.acceptMs, 0.5),
       p95: at(route.acceptMs, 0.95),

@@ -12,7 +12,7 @@ const longestMessage = 500
 /** @throws {Problem} INVALID_MESSAGE unless the template holds the code and nothing that cannot be filled in. */
 export function checkTemplate(message: string): void {
   const refuse = (detail: string) => new Problem('INVALID_MESSAGE', { detail })
-  if (!message.includes('{{code}}')) throw new Problem('INVALID_MESSAGE')
+  if (!message.includes('{{code}}')) throw refuse('The message must contain {{code}}.')
   if (message.length > longestMessage)
     throw refuse(`The message is longer than ${longestMessage} characters.`)
   if (/\{\{|\}\}/.test(message.replace(/\{\{(code|minutes|brand)\}\}/g, ''))) {

@@ -79,6 +79,13 @@ interface LogLine {
   method?: string
   route?: string
   status?: number
+  /** Sentences, such as those about a policy file. */
+  faults?: string[]
+  /** What it is about: an account, its channels, and what failed. */
+  provider?: string
+  channel?: string
+  channels?: string[]
+  fault?: string
 }
 
 /** Undefined for what a kill -9 cut short. */
@@ -96,11 +103,16 @@ const copyLine = (line: string, log: Writable, say: Child['say']): void => {
   if (level < warning) return
   const logged = readLine(line)
   if (!logged) return
-  const { msg, err, method, route, status } = logged
+  const { msg, err, method, route, status, faults = [] } = logged
+  const { provider, channel, channels = [], fault: reason } = logged
   // Not ready is what everything is at first, and whoever asks is told.
   if (route === '/readyz') return
   const words = [msg, err?.message, method && `${method} ${route} ${status}`].filter(Boolean)
-  say(`${level > warning ? 'error' : 'warning'}: ${words.join(': ')}`)
+  const about = [provider, channel, ...channels, reason].filter(Boolean)
+  say(
+    `${level > warning ? 'error' : 'warning'}: ${words.join(': ')}${about.length > 0 ? ` (${about.join(', ')})` : ''}`,
+  )
+  for (const fault of faults) say(`  ${fault}`)
 }
 
 /** True when a process with this command line is one of ours, started from this copy of the project. */

@@ -132,6 +132,19 @@ export const readSecrets = (folder: DataFolder): Secrets => {
   return secrets
 }
 
+const fakesFile = (folder: DataFolder) => join(folder.path, 'fakes.json')
+
+/** Remembers the variables of the providers that the sandbox plays, for commands that are run beside. */
+export const rememberFakes = (folder: DataFolder, variables: Record<string, string>): void => {
+  if (Object.keys(variables).length === 0) rmSync(fakesFile(folder), { force: true })
+  else replaceFile(fakesFile(folder), JSON.stringify(variables))
+}
+
+export const rememberedFakes = (folder: DataFolder): Record<string, string> =>
+  existsSync(fakesFile(folder))
+    ? (JSON.parse(readFileSync(fakesFile(folder), 'utf8')) as Record<string, string>)
+    : {}
+
 /** Keeps the previous start's log beside the new one. */
 export const rotateLog = (file: string): string => {
   if (existsSync(file)) renameSync(file, `${file}.1`)

@@ -3,7 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfig } from '../config/index'
 import { describeStart, neededPorts } from './check-start'
 import { isChild, startChild } from './child'
-import { lock, readSecrets, rememberedProcesses, rememberProcesses, rotateLog } from './data-folder'
+import {
+  lock,
+  readSecrets,
+  rememberedProcesses,
+  rememberFakes,
+  rememberProcesses,
+  rotateLog,
+} from './data-folder'
 import { readVariables, writeVariables } from './dotenv'
 import type { Variables } from './dotenv'
 import { openPostgres } from './open-postgres'
@@ -13,7 +20,7 @@ import { commandLine, isRunning, stopProcess } from './processes'
 import { seed } from './seed'
 import { readSettings, rememberGiven } from './settings'
 import type { Settings } from './settings'
-import { variablesOfFakes } from './with-fakes'
+import { assertOptions, variablesOfFakes } from './with-fakes'
 import { createSupervisor } from './supervisor'
 import type { Supervisor } from './supervisor'
 import { bringUpToDate } from './tables'
@@ -72,9 +79,16 @@ const openTemporal = async (
   }
 }
 
+/** What this start was told to do. */
+interface Plan {
+  settings: Settings
+  /** Variables of the providers that the sandbox plays. */
+  fakes: Variables
+}
+
 /** Everything the three programs and an integrator need to know, in the order of the env file. */
 const collectVariables = async (
-  settings: Settings,
+  { settings, fakes }: Plan,
   databaseUrl: string,
   temporal: { address: string; uiUrl: string | undefined },
 ): Promise<{ shown: Variables; hidden: Variables }> => {
@@ -97,7 +111,7 @@ const collectVariables = async (
     hidden: {
       OTPILOT_KEYS_FILE: keysFile,
       SANDBOX_SECRET: env.SANDBOX_SECRET || secrets.sandbox,
-      ...variablesOfFakes(process.argv, env, urls.sandbox),
+      ...fakes,
     },
   }
 }
@@ -115,13 +129,14 @@ const programEnv = (settings: Settings, variables: Variables): NodeJS.ProcessEnv
 })
 
 /** Reads what the programs will read, before anything starts: a typing error is told at once. */
-const checkSettings = (settings: Settings): void => {
+const checkSettings = ({ settings, fakes }: Plan): void => {
   const { env, folder, urls } = settings
   const found = {
     OTPILOT_URL: urls.api,
     SANDBOX_URL: urls.sandbox,
     OTPILOT_KEYS_FILE: env.OTPILOT_KEYS_FILE || folder.keysFile,
     DATABASE_URL: env.DATABASE_URL || 'postgresql://127.0.0.1/to-come',
+    ...fakes,
   }
   readConfig(programEnv(settings, found), { serves: true })
 }
@@ -164,7 +179,8 @@ const waitUntilReady = async (port: number): Promise<void> => {
   }
 }
 
-const startEverything = async (settings: Settings, supervisor: Supervisor): Promise<void> => {
+const startEverything = async (plan: Plan, supervisor: Supervisor): Promise<void> => {
+  const { settings, fakes } = plan
   const { folder } = settings
   await stopLeftovers(settings)
   await assertFree(neededPorts(settings))
@@ -175,7 +191,7 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
   say('Postgres: bringing the tables up to date.')
   await bringUpToDate(database.migration, database.service)
   const temporal = await openTemporal(settings, supervisor)
-  const { shown, hidden } = await collectVariables(settings, database.service, temporal)
+  const { shown, hidden } = await collectVariables(plan, database.service, temporal)
   writeVariables(
     folder.envFile,
     'Written by npm start. Load it with: set -a; . this-file; set +a',
@@ -185,13 +201,14 @@ const startEverything = async (settings: Settings, supervisor: Supervisor): Prom
     folder,
     Object.keys(shown).filter((name) => settings.env[name] !== undefined),
   )
+  rememberFakes(folder, fakes)
   await startPrograms(settings, supervisor, {
     ...shown,
     ...hidden,
     OTPILOT_WORKFLOW_BUNDLE: await workflowBundle,
   })
   await waitUntilReady(settings.ports.PORT)
-  say(welcome(settings, temporal.uiUrl))
+  say(welcome(settings, temporal.uiUrl, { plays: Object.keys(fakes).length > 0 }))
 }
 
 /** What comes within this time is the same Ctrl-C, passed on by npm beside the terminal. */
@@ -199,7 +216,10 @@ const sameKeyMs = 1000
 
 const main = async (): Promise<void> => {
   const settings = readSettings(process.env)
-  checkSettings(settings)
+  assertOptions(process.argv.slice(2), process.env)
+  const fakes = variablesOfFakes(process.argv, settings.env, settings.urls.sandbox)
+  const plan = { settings, fakes }
+  checkSettings(plan)
   if (process.argv.includes('--check')) return say(await describeStart(settings))
   const unlock = lock(settings.folder)
   const supervisor = createSupervisor(say, (pids) => rememberProcesses(settings.folder, pids))
@@ -229,7 +249,7 @@ const main = async (): Promise<void> => {
   process.stdout.on('error', () => undefined)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, leave)
   try {
-    await startEverything(settings, supervisor)
+    await startEverything(plan, supervisor)
   } catch (error) {
     // A start that is stopped half-way fails in many ways, none of which is news.
     if (stoppedAt !== undefined) return

@@ -1,8 +1,15 @@
 import { relative } from 'node:path'
 import type { Settings } from './settings'
 
+const playing = `
+  Providers     played by the sandbox: with OTPILOT_LIVE_KEY in the place of OTP_API_KEY, calls go through them`
+
 /** The words a newcomer acts on: where things are, and two calls that can be pasted as they stand. */
-export const welcome = (settings: Settings, temporalUi: string | undefined): string => {
+export const welcome = (
+  settings: Settings,
+  temporalUi: string | undefined,
+  { plays }: { plays: boolean },
+): string => {
   const { urls, folder } = settings
   const near = relative(process.cwd(), folder.path)
   const shown = near.startsWith('..') ? folder.path : near
@@ -13,7 +20,7 @@ otpilot is ready.
   API           ${urls.api}   documentation: ${urls.api}/docs
   Phones        ${urls.sandbox}   what people would see
   Temporal UI   ${temporalUi ?? 'that of your own server'}   every code as a run to follow
-  Logs          ${shown}/logs
+  Logs          ${shown}/logs${plays ? playing : ''}
 
 Paste this to send a code:
 

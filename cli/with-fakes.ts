@@ -4,6 +4,23 @@ import type { Variables } from './dotenv'
 const flag = /^--with-fakes(?:=(.*))?$/
 
 /**
+ * @throws for an option that a start does not know, and for one that npm kept for itself because `--` was left out:
+ * else a misspelt start would go on without it, and say nothing.
+ */
+export function assertOptions(args: readonly string[], env: NodeJS.ProcessEnv): void {
+  const unknown = args.filter((arg) => arg !== '--check' && !flag.test(arg))
+  if (unknown.length > 0)
+    throw new Error(
+      `npm start does not know ${unknown.join(' ')}: there are --check and --with-fakes[=names].`,
+    )
+  const kept = env.npm_config_with_fakes
+  if (kept && !args.some((arg) => flag.test(arg)))
+    throw new Error(
+      `npm kept --with-fakes for itself. Put two hyphens before it: npm start -- --with-fakes${kept === 'true' ? '' : `=${kept}`}`,
+    )
+}
+
+/**
  * `npm start -- --with-fakes[=twilio,vonage]`: the variables that point those provider accounts at the sandbox, which
  * plays their services. What the user has set stays.
  * @throws when there is no fake of a name.
@@ -15,7 +32,10 @@ export function variablesOfFakes(
 ): Variables {
   const given = args.map((arg) => flag.exec(arg)).find((match) => match !== null)
   if (!given) return {}
-  const names = given[1] === undefined ? vendors.map(({ name }) => name) : given[1].split(',')
+  const names =
+    given[1] === undefined
+      ? vendors.map(({ name }) => name)
+      : given[1].split(',').map((name) => name.trim())
   const unknown = names.filter((name) => !vendors.some((vendor) => vendor.name === name))
   if (unknown.length > 0)
     throw new Error(

@@ -21,20 +21,18 @@ export class JsonFault extends Error {
 const string = /"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"/y
 const literal = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y
 const blank = /[ \t\r\n]*/y
+/** Far more than any text that is read here needs: one that goes on and on would use up the stack. */
+const deepest = 32
 
 /** Goes through a text from sign to sign. */
 function scannerOf(text: string) {
   let at = 0
   let line = 1
-  let counted = 0
+  let lineEnd = text.indexOf('\n')
   /** The line of where it is. */
   const here = (): number => {
-    for (;;) {
-      const next = text.indexOf('\n', counted)
-      if (next === -1 || next >= at) return line
-      line++
-      counted = next + 1
-    }
+    for (; lineEnd !== -1 && lineEnd < at; line++) lineEnd = text.indexOf('\n', lineEnd + 1)
+    return line
   }
   const take = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at
@@ -68,6 +66,7 @@ export function readJsonLines(text: string): JsonLines {
 
   function value(path: string[]): void {
     take(blank)
+    if (path.length > deepest) fail('is nested too deeply here')
     if (!lines.has(keyOf(path))) lines.set(keyOf(path), here())
     if (skip('{')) return members(path)
     if (skip('[')) return elements(path)

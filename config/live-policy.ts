@@ -6,6 +6,10 @@ import type { Config } from './index'
 import { fileNameOf, type Policy, readPolicy, readPolicyText } from './policy'
 
 const usualRereadMs = 2_000
+/** Processes do not read a change in the same moment: so long after its own, one still serves plans of the others. */
+const usualGoneMs = 5_000
+/** How often a name that nobody knows may have the file read out of turn. */
+const askedEveryMs = 200
 
 /** The policy of a process and the accounts that it names, as the file has them now. */
 export interface LivePolicy {
@@ -24,6 +28,7 @@ interface FollowOptions {
   log: Log
   /** For tests; milliseconds. */
   rereadMs?: number
+  goneMs?: number
 }
 
 /**
@@ -32,7 +37,7 @@ interface FollowOptions {
  */
 export function followPolicy(
   config: Pick<Config, 'policy' | 'policyFile' | 'variables' | 'isProduction'>,
-  { log, rereadMs = usualRereadMs }: FollowOptions,
+  { log, rereadMs = usualRereadMs, goneMs = usualGoneMs }: FollowOptions,
 ): LivePolicy {
   const { policyFile, variables } = config
   const dispatcher = createDispatcher()
@@ -42,6 +47,8 @@ export function followPolicy(
   // Absent at first: what the process began with may have been replaced since.
   let seen: string | undefined
   let lastFaults: string[] = []
+  let lookedAt = performance.now()
+  const gone = goneFor(goneMs)
 
   function take(policy: Policy): void {
     const known = current.policy.accounts
@@ -50,18 +57,17 @@ export function followPolicy(
     )
     const fresh = create(changed)
     // One that has not changed goes on with what it holds: connections, a service's answers.
-    const accounts = policy.accounts.flatMap((account) => {
-      const { name } = account
-      const made = changed.includes(account) ? fresh.get(name) : current.accounts.get(name)
-      return made ? [[name, made] as const] : []
-    })
-    current = { policy, accounts: new Map(accounts) }
+    const from = (account: AccountConfig) => (changed.includes(account) ? fresh : current.accounts)
+    const accounts = pick(policy.accounts, from)
+    gone.add(current.accounts)
+    current = { policy, accounts }
     for (const { reason, begun } of accountsLeftOut(changed, variables))
       log[begun ? 'warn' : 'info']({}, reason)
     log.info({ accounts: [...current.accounts.keys()] }, 'the policy file was read again')
   }
 
   function look(): void {
+    lookedAt = performance.now()
     const text = readPolicyText(policyFile)
     if (text !== undefined && text === seen) return
     seen = text
@@ -78,14 +84,47 @@ export function followPolicy(
     }
   }
 
+  /** An account that another process planned with: one that is new in the file, or was in it a moment ago. */
+  function find(name: string): ProviderAccount | undefined {
+    const isDue = performance.now() - lookedAt > Math.min(askedEveryMs, rereadMs)
+    if (!current.accounts.has(name) && isDue) look()
+    return current.accounts.get(name) ?? gone.get(name)
+  }
+
   const timer = setInterval(look, rereadMs)
   timer.unref()
   return {
     get policy() {
       return current.policy
     },
-    accounts: viewOf(() => current.accounts),
+    accounts: viewOf(() => current.accounts, find),
     close: () => clearInterval(timer),
+  }
+}
+
+/** The accounts of a list in its order, as far as there are any of these names. */
+function pick(
+  list: readonly AccountConfig[],
+  from: (account: AccountConfig) => ReadonlyMap<string, ProviderAccount>,
+): Map<string, ProviderAccount> {
+  const found = list.flatMap((account) => {
+    const made = from(account).get(account.name)
+    return made ? [[account.name, made] as const] : []
+  })
+  return new Map(found)
+}
+
+/** Accounts that the file has no more, for plans that were made a moment ago. */
+function goneFor(milliseconds: number) {
+  let left: { accounts: ReadonlyMap<string, ProviderAccount>; until: number }[] = []
+  const stillThere = () => (left = left.filter(({ until }) => until > performance.now()))
+  return {
+    add: (accounts: ReadonlyMap<string, ProviderAccount>) =>
+      void stillThere().push({ accounts, until: performance.now() + milliseconds }),
+    get: (name: string) =>
+      stillThere()
+        .findLast(({ accounts }) => accounts.has(name))
+        ?.accounts.get(name),
   }
 }
 
@@ -101,12 +140,15 @@ function readAgain(
   return faults.length > 0 ? { faults } : reading
 }
 
-/** What holds on to it sees what the map is now. */
-const viewOf = <K, V>(current: () => ReadonlyMap<K, V>): ReadonlyMap<K, V> => ({
+/** What holds on to it sees what the map is now; `find` knows of more than there is to list. */
+const viewOf = <K, V>(
+  current: () => ReadonlyMap<K, V>,
+  find: (key: K) => V | undefined,
+): ReadonlyMap<K, V> => ({
   get size() {
     return current().size
   },
-  get: (key) => current().get(key),
+  get: find,
   has: (key) => current().has(key),
   keys: () => current().keys(),
   values: () => current().values(),

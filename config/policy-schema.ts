@@ -1,4 +1,4 @@
-import { isSupportedCountry } from 'libphonenumber-js/min'
+import { getCountries, isSupportedCountry } from 'libphonenumber-js/min'
 import { z } from 'zod'
 import { addressOf, channels } from '../core/channel'
 import { doubtPolicies } from '../core/plan'
@@ -12,8 +12,10 @@ const phoneChannels = channels.filter((channel) => addressOf(channel) === 'phone
 const emailChannels = channels.filter((channel) => addressOf(channel) === 'email')
 
 const isOnce = (list: readonly string[]) => new Set(list).size === list.length
+/** What refinements say, for editors: JSON Schema cannot be made from code. */
+const once = { uniqueItems: true }
 const order = <T extends string>(names: readonly T[]) =>
-  z.array(z.enum(names)).min(1).refine(isOnce, 'a channel is named twice')
+  z.array(z.enum(names)).min(1).refine(isOnce, 'a channel is named twice').meta(once)
 
 const accountName = z.string().min(1)
 const StepOverride = z.strictObject({
@@ -39,13 +41,14 @@ const ProviderChoice = z
   .union(
     [
       z.enum(providerOrders),
-      z.array(accountName).min(1).refine(isOnce, 'an account is named twice'),
+      z.array(accountName).min(1).refine(isOnce, 'an account is named twice').meta(once),
       z
         .record(accountName, z.number().min(0).max(1_000))
         .refine(
           (weights) => Object.values(weights).some((weight) => weight > 0),
           'no weight is above 0',
-        ),
+        )
+        .meta({ minProperties: 1 }),
     ],
     { error: choice },
   )
@@ -60,8 +63,10 @@ const prefix = z
   .string()
   .regex(/^\+[1-9]\d{0,14}$/, 'must be the beginning of a number, as in +23324')
 /** Two capitals are a country, small letters a group of the file's own. */
-const isCountry = (text: string) => isSupportedCountry(text)
-const country = z.string().refine(isCountry, 'is not a country’s two letters, as in GH')
+const country = z
+  .string()
+  .refine((text) => isSupportedCountry(text), 'is not a country’s two letters, as in GH')
+  .meta({ id: 'country', enum: getCountries() })
 const groupName = z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'lower-case letters, digits and -')
 
 const Rule = z
@@ -71,7 +76,7 @@ const Rule = z
       .strictObject({
         countries: z
           .array(
-            z.string().refine((text) => isCountry(text) || groupName.safeParse(text).success, {
+            z.union([country, groupName], {
               error: 'is neither a country’s two letters, as in GH, nor the name of a group',
             }),
           )
@@ -92,6 +97,7 @@ const Rule = z
     ({ channels, providers, steps }) => channels ?? providers ?? steps,
     'says nothing: give channels, providers or steps',
   )
+  .meta({ anyOf: ['channels', 'providers', 'steps'].map((name) => ({ required: [name] })) })
 
 const RiskOrder = z
   .union([z.enum(['policy', 'cheapest']), order(phoneChannels)], {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import { type JsonLines, JsonFault, readJsonLines } from './json-lines'
@@ -10,6 +10,8 @@ export type { Policy } from './policy-schema'
 
 export type PolicyReading = { success: true; policy: Policy } | { success: false; faults: string[] }
 
+/** In characters: looking through a larger one every 2 s would keep a process from its work. */
+const longest = 1_000_000
 /** Where the shipped policy is, and what faults in it are told by. */
 const shipped = { path: join(__dirname, 'policy.json'), name: 'config/policy.json' }
 
@@ -26,8 +28,11 @@ export const fileNameOf = (path: string | undefined): string => path || shipped.
 
 /** The text of a policy file, or of the shipped one; undefined when it cannot be read. */
 export function readPolicyText(path: string | undefined): string | undefined {
+  const file = path || shipped.path
   try {
-    return readFileSync(path || shipped.path, 'utf8')
+    // A pipe would be waited for.
+    if (statSync(file).isFile()) return readFileSync(file, 'utf8')
+    return undefined
   } catch {
     // A program in one piece brings the shipped one along.
     return path ? undefined : JSON.stringify(shippedPolicy, null, 2)
@@ -37,6 +42,8 @@ export function readPolicyText(path: string | undefined): string | undefined {
 /** Validates the text of a policy file; `file` is how faults name it. */
 export function readPolicy(text: string, file: string): PolicyReading {
   const json = text.replace(/^\uFEFF/, '')
+  if (json.length > longest)
+    return { success: false, faults: [`${file}: is longer than ${longest / 1_000_000} MB`] }
   let lines: JsonLines
   try {
     lines = readJsonLines(json)

@@ -9,7 +9,7 @@ export const breaker = {
   windowSeconds: 60,
   firstPauseSeconds: 30,
   longestPauseSeconds: 480,
-  /** A probe that has not come back by then is given up: longer than any call may take. */
+  /** A probe that has not come back by then is given up: at least so long, and longer than its call may take. */
   leaseSeconds: 30,
   /** A receipt that tells of an older call says nothing about the account as it is now. */
   freshSeconds: 3_600,

@@ -3,7 +3,7 @@ export const errorCodes = {
   INVALID_REQUEST: [400, 'The request is not valid.'],
   INVALID_NUMBER: [400, 'This is not a valid phone number.'],
   INVALID_EMAIL: [400, 'This is not a valid e-mail address.'],
-  INVALID_MESSAGE: [400, 'The message must contain {{code}}.'],
+  INVALID_MESSAGE: [400, 'This text cannot be used as a message.'],
   INVALID_EXPIRY: [400, 'The lifetime asked for is outside what this app allows.'],
   CHANNEL_UNAVAILABLE: [400, 'No provider account is configured for this channel and key.'],
   CONSENT_REQUIRED: [400, 'This app sends only with a consent record: give consent.'],

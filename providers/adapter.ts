@@ -52,7 +52,7 @@ export const baseUrl = (usual: string) =>
 /** One secret, or two separated by a blank while one is being replaced. */
 export const secrets = z
   .string()
-  .regex(/^\S{8,}( \S{8,})?$/, 'must be one secret, or two separated by a blank')
+  .regex(/^\S+( \S+)?$/, 'must be one secret, or two separated by a blank')
   .transform((text) => text.split(' '))
 
 /** A list separated by commas; empty when absent. */

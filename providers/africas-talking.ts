@@ -10,7 +10,7 @@ import {
   receiptOfHangup,
   receiptOfReport,
 } from './africas-talking-codes'
-import { acceptedBody, type Answer, callHttp, postForm } from './http'
+import { acceptedBody, type Answer, callHttp, checkPing, postForm } from './http'
 import { checkPathSecret, networks, type PathSecret, pathSecrets } from './path-secret'
 import {
   type CallAnswerer,
@@ -32,7 +32,7 @@ const usualBase = 'https://api.africastalking.com'
 const settings = z
   .object({
     USERNAME: z.string().regex(/^\S{1,80}$/, 'must be the name of the app'),
-    API_KEY: z.string().min(8, 'must be the key of the app'),
+    API_KEY: z.string().min(1, 'must be the key of the app'),
     /** A registered sender or a short code; without one, the account's usual sender. */
     SENDER: z
       .string()
@@ -46,14 +46,18 @@ const settings = z
       .string()
       .regex(/^\*\d[\d*]{0,30}#$/, 'must be a service code such as *384*77#')
       .optional(),
-    CALLBACK_SECRET: pathSecrets,
+    /** Without one, no report is believed: no SMS is ever known to be delivered. */
+    CALLBACK_SECRET: pathSecrets.optional(),
     ALLOWED_IPS: networks,
     BASE_URL: baseUrl(usualBase),
   })
-  .superRefine(({ VOICE_NUMBER, USSD_CODE, ALLOWED_IPS }, context) => {
+  .superRefine(({ VOICE_NUMBER, USSD_CODE, CALLBACK_SECRET, ALLOWED_IPS }, context) => {
     // Whoever can call these addresses with a number or a call is told its code.
-    if ((VOICE_NUMBER ?? USSD_CODE) !== undefined && ALLOWED_IPS.length === 0)
-      context.addIssue({ code: 'custom', path: ['ALLOWED_IPS'], message: 'is needed' })
+    if ((VOICE_NUMBER ?? USSD_CODE) === undefined) return
+    const missing = (name: string) =>
+      context.addIssue({ code: 'custom', path: [name], message: 'is needed for calls and USSD' })
+    if (CALLBACK_SECRET === undefined) missing('CALLBACK_SECRET')
+    if (ALLOWED_IPS.length === 0) missing('ALLOWED_IPS')
   })
 type Settings = z.infer<typeof settings>
 
@@ -70,7 +74,7 @@ function createAccount(
   given: Settings,
   dispatcher: Dispatcher,
 ): ProviderAccount {
-  const path: PathSecret = { secrets: given.CALLBACK_SECRET, networks: given.ALLOWED_IPS }
+  const path: PathSecret = { secrets: given.CALLBACK_SECRET ?? [], networks: given.ALLOWED_IPS }
   const isServed: Record<Channel, boolean> = {
     sms: true,
     voice: given.VOICE_NUMBER !== undefined,
@@ -87,7 +91,7 @@ function createAccount(
     test,
     sender: senderOf(given, api),
     receipts: { readReceipts: (callback) => readReceipts(path, callback) },
-    pinger: { ping: async (signal) => void acceptedBody(await api.user(signal)) },
+    pinger: { ping: async (signal) => checkPing(await api.user(signal)) },
     ...(channels.includes('voice') && { calls: answererOf(path) }),
     ...(given.USSD_CODE !== undefined &&
       channels.includes('ussd') && { ussd: menuOf(given.USSD_CODE, path) }),
@@ -308,7 +312,11 @@ const escaped = (text: string) =>
 
 const Session = z.object({
   sessionId: z.string().min(1).max(200),
-  phoneNumber: z.string().regex(/^\+\d{5,15}$/),
+  phoneNumber: z
+    .string()
+    // A plus that was not encoded is a blank in a form.
+    .regex(/^[+ ]?\d{5,15}$/)
+    .transform((number) => `+${number.replace(/^[+ ]/, '')}`),
   serviceCode: z.string().max(40).optional(),
   text: z.string().max(500),
 })

@@ -3,17 +3,24 @@ import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import { type AccountBase, adapter, baseUrl } from './adapter'
-import { faultOfGenerate, generated, receiptOf, statusWord, verdictOfVerify } from './arkesel-codes'
-import { acceptedBody, type Answer, callHttp, faultOfStatus, parseJson, postJson } from './http'
+import { faultOfGenerate, generated, statusWord, verdictOfVerify } from './arkesel-codes'
+import { pollerOf, readReceipts } from './arkesel-reports'
+import {
+  acceptedBody,
+  type Answer,
+  callHttp,
+  checkPing,
+  faultOfStatus,
+  type HttpCall,
+  parseJson,
+  postJson,
+} from './http'
 import { checkPathSecret, networks, type PathSecret, pathSecrets } from './path-secret'
 import {
   type DelegatedCheck,
-  type InboundCallback,
   type Message,
   type ProviderAccount,
   ProviderFault,
-  type Receipt,
-  type ReceiptPoller,
   type Sender,
   type Sent,
   type UssdDial,
@@ -22,7 +29,7 @@ import {
 
 const settings = z
   .object({
-    API_KEY: z.string().min(8, 'must be the key of the dashboard'),
+    API_KEY: z.string().min(1, 'must be the key of the dashboard'),
     /** Providers.md section 4 [S]. */
     SENDER: z.string().max(11, 'must be a sender of at most 11 characters'),
     /** The service code whose sessions Arkesel hands to us. */
@@ -81,8 +88,7 @@ function createAccount(
     receipts: { unsigned: true, readReceipts },
     poller: pollerOf(api),
     pinger: {
-      ping: async (signal) =>
-        void acceptedBody(await api.get('/api/v2/clients/balance-details', signal)),
+      ping: async (signal) => checkPing(await api.get('/api/v2/clients/balance-details', signal)),
     },
     ...(ussd && channels.includes('ussd') && { ussd }),
     ...(delegated.length > 0 && { delegated: delegatedOf(given, api, delegated) }),
@@ -96,9 +102,14 @@ function apiOf({ API_KEY: key, BASE_URL: base }: Settings, dispatcher: Dispatche
   return {
     get: (path: string, signal: AbortSignal) =>
       callHttp(dispatcher, { url: base + path, headers }, signal),
-    post: (path: string, payload: object, signal: AbortSignal, notAfter?: number) => {
+    post: (
+      path: string,
+      payload: object,
+      signal: AbortSignal,
+      more: Pick<HttpCall, 'notAfter' | 'maxAnswerBytes'> = {},
+    ) => {
       const body = JSON.stringify(payload)
-      return postJson(dispatcher, { url: base + path, headers, body, notAfter }, signal)
+      return postJson(dispatcher, { url: base + path, headers, body, ...more }, signal)
     },
   }
 }
@@ -136,7 +147,7 @@ function senderOf(
         ...(to.startsWith('+234') && { use_case: 'transactional' }),
         ...(sandbox === 'true' && { sandbox: true }),
       }
-      const answer = await api.post('/api/v2/sms/send', payload, signal, notAfter)
+      const answer = await api.post('/api/v2/sms/send', payload, signal, { notAfter })
       return { providerMessageId: messageIdIn(answer) ?? attemptId }
     },
   }
@@ -171,66 +182,6 @@ function checkFields({ status, body }: Answer): void {
 const refusedNumber = () => refusal('invalid_number', 'does not take this number')
 const refusal = (fault: Fault, what: string) => new ProviderFault(fault, `The provider ${what}.`)
 
-const Report = z.object({
-  sms_id: z.string().regex(/^[\w.:-]{1,200}$/),
-  status: z.string().regex(/^[A-Za-z][A-Za-z _-]{0,39}$/),
-})
-
-/** In the query, or else in the form or the JSON of a POST [3P]. */
-function readReceipts({ url, body }: InboundCallback): Receipt[] {
-  const text = body.toString('utf8')
-  const json = parseJson(text)
-  const fields = typeof json === 'object' && json !== null ? json : formOf(text)
-  const { data } = Report.safeParse({ ...fields, ...Object.fromEntries(new URL(url).searchParams) })
-  return data ? [receiptFrom(data.sms_id, data.status)] : []
-}
-
-const formOf = (text: string) => Object.fromEntries(new URLSearchParams(text))
-
-const receiptFrom = (id: string, status: string): Receipt => {
-  const word = statusWord(status)
-  return {
-    status: receiptOf(word),
-    rawStatus: word,
-    eventKey: `${id}:${word}`,
-    providerMessageId: id,
-  }
-}
-
-/** By the messages' ids [3P]; a list of entries that name themselves is understood too. */
-const Reports = z
-  .object({
-    data: z.union([
-      z.record(z.string(), z.unknown()),
-      z.array(z.looseObject({ id: Id.optional(), ID: Id.optional() }).catch({})),
-    ]),
-  })
-  .catch({ data: {} })
-const ReportOf = z.object({ status: Report.shape.status })
-
-function pollerOf(api: Api): ReceiptPoller {
-  return {
-    async pollReceipts(messages, signal) {
-      // Where it named no id, ours stands in its place.
-      const named = messages.filter(({ attemptId, providerMessageId: id }) => id !== attemptId)
-      if (named.length === 0) return []
-      const msg_ids = named.map(({ providerMessageId: id }) => id)
-      const answer = await api.post('/api/v2/sms/message-reports', { msg_ids }, signal)
-      const { data } = Reports.parse(acceptedBody(answer))
-      const entries: [string | undefined, unknown][] = Array.isArray(data)
-        ? data.map((entry) => [entry.id ?? entry.ID, entry])
-        : Object.entries(data)
-      const reported = new Map(entries)
-      return named.flatMap(({ attemptId, providerMessageId: id }) => {
-        const { data: report } = ReportOf.safeParse(reported.get(id))
-        // So it says of a message that it does not know.
-        if (!report || statusWord(report.status) === 'ERROR') return []
-        return [{ ...receiptFrom(id, report.status), attemptId }]
-      })
-    },
-  }
-}
-
 const Code = z.union([z.string(), z.number().transform(String)]).catch('')
 const OtpAnswer = z
   .object({
@@ -264,7 +215,7 @@ function delegatedOf(
       sender_id,
       type: 'numeric',
     }
-    const answer = await api.post('/api/otp/generate', payload, signal, notAfter)
+    const answer = await api.post('/api/otp/generate', payload, signal, { notAfter })
     const { code, ussd_code: instruction } = OtpAnswer.parse(answer.body)
     if (code !== generated) throw otpFault(answer, code, faultOfGenerate)
     if (channel === 'ussd' && instruction === undefined)

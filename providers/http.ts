@@ -6,7 +6,9 @@ import { ProviderFault, StaleClaim } from './provider'
 const connectTimeoutMs = 1_000
 /** A backstop only: the caller's signal ends a call long before. */
 const silenceTimeoutMs = 30_000
-const maxAnswerBytes = 64 * 1024
+const usualAnswerBytes = 64 * 1024
+/** For {@link HttpCall.maxAnswerBytes}: a hundred messages with all that a provider keeps of each. */
+export const listBytes = 1024 * 1024
 const maxRetryAfterMs = 3_600_000
 
 /** Connections to providers: pooled, kept alive, never retried and never redirected. */
@@ -31,6 +33,8 @@ export interface HttpCall {
   body?: string | undefined
   /** By `performance.now()`: when a connection is there only later, nothing is written. */
   notAfter?: number | undefined
+  /** What is longer counts as unreadable. */
+  maxAnswerBytes?: number | undefined
 }
 
 /**
@@ -45,7 +49,7 @@ export function callHttp(
 ): Promise<Answer> {
   return new Promise<Answer>((resolve, reject) => {
     const { origin, pathname, search } = new URL(call.url)
-    const handler = new AnswerReader(resolve, reject, signal, call.notAfter)
+    const handler = new AnswerReader(resolve, reject, signal, call)
     dispatcher.dispatch(
       {
         origin,
@@ -110,13 +114,17 @@ class AnswerReader implements Dispatcher.DispatchHandler {
   private readonly chunks: Buffer[] = []
   private size = 0
   private settled = false
+  private readonly notAfter: number
+  private readonly maxAnswerBytes: number
 
   constructor(
     private readonly resolve: (answer: Answer) => void,
     private readonly reject: (fault: ProviderFault) => void,
     private readonly signal: AbortSignal,
-    private readonly notAfter = Infinity,
+    { notAfter = Infinity, maxAnswerBytes = usualAnswerBytes }: HttpCall,
   ) {
+    this.notAfter = notAfter
+    this.maxAnswerBytes = maxAnswerBytes
     if (signal.aborted) this.onAbort()
     else signal.addEventListener('abort', this.onAbort, { once: true })
   }
@@ -141,7 +149,7 @@ class AnswerReader implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer) {
     this.size += chunk.length
-    if (this.size <= maxAnswerBytes) {
+    if (this.size <= this.maxAnswerBytes) {
       this.chunks.push(chunk)
     } else {
       this.settle(undefined)
@@ -191,6 +199,16 @@ export function acceptedBody(answer: Answer): unknown {
   throw new ProviderFault(fault, `The provider answered ${answer.status}.`, {
     retryAfterMs: answer.retryAfterMs,
   })
+}
+
+const notAsked = new Set([404, 405, 501])
+
+/** What answers a ping does not know the question, as a mock may not: that says nothing of messages. */
+export const isNoAnswer = ({ status }: Pick<Answer, 'status'>): boolean => notAsked.has(status)
+
+/** @throws {ProviderFault} when the answer to a ping shows that the account does not work. */
+export function checkPing(answer: Answer): void {
+  if (!isNoAnswer(answer)) acceptedBody(answer)
 }
 
 /** How our own wire contracts answer an accepted message; whatever is not as it should be is left out. */

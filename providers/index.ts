@@ -121,7 +121,10 @@ export function accountsLeftOut(accounts: readonly AccountConfig[], variables: V
       })
       return served.length > 0
         ? []
-        : off(`its settings suffice for none of ${account.channels.join(', ')}`, true)
+        : off(
+            `its settings suffice for none of ${account.channels.join(', ')} (what each needs: docs/providers/${adapter.name}.md)`,
+            true,
+          )
     }
     if (!('missing' in reading)) return []
     const { missing, given } = reading

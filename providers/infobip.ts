@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter } from './adapter'
-import { acceptedBody, type Answer, callHttp, faultOfStatus, postJson } from './http'
+import { acceptedBody, type Answer, callHttp, checkPing, faultOfStatus, postJson } from './http'
 import { meaningOf } from './infobip-codes'
 import { costOf, readReports, Reports, Status } from './infobip-reports'
 import { checkPathSecret, pathSecrets } from './path-secret'
@@ -31,10 +31,11 @@ const settings = z
     BASE_URL: z
       .url({ protocol: /^https?$/, error: 'must be an http or https address' })
       .transform((url) => url.replace(/\/+$/, '')),
-    API_KEY: z.string().regex(/^\S{8,}$/, 'must be an API key'),
+    API_KEY: z.string().regex(/^\S+$/, 'must be an API key'),
     SMS_FROM: z
       .string()
       .regex(/^(\+?\d{3,15}|[\w .-]{1,11})$/, 'must be a number or 1 to 11 letters')
+      .transform((from) => from.replace('+', ''))
       .optional(),
     VOICE_FROM: number.optional(),
     VOICE_MACHINES: z.enum(['hangup', 'ignore']).default('hangup'),
@@ -81,14 +82,13 @@ function createAccount(
     test,
     sender: { send: (message, signal) => send(api, given, message, signal) },
     receipts: {
-      byAddress: !isSubscribed(given),
       readReceipts: (callback) => {
         checkOrigin(callback, name, given)
         return readReports(callback.body)
       },
     },
     pinger: {
-      ping: async (signal) => void acceptedBody(await api.get('/account/1/balance', signal)),
+      ping: async (signal) => checkPing(await api.get('/account/1/balance', signal)),
     },
     reconciler: { reconcile: (doubt, signal) => reconcile(api, doubt, signal) },
     outcomes: { reportOutcome: (outcome, signal) => reportOutcome(api, outcome, signal) },
@@ -241,13 +241,14 @@ const Refusal = z
   .catch([])
 
 function refusal({ status, retryAfterMs, body }: Answer): ProviderFault {
-  const isNumber =
-    status === 400 && Refusal.parse(body).some((property) => /(^|\.)to$/.test(property))
-  return new ProviderFault(
-    isNumber ? 'invalid_number' : faultOfStatus(status),
-    `Infobip answered ${status}.`,
-    { retryAfterMs },
-  )
+  const blamed = status === 400 ? Refusal.parse(body) : []
+  const fault = blamed.some((property) => /(^|\.)to$/.test(property))
+    ? 'invalid_number'
+    : blamed.length > 0 && blamed.every((property) => /(^|\.)(text|language)$/.test(property))
+      ? // One app's text or one reader's language says nothing about the account.
+        'unroutable'
+      : faultOfStatus(status)
+  return new ProviderFault(fault, `Infobip answered ${status}.`, { retryAfterMs })
 }
 
 /** A message's own address is secret; at the account's, its subscription's credentials tell a report from a forgery. */

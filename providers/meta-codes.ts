@@ -16,7 +16,7 @@ interface Meaning {
   status: ReceiptStatus
   /** In the answer to a send. */
   fault: Fault
-  /** Not to be sent again sooner. */
+  /** Not to be sent again to the same user sooner; to others it may. */
   waitMs?: number
 }
 

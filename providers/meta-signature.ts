@@ -11,7 +11,7 @@ export function checkHubSignature(
   secrets: readonly string[],
 ): void {
   const header = headers['x-hub-signature-256']
-  const hex = typeof header === 'string' ? /^sha256=([0-9a-f]{64})$/i.exec(header)?.[1] : undefined
+  const hex = typeof header === 'string' ? /^sha256=([0-9a-f]{64})$/.exec(header)?.[1] : undefined
   if (hex === undefined) throw new ForgedCallback('The callback has no signature.')
   const given = Buffer.from(hex, 'hex')
   const holds = secrets.some((secret) =>

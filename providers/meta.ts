@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
-import { type Answer, callHttp, faultOfStatus, parseJson, postJson } from './http'
+import { type Answer, callHttp, faultOfStatus, isNoAnswer, parseJson, postJson } from './http'
 import { failureOf, meaningOf, statusOf } from './meta-codes'
 import { checkHubSignature } from './meta-signature'
 import {
@@ -19,9 +19,11 @@ import { codeComponents, templateLanguage, templateLanguages } from './whatsapp-
 
 const settings = z.object({
   ACCESS_TOKEN: z.string().min(1),
-  PHONE_NUMBER_ID: z.string().regex(/^\d{1,30}$/, 'must be the id of a phone number: digits'),
+  PHONE_NUMBER_ID: z
+    .string()
+    .regex(/^[\w-]{1,40}$/, 'must be the id of a phone number, not the number'),
   APP_SECRET: secrets,
-  VERIFY_TOKEN: z.string().min(8, 'must have at least 8 characters'),
+  VERIFY_TOKEN: z.string().min(1, 'must be the words entered beside the callback address'),
   TEMPLATE: z.string().regex(/^[a-z0-9_]{1,512}$/, 'must be the name of a template'),
   TEMPLATE_LANGUAGES: templateLanguages,
   API_VERSION: z
@@ -58,8 +60,8 @@ function createAccount(
   async function ping(signal: AbortSignal): Promise<void> {
     const url = `${phone}?fields=health_status`
     const answer = await callHttp(dispatcher, { url, headers }, signal)
-    // A wrong id is a 400: who does not know the question, such as a mock, says nothing of messages by that.
-    if (answer.status === 404) return
+    // A wrong id is a 400.
+    if (isNoAnswer(answer)) return
     const body = acceptedBody(answer)
     // [U] beside AVAILABLE: a word that nobody wrote down is no reason to send nothing.
     if (Health.parse(body).health_status.can_send_message === 'BLOCKED')
@@ -114,6 +116,7 @@ function acceptedBody({ status, body, retryAfterMs = 0 }: Answer): unknown {
   const waitMs = Math.max(retryAfterMs, meaning?.waitMs ?? 0)
   throw new ProviderFault(fault, `Meta answered ${status}.`, {
     ...(waitMs > 0 && { retryAfterMs: waitMs }),
+    ofRecipient: meaning?.waitMs !== undefined,
   })
 }
 

@@ -89,6 +89,8 @@ export interface Receipt {
   /** When the provider says it happened. */
   at?: Date | undefined
   cost?: Cost | undefined
+  /** Concluded from something else that the provider says: it does not count against a failure that it reported. */
+  inferred?: boolean | undefined
 }
 
 /** Authenticates and translates callbacks. */
@@ -98,8 +100,8 @@ export interface ReceiptReader {
    * to ask the provider at once, see {@link ReceiptPoller}.
    */
   readonly unsigned?: true | undefined
-  /** The secret in a message's own address proves who calls, and is believed: another address is a forgery. */
-  readonly byAddress?: boolean | undefined
+  /** The signature is over the address too: what is signed for an address came from whoever was given it. */
+  readonly signsAddress?: true | undefined
   /**
    * @throws {ForgedCallback} when the signature does not hold.
    * @returns no receipt for a genuine callback that reports nothing of interest.
@@ -306,13 +308,16 @@ export class ProviderFault extends Error {
   constructor(
     readonly fault: Fault,
     message: string,
-    options?: { cause?: unknown; retryAfterMs?: number },
+    options?: { cause?: unknown; retryAfterMs?: number | undefined; ofRecipient?: boolean },
   ) {
     super(message, options)
     this.name = 'ProviderFault'
     this.retryAfterMs = options?.retryAfterMs
+    this.ofRecipient = options?.ofRecipient ?? false
   }
   readonly retryAfterMs: number | undefined
+  /** Whatever it is, it is about this recipient: it says nothing of the account, for others. */
+  readonly ofRecipient: boolean
 }
 
 /** Nothing was sent, because the claim had grown too old for it; worth another try under a fresh claim. */

@@ -19,7 +19,7 @@ export function storable(account: ProviderAccount): ProviderAccount {
     ...(receipts && {
       receipts: {
         unsigned: receipts.unsigned,
-        byAddress: receipts.byAddress,
+        signsAddress: receipts.signsAddress,
         readReceipts: (callback) => receipts.readReceipts(callback).map(storableReceipt),
       },
     }),
@@ -81,6 +81,7 @@ const storableReceipt = ({ status, rawStatus, eventKey, ...more }: Receipt): Rec
   providerMessageId: storableId(more.providerMessageId),
   at: more.at && !Number.isNaN(more.at.getTime()) ? more.at : undefined,
   cost: storableCost(more.cost),
+  ...(more.inferred && { inferred: true }),
 })
 
 const isPlain = (text: string, maxLength: number) =>

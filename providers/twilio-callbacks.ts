@@ -77,10 +77,12 @@ function callReceipts(fields: SignedFields, id: string, isOpen: boolean): Receip
       : [receiptOf({ id, said: saidBy(answeredBy), status: 'answered', at })]
   const said = saidBy(given)
   const code = codeOf(fields)
+  const isUntold = isOpen && answeredBy === undefined
   const picksUp = said === 'in-progress' || said === 'answered'
-  const status =
-    picksUp && isOpen && answeredBy === undefined ? 'sent' : callStatus(said, fields, code)
-  return [receiptOf({ id, said, code, status, at })]
+  const status = picksUp && isUntold ? 'sent' : callStatus(said, fields, code)
+  const receipt = receiptOf({ id, said, code, status, at })
+  // A machine listens to the end too, and that it is one may have been told before, on its own.
+  return [isUntold && status === 'answered' ? { ...receipt, inferred: true } : receipt]
 }
 
 function callStatus(said: string, fields: SignedFields, code: number | undefined): ReceiptStatus {
@@ -133,7 +135,7 @@ export function callbacksOf(tokens: readonly string[]): {
   }
 
   return {
-    receipts: { readReceipts },
+    receipts: { signsAddress: true, readReceipts },
     calls: {
       readCall,
       answerCall: ({ keyPressed }, speech) => ({

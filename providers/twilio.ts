@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter, baseUrl, list, secrets } from './adapter'
-import { type Answer, callHttp, type FormFields, postForm } from './http'
+import { type Answer, callHttp, type FormFields, isNoAnswer, listBytes, postForm } from './http'
 import {
   type Cost,
   type Doubt,
@@ -30,17 +30,18 @@ const usualBase = 'https://api.twilio.com'
 const usualLookupBase = 'https://lookups.twilio.com'
 
 const sid = (kind: string) =>
-  z.string().regex(new RegExp(`^${kind}[0-9a-fA-F]{32}$`), `must be ${kind} and 32 hex digits`)
+  z
+    .string()
+    .regex(new RegExp(`^${kind}\\w{1,64}$`), `must begin with ${kind}, as the console shows it`)
 const number = z.string().regex(/^\+\d{5,15}$/, 'must be a number as in +14155552671')
 /** In the order given; the first serves every other locale. */
 const contents = list.transform((given, context) =>
   given.map((each) => {
-    const [, locale = 'en', contentSid] =
-      /^(?:([A-Za-z-]{2,20}):)?(HX[0-9a-fA-F]{32})$/.exec(each) ?? []
+    const [, locale = 'en', contentSid] = /^(?:([A-Za-z-]{2,20}):)?(HX\w{1,64})$/.exec(each) ?? []
     if (contentSid === undefined)
       context.addIssue({
         code: 'custom',
-        message: 'must be HX and 32 hex digits, or several as in en:HX…,fr:HX…',
+        message: 'must begin with HX, or be several as in en:HX…,fr:HX…',
       })
     return { locale, contentSid }
   }),
@@ -51,7 +52,7 @@ const settings = z
     ACCOUNT_SID: sid('AC'),
     AUTH_TOKEN: secrets,
     API_KEY_SID: sid('SK').optional(),
-    API_KEY_SECRET: z.string().min(8).optional(),
+    API_KEY_SECRET: z.string().min(1).optional(),
     FROM: z
       .string()
       .regex(
@@ -129,7 +130,10 @@ function createAccount(
   }
 
   async function ping(signal: AbortSignal): Promise<void> {
-    const { status } = Account.parse(await api.account(signal))
+    const answer = await api.account(signal)
+    // With a wrong id the token is wrong too: that is a 401.
+    if (isNoAnswer(answer)) return
+    const { status } = Account.parse(bodyOf(answer))
     if (status === 'suspended' || status === 'closed')
       throw new ProviderFault('config', 'The account is suspended or closed.')
   }
@@ -139,7 +143,7 @@ function createAccount(
     { providerMessageId: id, outcome }: Outcome,
     signal: AbortSignal,
   ): Promise<void> {
-    if (id === undefined || !/^[SM]M[0-9a-fA-F]{32}$/.test(id)) return
+    if (id === undefined || !/^[SM]M\w{1,64}$/.test(id)) return
     const Outcome = outcome === 'verified' ? 'confirmed' : 'unconfirmed'
     await api.post(`/Messages/${id}/Feedback.json`, { Outcome }, signal)
   }
@@ -170,11 +174,13 @@ function apiOf(given: Settings, dispatcher: Dispatcher) {
   // A mock that stands in for the one stands in for the other.
   const isMoved = given.BASE_URL !== usualBase && given.LOOKUP_BASE_URL === usualLookupBase
   const lookupBase = isMoved ? given.BASE_URL : given.LOOKUP_BASE_URL
-  const get = async (url: string, signal: AbortSignal, as = authorization) =>
-    bodyOf(await callHttp(dispatcher, { url, headers: { authorization: as } }, signal))
+  const ask = (url: string, signal: AbortSignal, as: string) =>
+    callHttp(dispatcher, { url, headers: { authorization: as }, maxAnswerBytes: listBytes }, signal)
+  const get = async (url: string, signal: AbortSignal) =>
+    bodyOf(await ask(url, signal, authorization))
   return {
     get: (path: string, signal: AbortSignal) => get(base + path, signal),
-    account: (signal: AbortSignal) => get(`${base}.json`, signal, own),
+    account: (signal: AbortSignal) => ask(`${base}.json`, signal, own),
     lookUp: (path: string, signal: AbortSignal) => get(lookupBase + path, signal),
     post: async (path: string, fields: FormFields, signal: AbortSignal, notAfter?: number) => {
       const post = { url: base + path, headers: { authorization }, fields, notAfter }

@@ -33,7 +33,7 @@ export const codeMeanings: ReadonlyMap<string, Meaning> = new Map([
   ['1220', passing], // The handset is busy.
   ['1230', passing], // The network.
   ['1331', passing], // The messaging service.
-  ['1241', { status: 'failed.retryable', fault: 'throttled' }], // Too many to one number.
+  ['1241', elsewhere], // Too many to one number: others have nothing to do with it.
   ['1170', number], // No such number.
   ['1190', number], // Absent for good.
   ['1260', number],

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
-import { type Answer, callHttp, faultOfStatus, postJson } from './http'
+import { type Answer, callHttp, faultOfStatus, isNoAnswer, postJson } from './http'
 import { type Message, type ProviderAccount, ProviderFault, type Sent } from './provider'
 import { callAnswerer, callOf, receiptReader } from './vonage-callbacks'
 import { codeMeanings } from './vonage-codes'
@@ -104,8 +104,7 @@ function createAccount(
     })
     const url = `${restBaseOf(given)}/account/get-balance?${query.toString()}`
     const answer = await callHttp(dispatcher, { url, headers: {} }, signal)
-    // A host without balances, such as a mock, says nothing of messages by that.
-    if (answer.status !== 404) acceptedBody(answer)
+    if (!isNoAnswer(answer)) acceptedBody(answer)
   }
 
   const served = channels.filter((channel) => isServed(channel, given))
@@ -185,6 +184,9 @@ function faultOf({ status, body }: Answer): Fault {
   if (known) return known
   // Of a call, `to[0].number`.
   if (invalid.some(({ name }) => /^to\b/.test(name))) return 'invalid_number'
+  // One app's text says nothing about the account.
+  if (invalid.length > 0 && invalid.every(({ name }) => /^(text|ncco)\b/.test(name)))
+    return 'unroutable'
   // A code that nobody wrote down blames neither the number nor the account.
   return code === undefined ? faultOfStatus(status) : 'unroutable'
 }

@@ -85,6 +85,16 @@ async function outcomeAt(url: string, name: string, question: string, ms = 5_000
   }
 }
 
+test.each(asked.filter(([, question]) => question === 'ping'))(
+  '%s: a host that does not know the question of its %s says nothing of messages by that',
+  async (name, question) => {
+    for (const status of [404, 405, 501]) {
+      const { url } = await serverThat((_req, res) => void res.writeHead(status).end('<html>'))
+      expect(await outcomeAt(url, name, question)).toEqual({ answer: undefined })
+    }
+  },
+)
+
 describe.each(asked)('%s: %s', (name, question) => {
   test.each([
     [401, 'config'],

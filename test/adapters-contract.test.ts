@@ -157,6 +157,89 @@ describe.each(httpCalls)('%s by %s', (name, channel) => {
   })
 })
 
+/** An answer to a send with what the provider documents and no more, by its path; and the id in it. */
+const documented: Record<string, [status: string, body: unknown, id: string]> = {
+  '/Messages.json': ['201 Created', { sid: 'SM1', status: 'queued', price: null }, 'SM1'],
+  '/Calls.json': ['201 CREATED', { sid: 'CA1', status: 'queued' }, 'CA1'],
+  '/v1/messages': ['202 Accepted', { message_uuid: 'u1' }, 'u1'],
+  '/v1/calls': ['201 Created', { uuid: 'u2', status: 'started' }, 'u2'],
+  '/messages': ['200 OK', { messages: [{ id: 'wamid.1' }] }, 'wamid.1'],
+  '/api/v2/sms/send': [
+    '200 OK',
+    { status: 'success', data: [{ recipient: '233241234567', id: 'ark-1' }] },
+    'ark-1',
+  ],
+  '/version1/messaging': [
+    '201 Created',
+    {
+      SMSMessageData: {
+        Message: 'Sent to 1/1 Total Cost: KES 0.8000',
+        Recipients: [
+          {
+            ...{ statusCode: 101, number: '+233241234567', status: 'Success' },
+            ...{ cost: 'KES 0.8000', messageId: 'ATXid_1' },
+          },
+        ],
+      },
+    },
+    'ATXid_1',
+  ],
+  '/call': [
+    '200 OK',
+    {
+      entries: [{ phoneNumber: '+233241234567', status: 'Queued', sessionId: 'ATVId_1' }],
+      errorMessage: 'None',
+    },
+    'ATVId_1',
+  ],
+  '/sms/3/messages': infobipAnswer(),
+  '/tts/3/advanced': infobipAnswer(),
+  '/whatsapp/1/message/template': infobipAnswer(),
+}
+function infobipAnswer(): [string, unknown, string] {
+  const status = {
+    ...{ groupId: 1, groupName: 'PENDING', id: 26, name: 'PENDING_ACCEPTED' },
+    description: 'Message accepted, pending for delivery.',
+  }
+  const messages = [{ messageId: 'ib-1', status, destination: '233241234567' }]
+  return ['200 OK', { bulkId: 'b', messages }, 'ib-1']
+}
+
+const type = 'Content-Type: application/json;charset=UTF-8'
+test.each<[string, (status: string, body: string) => string[]]>([
+  [
+    'HTTP/1.0, ended by the end',
+    (status, body) => [`HTTP/1.0 ${status}\r\n${type}\r\n\r\n${body}`],
+  ],
+  [
+    'chunks that come one by one',
+    (status, body) => [
+      `HTTP/1.1 ${status}\r\n${type}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      ...[...body].map((byte) => `1\r\n${byte}\r\n`),
+      '0\r\n\r\n',
+    ],
+  ],
+])('answers with no more than is documented, as %s', async (_title, written) => {
+  for (const [name, channel] of httpCalls) {
+    let id = ''
+    const url = await tcpThat((socket) =>
+      socket.once('data', (head: Buffer) => {
+        const [, path = ''] = /^POST (\S+) /.exec(head.toString('latin1')) ?? []
+        // The longest: one provider's path is the end of another's.
+        const [said] = Object.keys(documented)
+          .filter((each) => path.endsWith(each))
+          .sort((one, other) => other.length - one.length)
+        const [status, body, given] = documented[said ?? ''] ?? ['404 Not Found', {}, '']
+        id = given
+        for (const part of written(status, JSON.stringify(body))) socket.write(part)
+        socket.end()
+      }),
+    )
+    const sending = accountAt(name, url).sender.send(messageOn(channel), AbortSignal.timeout(5_000))
+    expect([name, channel, (await sending).providerMessageId]).toEqual([name, channel, id])
+  }
+})
+
 describe.each(providerAdapters.map((adapter) => [adapter.name, adapter] as const))(
   'the settings of %s',
   (name, adapter) => {

@@ -220,6 +220,14 @@ describe('a USSD session', () => {
     })
   })
 
+  test.each(['+254711123456', '%2B254711123456', '254711123456'])(
+    'of a number that is written %s',
+    (written) => {
+      const form = `sessionId=ATUid_1&serviceCode=*384*77%23&phoneNumber=${written}&text=`
+      expect(menu().readDial(callbackOf(form))).toMatchObject({ phoneNumber: '+254711123456' })
+    },
+  )
+
   test('is shown plain text, and told whether it goes on', () => {
     const dial = { sessionId: 's', phoneNumber: '+254711123456', inputs: [] }
     expect(menu().showScreen(dial, { text: 'Your code is 1.', code: '1' })).toEqual({

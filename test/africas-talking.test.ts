@@ -261,6 +261,22 @@ describe('settings', () => {
     expect([account?.calls, account?.ussd]).toEqual([undefined, undefined])
   })
 
+  test('text messages need no secret; without one, no report is believed', () => {
+    const account = createProviders([config], {
+      AFRICAS_TALKING_USERNAME: 'acme',
+      AFRICAS_TALKING_API_KEY: 'key-of-the-test',
+    }).get('africas-talking')
+    expect(account).toMatchObject({ channels: ['sms'] })
+    for (const pathSecret of [undefined, '', secret])
+      expect(() =>
+        account?.receipts?.readReceipts(callbackOf({ id: '1', status: 'Success' }, { pathSecret })),
+      ).toThrow(ForgedCallback)
+    const { AFRICAS_TALKING_CALLBACK_SECRET: _secret, ...open } = variables
+    expect(accountsLeftOut([config], open)).toMatchObject([
+      { reason: expect.stringContaining('AFRICAS_TALKING_CALLBACK_SECRET is not set') },
+    ])
+  })
+
   test.each<[string, string]>([
     ['VOICE_NUMBER', '0711082000'],
     ['USSD_CODE', '*384*77'],

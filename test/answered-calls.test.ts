@@ -9,6 +9,7 @@ import {
   untold,
   statusOf,
   refusalsOf,
+  accountRefusals,
   twilio,
   type Fields,
   type Posted,
@@ -78,5 +79,15 @@ describe('a call that was answered', () => {
       '/webhooks/batching/secret/x/answer',
     ])
       expect((await twilio(path, pressed('CA1'))).status).toBe(404)
+  })
+
+  test('no such call, and not signed: forged, and audited', async () => {
+    await rig.system.db.many(
+      sql`update provider_callbacks set refused_at = refused_at - interval '1 hour'`,
+    )
+    const before = await accountRefusals('twilio')
+    const path = `/webhooks/twilio/${callbackToken()}/answer`
+    expect((await twilio(path, pressed('CA1'), 'AAAA')).status).toBe(401)
+    expect(await accountRefusals('twilio')).toBe(before + 1)
   })
 })

@@ -4,6 +4,7 @@ import { accountsLeftOut, createProviders, settingsFaults } from '../providers'
 import type { Variables } from '../providers/adapter'
 import type { InboundCallback, Message } from '../providers/provider'
 import { adapterRig, inTime, outcomeOf, type Said, testMessage } from './harness/adapter-rig'
+import { startRecorder } from './harness/recorder'
 
 const config = {
   name: 'arkesel',
@@ -197,6 +198,36 @@ describe('reports', () => {
     expect(
       await outcomeOf(rig.accountWith().poller?.pollReceipts(asked, inTime()) ?? Promise.resolve()),
     ).toMatchObject({ fault: 'unavailable' })
+  })
+
+  test('of a hundred messages are read, with all their texts', async () => {
+    const ids = Array.from({ length: 100 }, (_, index) => `ark-${index}`)
+    const message = '\\u0631'.repeat(200)
+    const reports = ids.map((id) => `"${id}":{"status":"DELIVERED","message":"${message}"}`)
+    rig.answer({ body: `{"status":"success","data":{${reports.join()}}}` })
+    const asked = ids.map((id) => ({ attemptId: `att_${id}`, providerMessageId: id }))
+    expect(await rig.accountWith().poller?.pollReceipts(asked, inTime())).toHaveLength(100)
+  })
+
+  test('are asked for one by one where nobody knows the question about many', async () => {
+    const service = await startRecorder()
+    service.answerWith(({ url }) => {
+      const data = { ID: 'ark-2', status: 'DELIVERED', sender: 'Acme', recipient: '233241234567' }
+      return url === '/api/v2/sms/ark-2'
+        ? { body: JSON.stringify({ status: 'success', data }) }
+        : { status: 404, body: '<html>' }
+    })
+    const ids = ['ark-1', 'ark-2', 'a/b']
+    const asked = ids.map((id) => ({ attemptId: `att_${id}`, providerMessageId: id }))
+    const { poller } = rig.accountWith({ ARKESEL_BASE_URL: service.url })
+    expect(await poller?.pollReceipts(asked, inTime())).toMatchObject([
+      { attemptId: 'att_ark-2', providerMessageId: 'ark-2', status: 'delivered' },
+    ])
+    expect(service.calls.map(({ url }) => url)).toEqual([
+      ...['/api/v2/sms/message-reports', '/api/v2/sms/ark-1', '/api/v2/sms/ark-2'],
+      '/api/v2/sms/a%2Fb',
+    ])
+    await service.close()
   })
 
   test('the balance shows whether the account works', async () => {

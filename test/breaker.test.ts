@@ -179,8 +179,27 @@ describe('the probe', () => {
   })
 })
 
+test('the lease of a probe outlives a call that a policy gives very long', async () => {
+  await open()
+  await pass(breaker.firstPauseSeconds + 1)
+  expect(await askBreaker(rig.db, { ...target, callTimeoutMs: 100_000 })).toMatchObject({
+    probe: 1,
+  })
+  await pass(101)
+  expect(await isShut()).toBe(true)
+  await pass(50)
+  expect(await isShut()).toBe(false)
+})
+
 describe('health pings', () => {
   const channels = ['sms', 'voice', 'whatsapp'] as const
+
+  test('of an account that the file gives a channel twice opens it once', async () => {
+    const { provider } = target
+    const channels = ['sms', 'sms', 'voice'] as const
+    const opened = await openByPing(rig.db, { provider, channels, fault: 'unavailable' })
+    expect(opened.toSorted()).toEqual(['sms', 'voice'])
+  })
 
   test('open what is closed, with one audit row, and close again what they opened', async () => {
     const { provider } = target

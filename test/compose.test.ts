@@ -2,6 +2,8 @@ import { describe, expect, test } from '@jest/globals'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
+import { adapters } from '../providers'
+import { prefixOf } from '../providers/adapter'
 
 // No container engine is at hand (deploy/README.md), so this checks what can be checked on paper.
 
@@ -10,6 +12,7 @@ interface Service {
   build?: string
   command?: string[]
   environment?: Record<string, string>
+  env_file?: { path: string; required: boolean }[]
   depends_on?: Record<string, { condition: string }>
   volumes?: string[]
   ports?: string[]
@@ -80,8 +83,21 @@ describe('docker-compose.yml', () => {
     const sources = ['config/index.ts', 'sandbox/main.ts', 'cli/commands/tables.ts']
       .map((file) => readFileSync(join(root, file), 'utf8'))
       .join()
+    const ofAccounts = adapters.flatMap((adapter) =>
+      Object.keys(adapter.settings.shape).map((name) => prefixOf(adapter, adapter) + name),
+    )
     for (const [, { environment = {} }] of ours)
-      for (const name of Object.keys(environment)) expect(sources).toContain(name)
+      for (const name of Object.keys(environment))
+        expect(ofAccounts.includes(name) || sources.includes(name) || name).toBe(true)
+  })
+
+  test('gives the provider accounts’ variables to whoever makes accounts of them', () => {
+    const given = services.filter(([, { env_file }]) => env_file !== undefined)
+    expect(given.map(([name]) => name)).toEqual(['api', 'worker'])
+    for (const [, { env_file = [] }] of given)
+      expect(env_file).toEqual([{ path: 'providers.env', required: false }])
+    for (const file of ['.gitignore', '.dockerignore'])
+      expect(readFileSync(join(root, file), 'utf8').split('\n')).toContain('providers.env')
   })
 
   test('has no default for a secret and pins every image', () => {

@@ -6,6 +6,7 @@ import { callbackDigest } from '../codes/seal'
 import type { Wake } from '../core/wake'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { recordAcceptance, recordByMessage } from '../db/attempts/early-receipts'
+import { noteRefusedAccountCallback } from '../db/attempts/receipts'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { requestsOnly } from './harness/requests'
 import { startSystem, type System } from './harness/system'
@@ -16,6 +17,34 @@ describe('what is decided in Postgres', () => {
     requests = await requestsOnly()
   })
   afterAll(() => requests.close())
+
+  test('forged callbacks do not queue for the row that notes them', async () => {
+    const { db } = requests
+    await noteRefusedAccountCallback(db, 'forged')
+    await db.transaction(async (tx) => {
+      await tx.many(sql`select from provider_callbacks where provider = 'forged' for update`)
+      await noteRefusedAccountCallback(db, 'forged')
+    })
+    const noted = await db.many(sql`select from audit_events
+      where type = 'callback_refused' and detail ->> 'provider' = 'forged'`)
+    expect(noted).toHaveLength(1)
+  })
+
+  test('an answer about a message that was erased meanwhile leaves nothing', async () => {
+    const report = (asked: boolean) =>
+      recordByMessage(requests.db, {
+        message: { provider: 'sandbox-a', messageId: 'erased' },
+        receipt: { status: 'sent', rawStatus: 'sent', eventKey: 'erased:sent' },
+        ...{ actor: 'provider:sandbox-a', asked },
+      })
+    const kept = () =>
+      requests.db.many(sql`select from unmatched_receipts where provider_message_id = 'erased'`)
+    await report(true)
+    expect(await kept()).toHaveLength(0)
+    await report(false)
+    expect(await kept()).toHaveLength(1)
+    await requests.db.many(sql`delete from unmatched_receipts`)
+  })
 
   let last = 0
   /** A claimed message, its provider's answer and its provider's reports, each to be played when the test says. */

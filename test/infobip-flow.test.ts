@@ -28,11 +28,15 @@ describe('reports to each message’s own address', () => {
     const phone = freshPhone()
     const requestId = await client.sent(phone, { channels: [channel] })
     const priced = await until(
-      async () => (await attemptsOf(client, requestId)).find((attempt) => attempt.cost),
+      async () =>
+        // The price is written down right before what it came with.
+        (await attemptsOf(client, requestId)).find(
+          (attempt) => attempt.cost && attempt.status === status,
+        ),
       { what: 'a price' },
     )
     expect(priced).toMatchObject({
-      ...{ provider: 'infobip', channel, status },
+      ...{ provider: 'infobip', channel },
       cost: { amount: cost, currency: 'EUR' },
     })
     const [entry, ...more] = await client.inbox(phone)
@@ -134,6 +138,8 @@ describe('reports to a subscription of the account', () => {
     const phone = freshPhone()
     const requestId = await client.sent(phone)
     const { id: messageId } = await until(async () => (await client.inbox(phone))[0])
+    // The phone has it a moment before Postgres knows.
+    await until(async () => (await attemptsOf(client, requestId))[0]?.status)
     const status = { groupId: 3, name: 'DELIVERED_TO_HANDSET' }
     const answer = await post('a-passwore', [{ messageId, status }])
     expect(answer.status).toBe(401)

@@ -41,7 +41,10 @@ describe('reports', () => {
     [5, 'REJECTED_DESTINATION_BLOCKLISTED', 'failed.permanent'],
     [5, 'REJECTED_PREPAID_PACKAGE_EXPIRED', 'failed.config'],
     [5, 'REJECTED_DESTINATION_NOT_REGISTERED', 'failed.config'],
-    [5, 'REJECTED_ROUTE_NOT_AVAILABLE', 'failed.config'],
+    // Of one number, text or language: a report must not have the whole account left alone.
+    [5, 'REJECTED_ROUTE_NOT_AVAILABLE', 'failed.permanent'],
+    [5, 'REJECTED_MESSAGE_TOO_LONG', 'failed.permanent'],
+    [5, 'REJECTED_UNSUPPORTED_LANGUAGE', 'failed.permanent'],
     [5, 'REJECTED_FLOODING_FILTER', 'failed.retryable'],
     [5, 'REJECTED_SYSTEM_ERROR', 'failed.retryable'],
     [5, 'REJECTED_DUPLICATE_MESSAGE_ID', 'accepted'],

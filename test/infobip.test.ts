@@ -54,6 +54,12 @@ describe('what is sent', () => {
     })
   })
 
+  test('a sender that is a number, without its plus', async () => {
+    expect(await sent({}, { INFOBIP_SMS_FROM: '+447700900011' })).toMatchObject({
+      body: { messages: [{ sender: '447700900011' }] },
+    })
+  })
+
   test('a call, which Infobip never repeats by itself', async () => {
     const spoken = { channel: 'voice' as const, text: 'Your code is 4 8 2' }
     const call = {

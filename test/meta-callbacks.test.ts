@@ -154,7 +154,6 @@ describe('signatures', () => {
 
   test('one that openssl made, over the bytes as they came', () => {
     expect(reading(escaped, `sha256=${digest}`)()).toMatchObject([{ status: 'sent' }])
-    expect(reading(escaped, `sha256=${digest.toUpperCase()}`)()).toHaveLength(1)
     const rewritten = JSON.stringify(JSON.parse(escaped))
     expect(rewritten).not.toBe(escaped)
     expect(reading(rewritten, `sha256=${digest}`)).toThrow(ForgedCallback)
@@ -179,6 +178,15 @@ describe('signatures', () => {
     ['two', [`sha256=${digest}`, `sha256=${digest}`]],
   ])('forged: %s', (_title, header) => {
     expect(reading(escaped, header)).toThrow(ForgedCallback)
+  })
+
+  test('forged by one bit, any of the header', () => {
+    const header = Buffer.from(`sha256=${digest}`)
+    for (let bit = 0; bit < header.length * 8; bit++) {
+      const forged = Buffer.from(header)
+      forged.writeUInt8(forged.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
+      expect(reading(escaped, forged.toString('latin1'))).toThrow(ForgedCallback)
+    }
   })
 
   test('forged by one bit, anywhere in the body', () => {

@@ -50,7 +50,8 @@ const refusal = () =>
     (error: unknown) => {
       if (!(error instanceof ProviderFault)) throw error
       expect(error.message).not.toMatch(/233241234567|482913|their text/)
-      return { fault: error.fault, retryAfterMs: error.retryAfterMs }
+      const { fault, retryAfterMs, ofRecipient } = error
+      return { fault, retryAfterMs, ...(ofRecipient && { ofRecipient }) }
     },
   )
 
@@ -104,8 +105,9 @@ describe('what is sent', () => {
 describe('what answers mean', () => {
   test.each(codeRows)('code %i: %s', async (code, fault) => {
     answerWith(400, errorOf(code))
-    const retryAfterMs = code === 131056 ? 6_000 : undefined
-    expect(await refusal()).toEqual({ fault, retryAfterMs })
+    // Of one user and not of the account: no breaker may count it.
+    const ofPair = code === 131056 && { retryAfterMs: 6_000, ofRecipient: true }
+    expect(await refusal()).toEqual({ fault, ...ofPair })
   })
   // Three of the numbers between 200 and 299 are a range.
   test('the table has no code more', () => expect(codeMeanings.size).toBe(codeRows.length - 3))
@@ -134,7 +136,7 @@ describe('what answers mean', () => {
     ['9', 9_000],
   ])('131056 with Retry-After: %s waits %i ms', async (header, retryAfterMs) => {
     answerWith(400, errorOf(131056), { 'retry-after': header })
-    expect(await refusal()).toEqual({ fault: 'throttled', retryAfterMs })
+    expect(await refusal()).toEqual({ fault: 'throttled', retryAfterMs, ofRecipient: true })
   })
 
   test.each<[string, number, unknown, string | undefined]>([
@@ -163,16 +165,14 @@ test('settings that cannot be used are said, and not shown', () => {
   const wrong = {
     META_PHONE_NUMBER_ID: '+15550783881',
     META_APP_SECRET: 'a b c',
-    META_VERIFY_TOKEN: 'short',
     META_API_VERSION: '23',
     META_BASE_URL: 'http://graph.example',
   }
   expect(
     settingsFaults([metaConfig], { ...metaVariables, ...wrong }, { isProduction: true }),
   ).toEqual([
-    'META_PHONE_NUMBER_ID: must be the id of a phone number: digits',
+    'META_PHONE_NUMBER_ID: must be the id of a phone number, not the number',
     'META_APP_SECRET: must be one secret, or two separated by a blank',
-    'META_VERIFY_TOKEN: must have at least 8 characters',
     'META_API_VERSION: must be a version such as v23.0',
     'META_BASE_URL: must be https in production',
   ])

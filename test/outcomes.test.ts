@@ -163,6 +163,18 @@ describe('the mark', () => {
     ).toEqual([])
   })
 
+  test('goes when the provider will not have the outcome', async () => {
+    const id = await ended()
+    answers.push(404)
+    expect(await asRun(id)).toBe(true)
+    await reportOutcome(
+      { db: rig.db, providers, log: pino({ level: 'silent' }) },
+      { requestId: id, state: 'expired' },
+    )
+    await older(id, 60)
+    expect(await idsOf(take())).toEqual([])
+  })
+
   test('is not made where nobody was asked to send, and goes where nobody wants to know', async () => {
     const unsent = await ended({ attempts: 0 })
     const unwanted = await ended()

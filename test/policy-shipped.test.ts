@@ -25,6 +25,18 @@ describe('the shipped policy', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(policyJsonSchema())
   })
 
+  test('has in its JSON Schema what refinements say: lists name nothing twice, countries are countries', () => {
+    const { properties, definitions } = JSON.parse(JSON.stringify(policyJsonSchema()))
+    expect(properties.channels.properties.phone.uniqueItems).toBe(true)
+    expect(properties.rules.items.anyOf).toEqual(
+      ['channels', 'providers', 'steps'].map((name) => ({ required: [name] })),
+    )
+    const [, list, weights] = properties.providers.additionalProperties.anyOf
+    expect([list.uniqueItems, weights.minProperties]).toEqual([true, 1])
+    expect(definitions.country.enum).toContain('GH')
+    expect(definitions.country.enum).not.toContain('UK')
+  })
+
   test('has an account of every adapter', () => {
     const used = new Set(policy.accounts.map(({ adapter }) => adapter))
     expect([...used].toSorted()).toEqual(adapters.map(({ name }) => name).toSorted())
@@ -67,7 +79,20 @@ describe('the shipped policy', () => {
 
   test('tries worldwide services first elsewhere', () => {
     expect(orderFor('DE')[0]?.providers[0]).toBe('twilio')
-    expect(channelsFor('DE')).toEqual(['sms', 'voice', 'whatsapp', 'ussd'])
+    expect(channelsFor('DE')).toEqual(['sms', 'voice', 'whatsapp'])
+  })
+
+  test('tells nobody to dial a service code of another part of the world', () => {
+    const dialledIn = (country: string) =>
+      orderFor(country).flatMap(({ channel, providers }) => (channel === 'ussd' ? providers : []))
+    expect(dialledIn('GH')).toEqual(['arkesel', 'africas-talking'])
+    expect(dialledIn('NG')).toEqual(['africas-talking', 'arkesel'])
+    expect(dialledIn('KE')).toEqual(['africas-talking'])
+    expect(dialledIn('ZM')).toEqual(['africas-talking'])
+    for (const country of ['DE', 'US', 'BR', 'IN']) expect(dialledIn(country)).toEqual([])
+    expect(orderFor('DE', 'normal', { environment: 'staging' }).at(-1)).toMatchObject({
+      ...{ channel: 'ussd', providers: ['sandbox-a', 'sandbox-b'] },
+    })
   })
 
   test('gives test keys the sandbox', () => {

@@ -12,6 +12,21 @@ const faultsOf = (text: string): string[] => {
   return reading.success ? [] : reading.faults
 }
 describe('the policy file', () => {
+  test.each<[string, string, string]>([
+    ['nested without end', '['.repeat(100_000), 'policy.json:1: is nested too deeply here'],
+    ['of objects without end', '{"a":\n'.repeat(50), 'policy.json:34: is nested too deeply here'],
+    ['longer than any policy', ' '.repeat(1_000_001), 'policy.json: is longer than 1 MB'],
+  ])('%s is refused in one sentence', (_, text, fault) => {
+    expect(faultsOf(text)).toEqual([fault])
+  })
+
+  test('that is no file is not waited for', () => {
+    expect(loadPolicy(tmpdir())).toEqual({
+      success: false,
+      faults: [`${tmpdir()}: cannot be read`],
+    })
+  })
+
   test('as it was before it had a version is read as version 1, and decides as before', () => {
     const old = { accounts, channels, steps: { sms: { timeoutMs: 9_000 } }, retention: {} }
     const policy = valid(readPolicy(JSON.stringify(old), 'old.json'))

@@ -19,6 +19,7 @@ import {
   report,
   batch,
 } from './harness/callback-rig'
+import { flipped } from './harness/adapter-rig'
 
 describe('at a message’s own address', () => {
   test('reports count once and only upwards, in whatever order they come', async () => {
@@ -49,6 +50,26 @@ describe('at a message’s own address', () => {
     expect(await statusOf(attemptId)).toBe('delivered')
     await accept()
     expect(await statusOf(attemptId)).toBe('delivered')
+  })
+
+  test('a call that a machine took does not become an answered one by having lasted', async () => {
+    const { path, attemptId, messageId: CallSid, requestId } = await claimed({ channel: 'voice' })
+    const detecting = `${path}?answered-by=later`
+    const ended = { CallSid, CallStatus: 'completed', CallDuration: '25' }
+    await twilio(detecting, { CallSid, AnsweredBy: 'machine_start' })
+    expect((await twilio(detecting, ended)).status).toBe(200)
+    expect(await statusOf(attemptId)).toBe('failed.retryable')
+    expect(await receiptsOf(attemptId)).toHaveLength(2)
+    const heard = () =>
+      rig.system.db.one(sql`select delivered_at as delivered, succeeded_at as succeeded
+        from otp_requests where id = ${requestId}`)
+    expect(await heard()).toEqual({ delivered: null, succeeded: null })
+    // Taken for a machine, a person can still press the key; and without a machine the end tells.
+    await twilio(`${path}/answer`, { CallSid, CallStatus: 'in-progress', Digits: '1' })
+    expect(await statusOf(attemptId)).toBe('answered')
+    const other = await claimed({ channel: 'voice' })
+    await twilio(`${other.path}?answered-by=later`, { ...ended, CallSid: other.messageId })
+    expect(await statusOf(other.attemptId)).toBe('answered')
   })
 
   test('a report after the end is kept as a late one and reopens nothing', async () => {
@@ -102,13 +123,24 @@ describe('at a message’s own address', () => {
     const { path } = await claimed()
     for (const elsewhere of [
       path.replace(/[^/]+$/, callbackToken()),
-      path.replace('twilio', 'sandbox-a'),
       path.replace('twilio', 'nobody'),
       `${path}x`,
-      `${path}%00`,
       `${path}/more`,
     ])
       expect((await twilio(elsewhere, report('SM1', 'sent'))).status).toBe(404)
+  })
+
+  test('one bit of the address turned: forged, and audited', async () => {
+    await rig.system.db.many(
+      sql`update provider_callbacks set refused_at = refused_at - interval '1 hour'`,
+    )
+    const before = await accountRefusals('twilio')
+    const { path } = await claimed()
+    const fields = report('SM1', 'delivered')
+    const genuine = getExpectedTwilioSignature(authToken, rig.system.url + path, fields)
+    expect((await twilio(flipped(path), fields, genuine)).status).toBe(401)
+    expect(await accountRefusals('twilio')).toBe(before + 1)
+    expect((await twilio(path.replace('twilio', 'sandbox-a'), fields)).status).toBe(401)
   })
 })
 
@@ -195,6 +227,8 @@ describe('at an account’s one address', () => {
     expect(await accountRefusals('batching')).toBe(0)
     expect((await batch('/webhooks/batching', [], 'foe')).status).toBe(401)
     expect(await accountRefusals('batching')).toBe(1)
+    // Genuine, but with a signature that is not over the address: it proves nothing of that.
+    expect((await batch(`/webhooks/batching/${callbackToken()}`, [])).status).toBe(401)
     await rig.system.db.many(
       sql`update provider_callbacks set refused_at = refused_at - interval '61 seconds' where provider = 'twilio'`,
     )

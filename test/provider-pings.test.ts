@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { Client, Connection } from '@temporalio/client'
+import { Client, Connection, ScheduleOverlapPolicy } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import { checkProviders } from '../activities/check-providers'
@@ -88,6 +88,22 @@ describe('an account whose ping fails', () => {
     expect(await unhealthy(name)).toEqual([])
   })
 
+  test('first for no reason and then for its settings is left alone, and once only', async () => {
+    await client.script(name, { accept: { status: 503 } })
+    await check()
+    await client.script(name, { accept: { status: 401 } })
+    await check()
+    expect(await unhealthy(name)).toEqual([`${name}/sms`, `${name}/voice`])
+    await system.db.many(
+      sql`update provider_breakers set open = false, probe_at = null where provider = ${name}`,
+    )
+    for (const status of [401, 503, 401]) {
+      await client.script(name, { accept: { status } })
+      await check()
+    }
+    expect(await unhealthy(name)).toEqual([])
+  })
+
   test('for too many calls works', async () => {
     await client.script(name, { accept: { status: 429 } })
     await check()
@@ -150,6 +166,14 @@ describe('accounts beside each other', () => {
   })
 })
 
+test('a ping that heeds no deadline ends all the same, and the others count', async () => {
+  const [deaf, well] = [`pinged-${++count}`, `pinged-${++count}`]
+  const providers = accountsNamed(deaf, well)
+  const account = providers.get(deaf)
+  if (account) providers.set(deaf, { ...account, pinger: { ping: () => new Promise(() => {}) } })
+  expect(await checkOf(providers)()).toEqual({ good: 1, bad: 1 })
+})
+
 describe('the schedule', () => {
   test('is one for all accounts, stays paused, and its runs tell Temporal counts only', async () => {
     const connection = await Connection.connect(system.temporal.connection)
@@ -166,7 +190,8 @@ describe('the schedule', () => {
       expect(spec.intervals?.map(({ every }) => every)).toEqual([30_000])
 
       const before = (await handle.describe()).info.recentActions.length
-      await handle.trigger()
+      // A run of the schedule's own may be under way.
+      await handle.trigger(ScheduleOverlapPolicy.BUFFER_ONE)
       const { workflowId } = await until(async () => {
         const { info } = await handle.describe()
         return info.recentActions[before]?.action.workflow

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Client, Connection } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import { namedStep, planFor } from '../api/plan-for'
+import { findDoubt, recordAnswer } from '../db/attempts/attempts'
+import { takePolls } from '../db/attempts/polling'
 import { takeUnstarted } from '../db/requests/starts'
 import { AccountConfig, createProviders } from '../providers'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
@@ -60,6 +62,30 @@ describe('what a process of another region leaves alone', () => {
     expect(await requests.claim(requestId)).toBeUndefined()
     expect(await requests.claim(requestId, { region: 'gh' })).toBeUndefined()
     expect(await requests.claim(requestId, { region: 'eu' })).toMatchObject({ number: 1 })
+  })
+
+  test('calls in doubt, and messages whose provider has to be asked', async () => {
+    const { requestId } = await requests.open()
+    const [doubtful, polled] = [
+      await requests.claim(requestId, { region: 'eu' }),
+      await requests.claim(requestId, { region: 'eu', sendNo: 2 }),
+    ]
+    const ref = (claim: typeof doubtful) => ({
+      ...{ requestId, attemptId: claim?.attemptId ?? '', runId: 'run' },
+    })
+    await recordAnswer(requests.db, ref(doubtful), { state: 'in_doubt' })
+    const answer = { state: 'accepted' as const, providerMessageId: 'polled', poll: true }
+    await recordAnswer(requests.db, ref(polled), answer)
+    await requests.db.many(
+      sql`update attempts set poll_due_at = now() where poll_due_at is not null`,
+    )
+    const asked = { requestId, sendNo: 2, firstSendNo: 1, step: 0 }
+    for (const region of [undefined, 'gh']) {
+      expect(await findDoubt(requests.db, { ...asked, region })).toBeUndefined()
+      expect(await takePolls(requests.db, 10, region)).toEqual([])
+    }
+    expect(await findDoubt(requests.db, { ...asked, region: 'eu' })).toMatchObject({ number: 1 })
+    expect(await takePolls(requests.db, 10, 'eu')).toMatchObject([{ providerMessageId: 'polled' }])
   })
 
   test('starts that a crash left undone', async () => {

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
+import { dataFolder, rememberFakes } from '../cli/data-folder'
+import { writeVariables } from '../cli/dotenv'
+import { variablesOfFakes } from '../cli/with-fakes'
 import { createDatabase, type Database } from '../db'
 import { createApp } from '../db/apps/apps'
 import { freshDatabase } from './harness/database'
@@ -129,6 +132,25 @@ describe('otpilot route', () => {
     })
   }, 60_000)
 
+  test('knows the providers that npm start -- --with-fakes plays', async () => {
+    const data = dataFolder(mkdtempSync(join(tmpdir(), 'otpilot-route-data-')))
+    writeVariables(data.envFile, 'as npm start', { SANDBOX_URL: sandbox.SANDBOX_URL })
+    const words = ['route', '+233241234567', '--channels', 'sms', '--env', 'production', '--json']
+    const asked = async () =>
+      JSON.parse(
+        (await otpilot(words, { OTPILOT_DATA_DIR: data.path, OTPILOT_POLICY_FILE: '' })).out,
+      ) as Answer
+    rememberFakes(data, variablesOfFakes(['--with-fakes=arkesel'], {}, sandbox.SANDBOX_URL))
+    const played = await asked()
+    expect(played.refusal).toBeNull()
+    const arkesel = { name: 'arkesel', used: true }
+    expect(played.channels[0]?.providers[0]).toMatchObject(arkesel)
+    // The next start without them forgets.
+    rememberFakes(data, {})
+    expect((await asked()).refusal).toContain('CHANNEL_UNAVAILABLE')
+    rmSync(data.path, { recursive: true })
+  }, 60_000)
+
   test('says what a send would be refused with, and which variables are missing', async () => {
     const { code, out } = await otpilot([
       ...['route', '+233241234567', '--channels', 'whatsapp', '--env', 'production'],
@@ -180,6 +202,7 @@ describe('otpilot policy', () => {
 })
 
 interface Answer {
+  refusal: string | null
   country: string
   environment: string
   region: string | null

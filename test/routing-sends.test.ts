@@ -139,3 +139,27 @@ describe('an account whose receipts are worth less', () => {
     ])
   })
 })
+
+test('a message in doubt goes to the next account but one where the next one refuses it', async () => {
+  const live = await startSystem({ fakes: ['twilio', 'vonage', 'infobip'] })
+  try {
+    const caller = clientOf(live, live.liveKey)
+    await caller.script('twilio', { accept: { hang: true } })
+    await caller.script('vonage', { accept: { status: 503 } })
+    const id = await caller.sent(freshPhone(), { channels: ['sms'] })
+    const attempts = await until(
+      async () => {
+        const { attempts = [] } = (await caller.status(id)).steps[0] ?? {}
+        return attempts.some(({ provider }) => provider === 'infobip') && attempts
+      },
+      { within: 20_000 },
+    )
+    expect(attempts.map(({ provider, fault }) => [provider, fault])).toMatchObject([
+      ['twilio', 'in_doubt'],
+      ['vonage', 'unavailable'],
+      ['infobip', null],
+    ])
+  } finally {
+    await live.stop()
+  }
+}, 60_000)

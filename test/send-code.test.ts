@@ -2,8 +2,15 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Client, Connection } from '@temporalio/client'
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { type Message, ProviderFault, type Sender, StaleClaim } from '../providers/provider'
+import {
+  type Doubt,
+  type Message,
+  ProviderFault,
+  type Sender,
+  StaleClaim,
+} from '../providers/provider'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
+import { asSuperuser } from './harness/database'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -57,6 +64,28 @@ test('a claim that grew old before the first byte is claimed again, and the call
   expect(events.map(({ type }) => type)).toContain('attempt_reclaimed')
 })
 
+test('a claim that cannot be renewed is no fault of the account', async () => {
+  await asSuperuser(system.adminUrl, [
+    `create function stumble() returns trigger language plpgsql as $$ begin raise 'as if Postgres stumbled'; end $$`,
+    'create trigger stumble before update of claimed_at on attempts for each row execute function stumble()',
+  ])
+  answer = async ({ notAfter }) => {
+    if (calls.length > 1) return accepted()
+    await pause(notAfter - performance.now() + 10)
+    throw new StaleClaim()
+  }
+  try {
+    const id = await sendSms()
+    await isAccepted(id)
+    expect(await attemptsOf(id)).toMatchObject([{ fault: 'unavailable' }, { status: 'accepted' }])
+    expect(
+      await system.db.many(sql`select provider from provider_breakers where faults <> '{}'`),
+    ).toEqual([])
+  } finally {
+    await asSuperuser(system.adminUrl, ['drop trigger stumble on attempts'])
+  }
+})
+
 test('what no provider should throw reaches Temporal in our words only', async () => {
   answer = async ({ to, code }) => {
     if (calls.length === 1) throw new RangeError(`${to} does not take ${code}`)
@@ -103,4 +132,37 @@ test('a call gets no more time than the budget of its step has left', async () =
   // Of 5 s in all: 2.5 s for a call, 1 s for a receipt of it to come, the rest for the one that repeats it.
   expect(given[0]).toBeGreaterThan(2_300)
   expect(given[1]).toBeLessThan(1_700)
+})
+
+test('a doubt that is over when its message would go out again is not repeated', async () => {
+  answer = async () => {
+    throw new ProviderFault('in_doubt', 'No answer.')
+  }
+  let asked = 0
+  // As an execution that writes down what the provider knows, and dies before it says so.
+  const reconcile = async ({ attemptId }: Doubt) => {
+    asked++
+    await system.db
+      .many(sql`update attempts set state = 'accepted', status = 'accepted', status_rank = 1
+      where id = ${attemptId}`)
+    throw new Error('as if the worker had died')
+  }
+  const accounts = [...system.accounts]
+  for (const [name, account] of accounts)
+    system.accounts.set(name, { ...account, reconciler: { reconcile } })
+  try {
+    const id = await sendSms()
+    await until(
+      async () => {
+        const { events } = await temporal.workflow.getHandle(id).fetchHistory()
+        const ended = (events ?? []).filter((event) => event.activityTaskCompletedEventAttributes)
+        return ended.length === 2
+      },
+      { within: 20_000 },
+    )
+    expect({ asked, calls: calls.length }).toEqual({ asked: 1, calls: 1 })
+    expect(await attemptsOf(id)).toMatchObject([{ status: 'accepted', in_doubt: false }])
+  } finally {
+    for (const [name, account] of accounts) system.accounts.set(name, account)
+  }
 })

@@ -93,6 +93,22 @@ describe('the record', () => {
   const forget = () =>
     rig.db.many(sql`update provider_hours set summed_at = summed_at - interval '2 minutes'`)
 
+  test('sums an hour again that nobody was there for to the end', async () => {
+    await made({ minutesAgo: 300 })
+    await sumProviderHours(rig.db)
+    // The last worker went in the middle of that hour; its receipts came, and one came back much later.
+    await rig.db.many(sql`update provider_hours set summed_at = hour + interval '30 minutes'`)
+    await rig.db.many(sql`update attempts set status = 'delivered'`)
+    await made({ minutesAgo: 0 })
+    await rig.db.many(sql`insert into provider_hours
+      select date_trunc('hour', now()), provider, channel, country, states, faults, receipts, success, costs,
+        accept_ms, receipt_ms, now() - interval '2 minutes' from provider_hours`)
+    await sumProviderHours(rig.db)
+    expect(await readProviderHours(rig.db, 6)).toMatchObject([
+      { states: { accepted: 2 }, receipts: { delivered: 1 } },
+    ])
+  })
+
   test('sums what each route achieved', async () => {
     for (let times = 0; times < 8; times++)
       await made({ status: 'delivered', cost: '0.03', acceptMs: 100 * (times + 1) })
@@ -122,6 +138,8 @@ describe('the record', () => {
       in_doubt: 1,
       faults: { unavailable: 1, invalid_number: 1, in_doubt: 1 },
       receipts: { delivered: 8 },
+      // All but the one that was unavailable and the one in doubt: the number's own fault is none of the account's.
+      uptime: 10 / 12,
       receipt_rate: 0.8,
       // Not the one that is too young, nor the one that the number was to blame for.
       success_rate: 0.8,
@@ -263,6 +281,21 @@ describe('operators are shown', () => {
     expect(ProvidersAnswer.parse(printed).providers.map(({ provider }) => provider)).toEqual(
       answer.providers.map(({ provider }) => provider),
     )
+  }, 60_000)
+
+  test('also an account that only the pings of another process know', async () => {
+    const ping = { channels: [], fault: undefined, milliseconds: 3 }
+    await recordPing(system.db, { ...ping, provider: 'elsewhere' })
+    await recordPing(system.db, { ...ping, provider: 'long-gone' })
+    await system.db.many(sql`update provider_pings set at = now() - interval '25 hours'
+      where provider = 'long-gone'`)
+    const operator = clientOf(system, system.operatorKey)
+    const { body } = await operator.call('GET', '/admin/providers')
+    const shown = ProvidersAnswer.parse(body).providers
+    expect(shown.find(({ provider }) => provider === 'elsewhere')).toMatchObject({
+      ...{ adapter: null, ping: { ok: true }, record: [] },
+    })
+    expect(shown.map(({ provider }) => provider)).not.toContain('long-gone')
   }, 60_000)
 
   test('and nobody else', async () => {

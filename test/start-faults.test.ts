@@ -18,6 +18,7 @@ import { Client } from 'pg'
 import { startChild } from '../cli/child'
 import { bringUpToDate } from '../cli/tables'
 import { isRunning, stopProcess } from '../cli/processes'
+import { assertOptions } from '../cli/with-fakes'
 import { freshDatabase } from './harness/database'
 
 const root = resolve(__dirname, '..')
@@ -95,6 +96,57 @@ test('a line of the log that a kill -9 cut short is no reason to fall', async ()
   const service = await startChild(child, () => undefined)
   await stopProcess(service.pid, 'SIGKILL')
   expect(heard).toEqual(['error: whole'])
+})
+
+test('what a warning is about is said with it', async () => {
+  const entry = join(folder, 'program.js')
+  const line = { level: 40, msg: 'the policy file cannot be used', faults: ['policy.json:3: no'] }
+  const fields = { provider: 'meta', channel: 'whatsapp', fault: 'config' }
+  const opened = { level: 40, ...fields, msg: 'a breaker opened' }
+  writeFileSync(
+    entry,
+    `console.log('${JSON.stringify(line)}'); console.log('${JSON.stringify(opened)}'); process.send({ ready: true }); setInterval(() => {}, 1e6)`,
+  )
+  const heard: string[] = []
+  const say = (sentence: string) => heard.push(sentence)
+  const child = { name: 'program', entry, env: {}, logFile: join(folder, 'log'), say }
+  const service = await startChild(child, () => undefined)
+  await stopProcess(service.pid, 'SIGKILL')
+  expect(heard).toEqual([
+    ...['warning: the policy file cannot be used', '  policy.json:3: no'],
+    'warning: a breaker opened (meta, whatsapp, config)',
+  ])
+})
+
+test.each([
+  [
+    '--with-fakes=nonsense',
+    '--with-fakes: there is no fake of nonsense; there are africas-talking,',
+  ],
+  ['--with-fake', 'npm start does not know --with-fake: there are --check and --with-fakes'],
+])('%s is told before anything starts', (option, sentence) => {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', 'cli/start.ts', option],
+    {
+      cwd: root,
+      env: { PATH: process.env.PATH, OTPILOT_DATA_DIR: join(folder, 'data') },
+      encoding: 'utf8',
+    },
+  )
+  expect([status, stdout]).toEqual([1, ''])
+  expect(stderr).toContain(sentence)
+  expect(existsSync(join(folder, 'data'))).toBe(false)
+})
+
+test('an option that npm kept for itself is missed', () => {
+  expect(() => assertOptions([], { npm_config_with_fakes: 'twilio' })).toThrow(
+    'npm start -- --with-fakes=twilio',
+  )
+  expect(() => assertOptions([], { npm_config_with_fakes: 'true' })).toThrow(
+    /npm start -- --with-fakes$/,
+  )
+  expect(() => assertOptions(['--check', '--with-fakes=smtp'], {})).not.toThrow()
 })
 
 test('the number of what could not be started is nobody’s', async () => {

@@ -137,6 +137,15 @@ describe('reports about calls', () => {
     expect(receiptsOf(callback)).toMatchObject([{ status, providerMessageId: callSid }])
   })
 
+  test('that a call lasted is a conclusion where it was not said who answered', () => {
+    const fields = { CallSid: callSid, CallStatus: 'completed', CallDuration: '9' }
+    const inferred = (more: Fields, url: string) =>
+      receiptsOf(form({ ...fields, ...more }, { url }))?.[0]?.inferred ?? false
+    expect(inferred({}, detecting)).toBe(true)
+    expect(inferred({ AnsweredBy: 'human' }, detecting)).toBe(false)
+    expect(inferred({}, publicUrl)).toBe(false)
+  })
+
   test('when it happened is what Twilio says', () => {
     const fields = { CallSid: callSid, CallStatus: 'ringing' }
     const at = (Timestamp: string) => receiptsOf(form({ ...fields, Timestamp }))?.[0]?.at

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
+import { accountsLeftOut } from '../providers'
 import {
   accountSid,
   basic,
@@ -217,4 +218,20 @@ describe('what becomes of an answer', () => {
     service.answer = { status: 429, body: { code: 20429 }, headers: { 'retry-after': '3' } }
     expect(await faultOf(send())).toMatchObject({ fault: 'throttled', retryAfterMs: 3_000 })
   })
+})
+
+test('an account whose settings serve none of its channels is told where they are listed', () => {
+  const twilio = { name: 'twilio', adapter: 'twilio', channels: ['voice' as const], test: false }
+  const ofSms = {
+    ...{ TWILIO_ACCOUNT_SID: `AC${'5a'.repeat(16)}`, TWILIO_AUTH_TOKEN: 'token-of-8' },
+    TWILIO_FROM: 'Acme',
+  }
+  expect(accountsLeftOut([twilio], ofSms)).toEqual([
+    {
+      account: 'twilio',
+      reason:
+        'Provider account "twilio" is off: its settings suffice for none of voice (what each needs: docs/providers/twilio.md).',
+      begun: true,
+    },
+  ])
 })

@@ -154,6 +154,11 @@ describe('what goes wrong there', () => {
     const heard = await messageOf(phone, 'voice')
     expect(heard).toMatchObject({ code: '' })
     expect(heard.text).not.toContain([...code].join(', '))
+    // The machine listened to the end, which makes no answer of it.
+    const ended = () =>
+      system.db.one(sql`select 1 from receipts p join attempts a on a.id = p.attempt_id
+        where a.request_id = ${requestId} and p.raw_status = 'completed'`)
+    await until(async () => (await ended()) !== undefined)
     expect((await attemptsOf(requestId))[0]).toEqual(twilioBy('voice', 'failed.retryable'))
   })
 

@@ -149,6 +149,18 @@ describe('a window', () => {
     expect(await askNext(requests.db, command)).toMatchObject({ outcome: 'done', channel: 'ussd' })
   })
 
+  test('a dial before the first message does not have that one sent again', async () => {
+    const { requestId, phoneNumber } = await openDialable()
+    await dial(phoneNumber)
+    const command = { ...requests.owner, requestId, actor: 'test' }
+    expect(await askResend(requests.db, command)).toMatchObject({ outcome: 'already_sending' })
+    const recipient = { kind: 'phone' as const, value: phoneNumber }
+    const again = sendInput({ recipient, plan, dialStrings })
+    expect(await openRequest(requests.db, requests.keyring, again)).toMatchObject({
+      ...{ outcome: 'repeated', requestId, resend: 'already_sending', wakes: [] },
+    })
+  })
+
   test('a call in doubt is no doubt any more once its code was shown', async () => {
     const { requestId, phoneNumber } = await openDialable()
     const claim = await requests.claim(requestId, { channel: 'ussd', step: 1 })
@@ -255,9 +267,11 @@ describe('a wish for USSD', () => {
     await requests.claim(requestId)
     await useUp(phoneNumber)
     const command = { ...requests.owner, requestId, actor: 'test' }
-    expect(await askNext(requests.db, command)).toMatchObject({
-      ...{ outcome: 'done', channel: 'ussd', instruction: '*1#' },
-    })
+    // The second wish before the move is the same, and is answered alike.
+    for (let wish = 0; wish < 2; wish++)
+      expect(await askNext(requests.db, command)).toMatchObject({
+        ...{ outcome: 'done', channel: 'ussd', instruction: '*1#' },
+      })
     expect(await dial(phoneNumber)).toBeDefined()
   })
 

@@ -222,6 +222,9 @@ describe('what answers mean', () => {
     [400, refusal({ invalid_parameters: [{ name: 'to[0].number' }] }), 'invalid_number'],
     [422, refusal({ invalid_parameters: [{ name: 'token' }] }), 'config'],
     [422, refusal({ invalid_parameters: [{ name: 'from' }] }), 'config'],
+    [422, refusal({ invalid_parameters: [{ name: 'text' }] }), 'unroutable'],
+    [400, refusal({ invalid_parameters: [{ name: 'ncco[0].text' }] }), 'unroutable'],
+    [422, refusal({ invalid_parameters: [{ name: 'text' }, { name: 'from' }] }), 'config'],
     [422, refusal({ invalid_parameters: 'to' }), 'config'],
     [422, refusal({ title: '1999' }), 'unroutable'],
     [422, refusal({ title: 1240 }), 'blocked'],
@@ -298,7 +301,7 @@ describe('its settings', () => {
     const { privateKey: curve } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const wrong = {
       VONAGE_PRIVATE_KEY: curve.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      VONAGE_SIGNATURE_SECRET: 'short',
+      VONAGE_SIGNATURE_SECRET: 'one two three',
       VONAGE_VOICE_FROM: 'Acme',
     }
     const faults = settingsFaults(

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { DefaultLogger, Runtime } from '@temporalio/worker'
 import pino, { type Logger } from 'pino'
 import { createEngine, type Engine } from '../engine'
@@ -13,6 +14,8 @@ import { startReceiptPoller } from './receipt-poller'
 import { startSealer } from './sealer'
 import { startSweeper } from './sweeper'
 import { createWorker } from './worker'
+
+const scheduleAgainMs = 30_000
 
 async function main(): Promise<void> {
   const config = readConfig(process.env)
@@ -49,7 +52,7 @@ async function main(): Promise<void> {
   const events = await startEvents({ ...config.temporal, ...deps, connection })
   const loops = [
     startSweeper({ db, engine, providers, region, log }),
-    startReceiptPoller({ db, providers, wake: (wake) => engine.wake(wake), log }),
+    startReceiptPoller({ db, providers, region, wake: (wake) => engine.wake(wake), log }),
     startSealer({ db, keyring, auditDir: config.auditDir, log }),
     { stop: events.stopSending },
   ]
@@ -79,11 +82,18 @@ async function main(): Promise<void> {
 const createLog = ({ logLevel: level }: Pick<Config, 'logLevel'>): Logger =>
   pino({ level, base: { process: 'worker' }, serializers: { err: errorForLog } })
 
-/** Nothing that a worker needs to send: a Temporal that does not take it now is asked again by the next start. */
-const schedule = (engine: Engine, log: Logger) =>
-  Promise.all([engine.scheduleRetention(), engine.scheduleHealth()]).catch((error: unknown) =>
-    log.warn({ err: error }, 'retention and health pings could not be scheduled'),
-  )
+/** Nothing that a worker needs to send: a Temporal that does not take it now is asked again, and the worker works. */
+async function schedule(engine: Engine, log: Logger): Promise<void> {
+  for (;;) {
+    try {
+      await Promise.all([engine.scheduleRetention(), engine.scheduleHealth()])
+      return
+    } catch (error) {
+      log.warn({ err: error }, 'retention and health pings could not be scheduled: tried again')
+    }
+    await pause(scheduleAgainMs, undefined, { ref: false })
+  }
+}
 
 function installRuntime(log: Logger): void {
   Runtime.install({

@@ -13,6 +13,8 @@ const callTimeoutMs = 5_000
 export interface ReceiptPollerDeps {
   db: Database
   providers: Pick<ReadonlyMap<string, ProviderAccount>, 'get'>
+  /** Where this process stands; apps of another region are left to a process there. */
+  region?: string | undefined
   /** Tells a run what was committed; never throws. */
   wake: (wake: Wake) => Promise<void>
   log: Logger
@@ -40,7 +42,7 @@ async function pollUntilStopped(deps: ReceiptPollerDeps, stopping: AbortSignal):
 }
 
 async function pollOnce(deps: ReceiptPollerDeps, stopping: AbortSignal): Promise<void> {
-  const due = await takePolls(deps.db, batch)
+  const due = await takePolls(deps.db, batch, deps.region)
   const byProvider = [...Map.groupBy(due, ({ provider }) => provider)]
   await Promise.all(byProvider.map(([provider, own]) => ask(deps, { provider, own, stopping })))
 }
@@ -56,7 +58,8 @@ async function ask(
     const receipts = await poller.pollReceipts(own, signal)
     for (const { providerMessageId: messageId, attemptId: _, ...receipt } of receipts) {
       if (messageId === undefined) continue
-      const report = { message: { provider, messageId }, receipt, actor: `provider:${provider}` }
+      const actor = `provider:${provider}`
+      const report = { message: { provider, messageId }, receipt, actor, asked: true }
       const news = (await recordByMessage(db, report)).wake
       if (news) void wake(news)
     }

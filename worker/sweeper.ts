@@ -24,6 +24,8 @@ const everyMs = 2_000
 const batch = 20
 const batchesPerSweep = 5
 const atOnce = 10
+/** Outcomes told at once: after an outage many are due together, and providers want them within a minute. */
+const outcomeBatch = 100
 /** Rows that one statement ends, or deletes of each table. */
 const endBatch = 100
 const deleteBatch = 1_000
@@ -130,7 +132,7 @@ async function endOverdue({ db, log }: Sweep): Promise<void> {
 
 async function reportOutcomes({ db, providers, region, log }: Sweep): Promise<void> {
   if (!providers) return
-  const untold = await takeUntold(db, batch, region)
+  const untold = await takeUntold(db, outcomeBatch, region)
   await Promise.all(untold.map((ended) => reportOutcome({ db, providers, log }, ended)))
 }
 

@@ -42,6 +42,14 @@ export async function sendByStep(
     if (result.ageMs !== null) startedAt ??= Date.now() - result.ageMs
     return result
   }
+  /** What one refuses did not go out a second time: the next may have it. */
+  const sendByFirst = async (names: readonly string[]) => {
+    for (const [place, name] of names.entries()) {
+      if (stop()) return
+      const result = await sendVia(name, place === names.length - 1)
+      if (result.outcome !== 'refused' || consequenceOf[result.fault] === 'end_step') return
+    }
+  }
   const unhealthy = unhealthyOn(step.channel, run.unhealthy)
   const providers = healthyFirst(step.providers, unhealthy)
   for (const [place, provider] of providers.entries()) {
@@ -53,7 +61,7 @@ export async function sendByStep(
       await condition(() => confirmed() || stop(), sendBudgetMs(step) * graceShare, {
         summary: `${step.channel} via ${provider}: a receipt to end the doubt`,
       })
-      if (!confirmed() && !stop()) await sendVia(others[0] ?? provider, true)
+      if (!confirmed()) await sendByFirst(others.length > 0 ? others : [provider])
       break
     }
     if (result.outcome !== 'refused' || consequenceOf[result.fault] === 'end_step') break

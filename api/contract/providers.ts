@@ -58,6 +58,9 @@ const RouteRecord = z
     receipts: z
       .partialRecord(z.enum(receiptStatuses), count)
       .describe('Calls by their last state.'),
+    uptime: share.describe(
+      'Of the calls: all but those that failed for the account’s own reasons (throttled, unavailable, in_doubt, config).',
+    ),
     accept_ms: z
       .object({ p50: milliseconds, p95: milliseconds, p99: milliseconds })
       .describe('From the claim of the call to the acceptance, within 5 %.'),

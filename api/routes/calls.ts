@@ -9,7 +9,7 @@ import type { CallAnswerer, ConnectedCall, InboundCallback } from '../../provide
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Reply, type Route, route } from '../route'
-import { authenticOr, callbackOf, recordReports } from './provider-callbacks'
+import { authenticOr, callbackOf, recordReports, refusalOf } from './provider-callbacks'
 
 const answering = {
   method: 'post',
@@ -35,8 +35,8 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
       const { provider = '', token = '' } = call.params
       const calls = answererOf(deps, provider)
       const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
-      if (!attempt) throw new Problem('NOT_FOUND')
       const inbound = callbackOf(deps, call, { path: `/webhooks/${provider}/${token}/answer` })
+      if (!attempt) throw await refusalOf(deps, { provider, inbound })
       const connected = await authenticOr(
         () => calls.readCall(inbound),
         () => noteRefusedCallback(deps.db, attempt),

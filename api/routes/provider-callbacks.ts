@@ -7,12 +7,7 @@ import {
   noteRefusedCallback,
   type ReportedAttempt,
 } from '../../db/attempts/receipts'
-import type {
-  InboundCallback,
-  ProviderAccount,
-  Receipt,
-  ReceiptReader,
-} from '../../providers/provider'
+import type { InboundCallback, ProviderAccount, Receipt } from '../../providers/provider'
 import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { Problem } from '../problem'
@@ -75,11 +70,11 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
         if (!account?.receipts) throw new Problem('NOT_FOUND')
         const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
         const { receipts } = account
-        if (!attempt) throw await refusalOf(deps, { provider, receipts })
         const inbound = callbackOf(deps, call, {
           path: `/webhooks/${provider}/${token}`,
           method: method === 'get' ? 'GET' : 'POST',
         })
+        if (!attempt) throw await refusalOf(deps, { provider, inbound })
         const reports = await authenticOr(
           () => receipts.readReceipts(inbound),
           () => noteRefusedCallback(deps.db, attempt),
@@ -91,13 +86,21 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
     }),
   )
 
-/** Of a callback at an address that is none: it is forged where its address is all that proves who calls. */
-async function refusalOf(
-  { db }: ApiDeps,
-  { provider, receipts }: { provider: string; receipts: ReceiptReader },
+/**
+ * Of a callback at an address that is none. It is forged, unless it is signed for just that address: then it is about a
+ * message that is kept no more.
+ */
+export async function refusalOf(
+  { db, routing }: ApiDeps,
+  { provider, inbound }: { provider: string; inbound: InboundCallback },
 ): Promise<Problem> {
-  if (!receipts.unsigned && !receipts.byAddress) return new Problem('NOT_FOUND')
-  await noteRefusedAccountCallback(db, provider)
+  const { receipts } = routing.accounts.get(provider) ?? {}
+  const note = () => noteRefusedAccountCallback(db, provider)
+  if (receipts?.signsAddress) {
+    await authenticOr(() => receipts.readReceipts(inbound), note)
+    return new Problem('NOT_FOUND')
+  }
+  await note()
   return new Problem('INVALID_SIGNATURE')
 }
 
@@ -111,8 +114,8 @@ export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
     const account = deps.routing.accounts.get(provider)
     if (!account?.receipts) throw new Problem('NOT_FOUND')
     const { receipts } = account
-    if (receipts.unsigned) throw await refusalOf(deps, { provider, receipts })
     const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
+    if (receipts.unsigned) throw await refusalOf(deps, { provider, inbound })
     const reports = await authenticOr(
       () => receipts.readReceipts(inbound),
       () => noteRefusedAccountCallback(deps.db, provider),

@@ -28,7 +28,8 @@ export const ussdRoutes = (deps: ApiDeps): Route[] => {
     const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
     const dial = await authenticOr(
       () => ussd.readDial(inbound),
-      () => noteRefusedAccountCallback(deps.checksDb, provider),
+      // Not on the checks' pool: anybody can forge one.
+      () => noteRefusedAccountCallback(deps.db, provider),
     )
     if (!dial) return { body: { received: true } }
     return ussd.showScreen(dial, await screenFor(deps, provider, dial))

@@ -100,14 +100,18 @@ const forwardTo =
     const answers = await Promise.all(
       codes.map(async ({ provider, channel }) => {
         const check = routing.accounts.get(provider)?.delegated
-        return check?.checkCode({ to, code, channel }, signal).catch((error: unknown) => {
-          logger.warn({ provider, err: error }, 'a provider did not check the code that it made')
-          return undefined
-        })
+        const right = await check
+          ?.checkCode({ to, code, channel }, signal)
+          .catch((error: unknown) => {
+            logger.warn({ provider, err: error }, 'a provider did not check the code that it made')
+            return undefined
+          })
+        return { provider, right }
       }),
     )
-    if (answers.includes(true)) return true
-    return answers.includes(undefined) ? 'silent' : false
+    if (answers.some(({ right }) => right)) return true
+    const silent = answers.filter(({ right }) => right === undefined)
+    return silent.length > 0 && { silent: silent.map(({ provider }) => provider) }
   }
 
 type Checked = CheckOutcome | { outcome: 'bad_challenge'; requestId: string }
@@ -175,7 +179,7 @@ function notChecked({ outcome, requestId }: NotChecked): Problem {
     requestId,
     retryAfterSeconds: 2,
     detail:
-      'The provider that made this code does not answer. The check was not counted: try again.',
+      'The provider that made this code does not answer. The code has as many checks left: try again.',
   })
 }
 

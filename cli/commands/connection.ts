@@ -4,13 +4,19 @@ import type { Database } from '../../db'
 /** The Postgres that DATABASE_URL names. */
 export const databaseUrl = (): string => {
   const url = process.env.DATABASE_URL
-  if (!url) throw new Error('DATABASE_URL is not set: name the Postgres of this installation.')
+  if (!url)
+    throw new Error(
+      'DATABASE_URL is not set: name the Postgres of this installation. That of npm start: set -a; . .otpilot/env; set +a',
+    )
   return url
 }
 
 /** Gives `work` a connection of its own, and closes it. */
-export const withDatabase = async <T>(work: (db: Database) => Promise<T>): Promise<T> => {
-  const db = createDatabase(databaseUrl(), { max: 2, applicationName: 'otpilot cli' })
+export const withDatabase = async <T>(
+  work: (db: Database) => Promise<T>,
+  url = databaseUrl(),
+): Promise<T> => {
+  const db = createDatabase(url, { max: 2, applicationName: 'otpilot cli' })
   try {
     return await work(db)
   } finally {

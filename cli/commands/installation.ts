@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Variables } from '../../providers/adapter'
-import { dataFolder, readSecrets } from '../data-folder'
+import { dataFolder, readSecrets, rememberedFakes } from '../data-folder'
 import { readVariables } from '../dotenv'
 
 /** What a command knows of the installation that it is run beside. */
@@ -20,5 +20,6 @@ export function readInstallation(environment: NodeJS.ProcessEnv): Installation {
   const made = existsSync(join(folder.path, 'secrets.json'))
     ? { SANDBOX_SECRET: readSecrets(folder).sandbox }
     : {}
-  return { variables: { ...readVariables(folder.envFile), ...made, ...given }, isLocal: true }
+  const written = { ...readVariables(folder.envFile), ...rememberedFakes(folder) }
+  return { variables: { ...written, ...made, ...given }, isLocal: true }
 }

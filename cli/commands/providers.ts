@@ -30,9 +30,9 @@ export const addProviderCommand = (program: Command): void => {
     .action(show)
 }
 
-const show = ({ hours, json }: Options): Promise<void> =>
-  withDatabase(async (db) => {
-    const { variables } = readInstallation(process.env)
+const show = ({ hours, json }: Options): Promise<void> => {
+  const { variables } = readInstallation(process.env)
+  return withDatabase(async (db) => {
     const loaded = loadPolicy(variables.OTPILOT_POLICY_FILE)
     if (!loaded.success) throw new Error(loaded.faults.join('\n'))
     const accounts = createProviders(loaded.policy.accounts, variables)
@@ -55,14 +55,19 @@ const show = ({ hours, json }: Options): Promise<void> =>
     printTable(
       [
         ...['account', 'channel', 'country', 'calls', 'refused', 'in doubt'],
-        ...['accept ms p50/95/99', 'receipts', 'receipt ms p50/95', 'success', 'cost'],
+        ...['accept ms p50/95/99', 'uptime', 'receipts', 'receipt ms p50/95', 'success', 'cost'],
       ],
       rows,
     )
-  })
+  }, variables.DATABASE_URL)
+}
+
+/** Pings go every 30 s: an account without one for so long is not in use any more, or the pings have stopped. */
+const stalePingMs = 120_000
 
 const pingIn = ({ ping }: Provider): string => {
   if (!ping) return '-'
+  if (Date.now() - Date.parse(ping.at) > stalePingMs) return `none since ${ping.at}`
   const how = ping.ok ? `good, ${ping.milliseconds} ms` : `${ping.fault} (${ping.failures})`
   return `${how} since ${ping.since}`
 }
@@ -85,6 +90,7 @@ const recordIn = (route: Route): string[] => {
     route.country ?? '-',
     ...[route.calls, route.refused, route.in_doubt].map(String),
     [accept.p50, accept.p95, accept.p99].map(orNone).join(' / '),
+    percent(route.uptime),
     percent(route.receipt_rate),
     [receipt.p50, receipt.p95].map(orNone).join(' / '),
     percent(route.success_rate),

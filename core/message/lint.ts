@@ -65,7 +65,10 @@ function placeholderFaults(text: string): Fault[] {
             rule: 'placeholder_unknown',
             message: `has a placeholder that is none of ${placeholders.map(inBraces).join(', ')}`,
           }
-        : { rule: 'placeholder_lookalike', message: `has what looks like ${inBraces(meant)}` }
+        : {
+            rule: 'placeholder_lookalike',
+            message: `has what looks like ${inBraces(meant)} and is not: write it exactly so`,
+          }
     })
   return /\{\{|\}\}/.test(rest)
     ? [{ rule: 'braces_unpaired', message: 'has braces in pairs that hold no placeholder' }]

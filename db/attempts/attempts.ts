@@ -217,7 +217,7 @@ export async function recordAnswer(
     })}`)
 }
 
-/** A call of the same step, before the send `sendNo`, of which nobody knows whether the provider has it. */
+/** A call of the same step, before the send `sendNo`, that was in doubt: only then is there another send. */
 export interface KnownDoubt {
   attemptId: string
   number: number
@@ -225,21 +225,36 @@ export interface KnownDoubt {
   channel: Channel
   recipientId: string
   claimedAt: Date
+  state: 'accepted' | 'in_doubt'
+  /** A report came in meanwhile, which proves that the provider has it. */
+  confirmed: boolean
   /** Since the first claim of the sends that share the budget, in milliseconds. */
   ageMs: number
 }
 
-/** The last of them; undefined when there is none. */
+/**
+ * The last of them, unless its message is known to have failed; undefined when there is none, or when the request is
+ * served in another region: nobody here may ask about it.
+ */
 export function findDoubt(
   db: Queries,
-  { requestId, sendNo, firstSendNo, step }: ClaimKey & { step: number },
+  {
+    requestId,
+    sendNo,
+    firstSendNo,
+    step,
+    region,
+  }: ClaimKey & { step: number; region: string | undefined },
 ): Promise<KnownDoubt | undefined> {
   return db.one(sql`
-    select a.id as "attemptId", a.number, a.provider, a.channel, r.recipient_id as "recipientId",
-      a.claimed_at as "claimedAt", ${ageOf(sql`r.id`, firstSendNo)} as "ageMs"
-    from attempts a join otp_requests r on r.id = a.request_id
-    where a.request_id = ${requestId} and a.step = ${step} and a.state = 'in_doubt'
-      and a.send_no between ${firstSendNo} and ${sendNo - 1} and r.state = 'pending'
+    select a.id as "attemptId", a.number, a.provider, a.channel, recipient_id as "recipientId",
+      a.claimed_at as "claimedAt", a.state, a.status_rank >= ${rankOf.accepted} as confirmed,
+      ${ageOf(sql`otp_requests.id`, firstSendNo)} as "ageMs"
+    from attempts a join otp_requests on otp_requests.id = a.request_id
+    where a.request_id = ${requestId} and a.step = ${step} and a.state in ('accepted', 'in_doubt')
+      and a.status_rank <> ${rankOf['failed.retryable']}
+      and a.send_no between ${firstSendNo} and ${sendNo - 1}
+      and otp_requests.state = 'pending' and ${servedIn(region)}
     order by a.number desc limit 1`)
 }
 

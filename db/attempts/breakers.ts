@@ -10,6 +10,8 @@ export interface Guarded {
   channel: Channel
 }
 
+/** A probe's lease outlives its call: where a policy gives calls very long, the usual one would not. */
+const leaseMargin = 1.5
 const seconds = (count: number | SQL) => sql`make_interval(secs => ${count})`
 const isDue = sql`probe_at <= clock_timestamp()
   and (leased_until is null or leased_until < clock_timestamp())`
@@ -36,7 +38,7 @@ export interface BreakerState {
  */
 export async function askBreaker(
   db: Queries,
-  { provider, channel }: Guarded,
+  { provider, channel, callTimeoutMs = 0 }: Guarded & { callTimeoutMs?: number },
 ): Promise<BreakerState> {
   const its = sql`provider = ${provider} and channel = ${channel}`
   const row = await db.one<{ open: boolean | null; askedAt: Date }>(sql`
@@ -46,7 +48,7 @@ export async function askBreaker(
   if (!row.open) return { open: false, probe: null, askedAt }
   const leased = await db.one<{ probe: number }>(sql`
     update provider_breakers set probe_no = probe_no + 1,
-      leased_until = clock_timestamp() + ${seconds(breaker.leaseSeconds)}
+      leased_until = clock_timestamp() + ${seconds(Math.max(breaker.leaseSeconds, leaseMargin * (callTimeoutMs / 1_000)))}
     where ${its} and open and ${isDue} returning probe_no as probe`)
   return { open: true, probe: leased?.probe ?? null, askedAt }
 }
@@ -121,7 +123,7 @@ export async function openByPing(
       insert into provider_breakers as b (provider, channel, open, fault, by_ping, opened_at, probe_at)
       select ${provider}, channel, true, ${fault}::fault, true, clock_timestamp(),
         clock_timestamp() + ${seconds(breaker.firstPauseSeconds)}
-      from unnest(${sql.param(channels)}::channel[]) channel
+      from (select distinct unnest(${sql.param(channels)}::channel[]) as channel) its
       on conflict (provider, channel) do update set ${opening(sql`true`)} where not b.open
       returning channel
     ), ${audited(

@@ -24,16 +24,23 @@ const holdMessage = (tx: Queries, { provider, messageId }: MessageRef) =>
 
 /**
  * Records a report that names a message by its provider's id. Where no attempt is known to have sent it yet, the
- * report is kept for {@link recordAcceptance}.
+ * report is kept for {@link recordAcceptance}, unless it answers what we `asked` about a message of ours: that one was
+ * erased meanwhile, and its id must not come back.
  */
 export function recordByMessage(
   db: Queries,
-  { message, receipt, actor }: { message: MessageRef; receipt: NewReceipt; actor: string },
+  {
+    message,
+    receipt,
+    actor,
+    asked = false,
+  }: { message: MessageRef; receipt: NewReceipt; actor: string; asked?: boolean },
 ): Promise<RecordedReceipt> {
   return inTransaction(db, async (tx) => {
     await holdMessage(tx, message)
     const attempt = await findAttemptByMessage(tx, message)
     if (attempt) return recordReceipt(tx, { attempt, receipt, actor })
+    if (asked) return { duplicate: false }
     const { status, rawStatus, eventKey, at, cost } = receipt
     const kept = await tx.one(sql`
       insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_at,

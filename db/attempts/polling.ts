@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { rankOf } from '../../core/receipt'
 import type { Queries } from '../index'
+import { servedIn } from '../requests/region'
 import type { ReportedAttempt } from './receipts'
 
 /** A provider that may not report is asked after this, and again after each pause, in seconds. */
@@ -19,14 +20,19 @@ export interface PolledMessage {
 /**
  * Takes messages whose turn it is to be asked about, so that no other process asks at the same time. What has come to
  * its end is not asked about again, nor what is over for a while.
+ * @param region of this process; undefined: of none
  */
-export async function takePolls(db: Queries, limit: number): Promise<PolledMessage[]> {
+export async function takePolls(
+  db: Queries,
+  limit: number,
+  region: string | undefined,
+): Promise<PolledMessage[]> {
   return db.many<PolledMessage>(sql`
     with due as (
       select a.id, a.status_rank < ${rankOf['failed.retryable']} and a.provider_message_id is not null
-          and (r.state = 'pending' or r.ended_at > now() - make_interval(secs => ${pollAfterEndSeconds})) as asks
-      from attempts a join otp_requests r on r.id = a.request_id
-      where a.poll_due_at <= now() order by a.poll_due_at limit ${limit} for no key update of a skip locked
+          and (otp_requests.state = 'pending' or ended_at > now() - make_interval(secs => ${pollAfterEndSeconds})) as asks
+      from attempts a join otp_requests on otp_requests.id = a.request_id
+      where a.poll_due_at <= now() and ${servedIn(region)} order by a.poll_due_at limit ${limit} for no key update of a skip locked
     ), taken as (
       update attempts a set poll_due_at =
         case when due.asks then clock_timestamp() + make_interval(secs => ${pollEverySeconds}) end

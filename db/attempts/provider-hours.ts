@@ -27,9 +27,12 @@ const bucketOf = (from: string, to: string) =>
 export async function sumProviderHours(db: Queries): Promise<void> {
   await db.many(sql`
     with due as (
-      select greatest(now() - interval '2 days',
+      select greatest(date_trunc('hour', now() - interval '2 days'),
         least(date_trunc('hour', now() - make_interval(secs => ${lateSeconds})),
-          coalesce((select max(hour) from provider_hours), '-infinity'))) as since
+          coalesce((select max(hour) from provider_hours), '-infinity'),
+          -- Nobody summed it again once its receipts had come: nobody was there.
+          (select min(hour) from provider_hours where hour > now() - interval '2 days'
+            and summed_at < hour + interval '1 hour' + make_interval(secs => ${lateSeconds})))) as since
       where not exists (select from provider_hours
         where hour >= date_trunc('hour', now()) and summed_at > now() - make_interval(secs => ${freshSeconds}))
     ), calls as (

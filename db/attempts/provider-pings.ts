@@ -18,7 +18,12 @@ interface Recorded {
   failures: number
   /** Before this ping. */
   failuresBefore: number
+  faultBefore: Fault | null
 }
+
+/** Whether pings that fail so often in a row, the last one by this fault, open the breakers. */
+const isDown = (fault: Fault | null | undefined, failures: number): boolean =>
+  fault != null && (blameOf[fault] === 'opens' || failures >= pings.failures)
 
 /**
  * Writes down how a health ping went, and opens or closes the account's breakers by it. A ping that fails because of
@@ -33,8 +38,8 @@ export function recordPing(
   // Too many calls is what a working account says.
   const fault = told === 'throttled' ? undefined : told
   return db.transaction(async (tx) => {
-    const { failures, failuresBefore } = (await tx.one<Recorded>(sql`
-      with before as (select failures from provider_pings where provider = ${provider})
+    const { failures, failuresBefore, faultBefore } = (await tx.one<Recorded>(sql`
+      with before as (select failures, fault from provider_pings where provider = ${provider})
       insert into provider_pings as p (provider, at, fault, failures, milliseconds, since)
       values (${provider}, clock_timestamp(), ${fault ?? null}::fault, ${fault ? 1 : 0}, ${Math.round(milliseconds)},
         clock_timestamp())
@@ -42,16 +47,18 @@ export function recordPing(
         milliseconds = excluded.milliseconds,
         failures = case when excluded.fault is null then 0 else p.failures + 1 end,
         since = case when (p.fault is null) = (excluded.fault is null) then p.since else excluded.at end
-      returning failures, coalesce((select failures from before), 0) as "failuresBefore"`)) ?? {
+      returning failures, coalesce((select failures from before), 0) as "failuresBefore",
+        (select fault from before) as "faultBefore"`)) ?? {
       failures: 0,
       failuresBefore: 0,
+      faultBefore: null,
     }
     await tx.many(sql`
       insert into provider_ping_hours as h (hour, provider, good, bad)
       values (date_trunc('hour', now()), ${provider}, ${fault ? 0 : 1}, ${fault ? 1 : 0})
       on conflict (hour, provider) do update set good = h.good + excluded.good, bad = h.bad + excluded.bad`)
-    const limit = fault && blameOf[fault] === 'opens' ? 1 : pings.failures
-    if (fault && failures === limit)
+    // Those of a row may fail for different reasons: it is the moment when they first suffice that counts.
+    if (fault && isDown(fault, failures) && !isDown(faultBefore, failuresBefore))
       return { opened: await openByPing(tx, { provider, channels, fault }), closed: [] }
     // One is enough to have opened them, if it was for the settings.
     if (!fault && failuresBefore > 0) return { opened: [], closed: await closeByPing(tx, provider) }

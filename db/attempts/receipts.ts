@@ -40,6 +40,8 @@ export interface NewReceipt {
   cost?: { amount: string; currency: string } | undefined
   /** When it reached us, where that is longer ago. */
   receivedAt?: Date | undefined
+  /** A conclusion of ours: of no effect on an attempt that is known to have failed. */
+  inferred?: boolean | undefined
 }
 
 /** A message as its provider names it. */
@@ -118,6 +120,9 @@ export async function recordReceipt(
   const delivered = rankOf[status] >= rankOf.delivered
   // Before the report itself: if this process dies in between, the provider reports again.
   if (receipt.cost) await notePrice(db, attempt, receipt.cost)
+  // Below what its status would have to exceed, and without a trace in the request where it does not.
+  const below = receipt.inferred ? rankOf['failed.retryable'] : rankOf[status]
+  const counts = receipt.inferred ? sql`exists (select from moved)` : sql`true`
   // The run acts on success and failure; anything between is for the record.
   const decisive = good || isFailure(status)
   const row = await db.one<{ moved: boolean; dueAt: Date | null; pending: boolean }>(sql`
@@ -131,11 +136,11 @@ export async function recordReceipt(
       on conflict (provider, event_key) do nothing returning late
     ), moved as (
       update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp()
-      from noted where attempts.id = ${attempt.id} and status_rank < ${rankOf[status]} returning attempts.id
+      from noted where attempts.id = ${attempt.id} and status_rank < ${below} returning attempts.id
     ), told as (
       update otp_requests r set audit_seq = audit_seq + 1,
-        delivered_at = case when ${delivered} and not noted.late then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
-        succeeded_at = case when ${good} and not noted.late then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
+        delivered_at = case when ${delivered} and not noted.late and ${counts} then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
+        succeeded_at = case when ${good} and not noted.late and ${counts} then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
         signal_due_at = case when ${decisive} and not noted.late and exists (select from moved) then ${dueNow} else signal_due_at end
       from noted where r.id = ${attempt.requestId}
       returning r.id, r.app_id, r.audit_seq, r.signal_due_at, noted.late
@@ -207,7 +212,10 @@ export async function noteRefusedAccountCallback(db: Queries, provider: string):
   const detail = { provider, error_code: 'INVALID_SIGNATURE' }
   await db.many(sql`
     with marked as (
-      insert into provider_callbacks as p (provider, refused_at) values (${provider}, clock_timestamp())
+      insert into provider_callbacks as p (provider, refused_at) select ${provider}, clock_timestamp()
+      -- A flood of them must not queue for the row.
+      where not exists (select from provider_callbacks
+        where provider = ${provider} and refused_at > clock_timestamp() - interval '1 minute')
       on conflict (provider) do update set refused_at = excluded.refused_at
         where p.refused_at < excluded.refused_at - interval '1 minute'
       returning provider

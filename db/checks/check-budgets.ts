@@ -32,6 +32,17 @@ export const isLockedForGood: SQL = sql`b.consecutive >= ${checkBudget.consecuti
 export const stillCounted: SQL = sql`array(select t from unnest(b.wrong) with ordinality u(t, n)
   where t > now() - make_interval(secs => ${daily.windowSeconds}) order by n)`
 
+/**
+ * Counts a wrong check of the recipient of `locked` (`recipient_id`, `environment`) that its code does not count; gives
+ * whether it `uses_up` the last of the consecutive ones.
+ */
+export const noteWrong = sql`
+  insert into check_budgets as b (recipient_id, environment, wrong, consecutive)
+  select recipient_id, environment, array[clock_timestamp()], 1 from locked
+  on conflict (recipient_id, environment) do update set wrong = ${stillCounted} || excluded.wrong,
+    consecutive = b.consecutive + 1
+  returning consecutive = ${checkBudget.consecutive} as uses_up`
+
 /** Whether a budget holds nothing that still counts. */
 export const isForgotten: SQL = sql`consecutive = 0
   and coalesce(wrong[array_upper(wrong, 1)], '-infinity') < now() - make_interval(secs => ${daily.windowSeconds})`

@@ -31,8 +31,8 @@ export interface CheckInput extends Owner {
   actor: string
   /** A challenge was solved for this very check: pauses and the limit of a day do not hold it back. */
   solvedChallenge?: boolean
-  /** Asks the providers that made codes of their own, where the code is not ours; `silent` when one gave no answer. */
-  forward?: (check: TakenCheck) => Promise<boolean | 'silent'>
+  /** Asks the providers that made codes of their own, where the code is not ours; `silent` are those that gave no answer. */
+  forward?: (check: TakenCheck) => Promise<boolean | { silent: string[] }>
 }
 
 export type CheckOutcome =
@@ -45,7 +45,7 @@ export type CheckOutcome =
       wake?: Wake | undefined
     }
   | { outcome: 'locked'; requestId: string }
-  /** A provider that made the code gave no answer, or is just answering another check: nothing was counted. */
+  /** A provider that made the code gave no answer, or is just answering another check: the code has as many left. */
   | { outcome: 'unanswered'; requestId: string }
   | { outcome: 'busy'; requestId: string }
   /** The recipient's budget is used up; the code was not looked at. `forGood`: until an operator unlocks it. */
@@ -64,7 +64,8 @@ interface CodeRow {
 /**
  * Checks a code: one read, then one statement that decides, counts and audits. Touches Postgres only. It does much the
  * same for a code that is right, wrong, over or of nobody; the little that is left to tell them apart, the route hides.
- * Only where a provider made a code of its own, and the one given is not ours, that provider is asked in between.
+ * Only where a provider made a code of its own, checks of it are one at a time, and that provider is asked in between
+ * where the one given is not ours.
  * @throws {UnknownKey} when the code's key is not known here: never "wrong code".
  */
 export async function checkCode(
@@ -85,7 +86,7 @@ export async function checkCode(
   )
   const right = macMatches(typed, row?.codeMac ?? null)
   const found = { id: row?.id ?? nobody, generation: row?.codeGeneration ?? 1 }
-  if (!right && row?.delegated) return checkDelegated(db, found, input)
+  if (row?.delegated) return checkDelegated(db, found, right, input)
   return decide(db, found, right, input)
 }
 
@@ -102,16 +103,28 @@ async function decide(
   return { outcome: 'rejected', errorCode: 'NO_ACTIVE_REQUEST', attemptsRemaining: 0 }
 }
 
-/** Counts, asks the providers that made codes, and decides by what they say. */
-async function checkDelegated(db: Queries, found: Found, input: CheckInput): Promise<CheckOutcome> {
+/** Counts, asks the providers that made codes where it is not ours, and decides by what they say. */
+async function checkDelegated(
+  db: Queries,
+  found: Found,
+  right: boolean,
+  input: CheckInput,
+): Promise<CheckOutcome> {
   const { actor, solvedChallenge = false, forward } = input
   const requestId = found.id
-  const taken = forward && (await takeDelegatedCheck(db, { requestId, actor, solvedChallenge }))
+  const taken =
+    forward && (await takeDelegatedCheck(db, { requestId, actor, right, solvedChallenge }))
   if (taken === 'busy') return { outcome: 'busy', requestId }
-  if (!taken) return decide(db, found, false, input)
-  const answer = await forward(taken)
-  if (answer === 'silent') {
-    await giveBackDelegatedCheck(db, { requestId, actor })
+  if (!taken) return decide(db, found, right, input)
+  const giveBack = (silent: string[]) => giveBackDelegatedCheck(db, { requestId, silent, actor })
+  const answer =
+    right ||
+    (await forward(taken).catch(async (error: unknown) => {
+      await giveBack(taken.codes.map(({ provider }) => provider))
+      throw error
+    }))
+  if (typeof answer === 'object') {
+    await giveBack(answer.silent)
     return { outcome: 'unanswered', requestId }
   }
   const outcome = await decide(db, found, answer, input)

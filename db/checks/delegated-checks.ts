@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm'
 import type { Channel } from '../../core/channel'
+import { checkBudget } from '../../core/limits'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
-import { isLockedForGood, secondsToWait } from './check-budgets'
+import { isLockedForGood, noteWrong, secondsToWait } from './check-budgets'
 
 /** A code that a provider made, and whom to ask about it. */
 export interface DelegatedCode {
@@ -13,6 +14,14 @@ export interface DelegatedCode {
 /** How long a check is its provider's, in seconds: longer than the provider is given. */
 const holdSeconds = 5
 
+/**
+ * Of `delegated_codes d`, for the request `open`: its provider may be asked. One that refused to make a code has none,
+ * or an older one that was made for another request.
+ */
+const canTell = sql`d.expires_at > now() and d.forwarded < open.max_checks
+  and exists (select from attempts a where a.request_id = d.request_id and a.provider = d.provider
+    and a.delegated and a.state <> 'refused')`
+
 export interface TakenCheck {
   recipientId: string
   codes: DelegatedCode[]
@@ -20,7 +29,8 @@ export interface TakenCheck {
 
 /**
  * Takes one check to hand to the providers that made codes for this request: counted before it is made, one at a time,
- * and only where the code is open and the recipient's budget has room.
+ * and only where the code is open and the recipient's budget has room. A `right` one of ours has to take its turn as
+ * well, though it is not handed on: else whatever gets no turn, and so is not counted, would be known to be wrong.
  * @returns undefined when there is nothing to hand on; `busy` while another check is with a provider
  */
 export async function takeDelegatedCheck(
@@ -28,8 +38,9 @@ export async function takeDelegatedCheck(
   {
     requestId,
     actor,
+    right,
     solvedChallenge,
-  }: { requestId: string; actor: string; solvedChallenge: boolean },
+  }: { requestId: string; actor: string; right: boolean; solvedChallenge: boolean },
 ): Promise<TakenCheck | 'busy' | undefined> {
   const row = await db.one<{
     recipientId: string
@@ -45,13 +56,14 @@ export async function takeDelegatedCheck(
       for no key update of r
     ), taken as (
       -- What decides stands in the row that is written, so that it is read anew once the wait for the request is over.
-      update delegated_codes d set forwarded = d.forwarded + 1,
+      update delegated_codes d set forwarded = d.forwarded + (not ${right}::boolean)::int,
         checking_until = clock_timestamp() + make_interval(secs => ${holdSeconds})
-      from open where d.request_id = open.id and d.expires_at > now() and d.forwarded < open.max_checks
+      from open where d.request_id = open.id and ${canTell}
         and (d.checking_until is null or d.checking_until <= clock_timestamp())
       returning d.request_id, d.provider, d.channel
     ), counted as (
-      update otp_requests r set audit_seq = audit_seq + 1 where r.id in (select request_id from taken)
+      update otp_requests r set audit_seq = audit_seq + 1
+      where not ${right}::boolean and r.id in (select request_id from taken)
       returning r.id, r.app_id, r.audit_seq
     ), logged as (${auditFrom(sql`counted`, {
       type: 'check_forwarded',
@@ -59,9 +71,9 @@ export async function takeDelegatedCheck(
       detail: sql`jsonb_build_object('providers', (select string_agg(provider, ', ' order by provider) from taken))`,
     })})
     select open.recipient_id as "recipientId",
-      (select jsonb_agg(jsonb_build_object('provider', provider, 'channel', channel)) from taken) as codes,
-      exists (select from delegated_codes d where d.request_id = open.id
-        and d.expires_at > now() and d.forwarded < open.max_checks) as busy
+      -- After a change of keys, a code that was made again has two rows.
+      (select jsonb_agg(distinct jsonb_build_object('provider', provider, 'channel', channel)) from taken) as codes,
+      exists (select from delegated_codes d where d.request_id = open.id and ${canTell}) as busy
     from open`)
   if (row?.codes) return { recipientId: row.recipientId, codes: row.codes }
   return row?.busy ? 'busy' : undefined
@@ -74,23 +86,32 @@ export async function releaseDelegatedCheck(db: Queries, requestId: string): Pro
   )
 }
 
-/** No provider answered: the check is given back, and that is written down. */
+/**
+ * These providers did not answer: they and the code get the check back, and that is written down. The recipient's
+ * budget does not: it was compared with our code, and in an outage every guess at that would be free.
+ */
 export async function giveBackDelegatedCheck(
   db: Queries,
-  { requestId, actor }: { requestId: string; actor: string },
+  { requestId, silent, actor }: { requestId: string; silent: readonly string[]; actor: string },
 ): Promise<void> {
   await db.many(sql`
     with locked as (
-      select id from otp_requests where id = ${requestId} for no key update
+      select id, recipient_id, environment from otp_requests
+      where id = ${requestId} and state = 'pending' for no key update
     ), given_back as (
-      update delegated_codes d set forwarded = greatest(d.forwarded - 1, 0), checking_until = null
-      from locked where d.request_id = locked.id returning d.request_id
+      update delegated_codes d set checking_until = null,
+        forwarded = greatest(d.forwarded - (d.provider = any(${sql.param(silent)}))::int, 0)
+      from locked where d.request_id = locked.id
+    ), noted as (${noteWrong}
     ), told as (
-      update otp_requests r set audit_seq = audit_seq + 1 where r.id in (select request_id from given_back)
-      returning r.id, r.app_id, r.audit_seq
-    ) ${auditFrom(sql`told`, {
-      type: 'check_refused',
-      actor,
-      detail: { error_code: 'SERVICE_UNAVAILABLE' },
-    })}`)
+      update otp_requests r set audit_seq = audit_seq + 1 + uses_up::int
+      from noted where r.id in (select id from locked)
+      returning r.id, r.app_id, r.audit_seq, uses_up
+    ), entries as (
+      select id, app_id, audit_seq - uses_up::int as audit_seq, 'check_refused'::audit_type as type,
+        '{"error_code": "SERVICE_UNAVAILABLE"}'::jsonb as detail from told
+      union all
+      select id, app_id, audit_seq, 'budget_locked',
+        jsonb_build_object('consecutive', ${checkBudget.consecutive}::int) from told where uses_up
+    ) ${auditFrom(sql`entries`, { type: sql`type`, actor, detail: sql`detail` })}`)
 }

@@ -96,11 +96,17 @@ async function alreadyLeaving(
   owner: Owner,
   requestId: string,
 ): Promise<CommandOutcome> {
-  const row = await db.one<{ channel: Channel }>(sql`
-    select plan -> (leave_step + 1) ->> 'channel' as channel from otp_requests
+  const row = await db.one<{ channel: Channel; instruction: string | null }>(sql`
+    select plan -> (leave_step + 1) ->> 'channel' as channel, ${instructionOf} as instruction from otp_requests r
     where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
       and current_step < jsonb_array_length(plan) - 1 and leave_step >= current_step`)
-  return row ? { outcome: 'done', channel: row.channel } : whyNot(db, owner, requestId)
+  if (!row) return whyNot(db, owner, requestId)
+  const { channel, instruction } = row
+  return {
+    outcome: 'done',
+    channel,
+    ...(channel === 'ussd' && { instruction: instruction ?? undefined }),
+  }
 }
 
 /** Ends the transaction without keeping anything of it. */
@@ -155,7 +161,7 @@ async function resend(
   // A statement of its own, so that it sees a claim that the lock waited for.
   const live = await tx.one<Resendable>(sql`
     select plan, sends, ${channelInProgress} as channel,
-      exists (select from attempts a where a.request_id = r.id) as "everClaimed"
+      exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed"
     from otp_requests r where id = ${requestId}`)
   if (!live) throw new Error('A locked request vanished.')
   const target = step?.channel ?? live.channel

@@ -138,6 +138,7 @@ interface LiveRow {
   /** The channel in progress. */
   channel: Channel
   instruction: string | null
+  /** Some message was begun; a dial before the first of them is none. */
   everClaimed: boolean
   /** Any channel, in the last seconds. */
   recentlyClaimed: boolean
@@ -154,7 +155,7 @@ const liveColumns = (target: Channel | undefined): SQL => sql`
   r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
   r.workflow_started_at is not null as started,
   ${channelInProgress} as channel, ${instructionOf} as instruction,
-  exists (select from attempts a where a.request_id = r.id) as "everClaimed",
+  exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
   exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
   exists (select from attempts a where a.request_id = r.id and ${recently}
     and a.channel::text = coalesce(${target ?? null}, ${channelInProgress})) as "targetClaimed",

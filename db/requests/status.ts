@@ -105,22 +105,29 @@ interface StatusRow extends RequestSummary {
 const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.purpose,
   r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt"`
 
+/** Of a request that changes all the time, what the last look saw is told. */
+const mostLooks = 4
+
 /** Everything there is to tell about a request; closes it first when its time is over. */
 export async function readStatus(
   db: Queries,
   keyring: Keyring,
   { requestId, ...owner }: Owner & { requestId: string },
+  looks = mostLooks,
 ): Promise<RequestStatus | undefined> {
   const row = await readRow(db, { ...owner, requestId })
   if (!row) return undefined
+  const again = () => readStatus(db, keyring, { ...owner, requestId }, looks - 1)
   if (row.overdue) {
     await closeOverdue(db, sql`id = ${requestId}`, 'api')
-    return readStatus(db, keyring, { ...owner, requestId })
+    return again()
   }
   const [attempts, events] = await Promise.all([
     readAttempts(db, requestId),
     readEvents(db, requestId, row.version),
   ])
+  // Something happened between the two looks: told apart, a step would have succeeded before its request had.
+  if (looks > 1 && attempts.some(({ version }) => version !== row.version)) return again()
   const skipped = new Set(
     events.filter(({ type }) => type === 'step_skipped').map(({ detail }) => detail.step),
   )
@@ -176,8 +183,8 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
     from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 
 const readAttempts = (db: Queries, requestId: string) =>
-  db.many<AttemptView>(sql`
-    select id as "attemptId", step, channel, provider, state, status, fault, delegated, wasted,
+  db.many<AttemptView & { version: number }>(sql`
+    select (select audit_seq from otp_requests where id = ${requestId}) as version, id as "attemptId", step, channel, provider, state, status, fault, delegated, wasted,
       claimed_at as "claimedAt", finished_at as "finishedAt",
       case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
       case when cost_amount is null then null

@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 import express, { Router, type Request, type RequestHandler, type Response } from 'express'
 import { z } from 'zod'
 import type { Status } from '../words'
-import type { Playing, Vendor, VendorParts } from './vendor'
+import { listed, type Playing, type Vendor, type VendorParts } from './vendor'
 
 /** Plays Meta's WhatsApp Cloud API: templates, signed batches of statuses. */
 export const meta: Vendor = {
@@ -88,7 +88,7 @@ async function takeMessage(parts: VendorParts, req: Request, res: Response): Pro
     return fail(res, { status: 400, code: inTemplate ? 132000 : 100, details: details.join('; ') })
   }
   const { name, language, components } = message.template
-  const languages = (parts.settings['TEMPLATE_LANGUAGES'] ?? '').split(',')
+  const languages = listed(parts.settings['TEMPLATE_LANGUAGES'], 'en')
   if (name !== parts.settings['TEMPLATE'] || !languages.includes(language.code))
     return fail(res, { status: 404, code: 132001, details: 'No such template in this language.' })
   const [{ text: code }] = components[0].parameters

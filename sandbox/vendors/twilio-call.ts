@@ -61,15 +61,13 @@ export class PlayedCall {
     await this.progress('completed', 'completed', { CallDuration, ...answeredBy })
   }
 
-  /** Put through, but to a voicemail: it presses no key. */
+  /** Put through, but to a voicemail: it presses no key. What it was is told once, and not with the call's end. */
   private async reachMachine() {
     const { named, detectionUrl, tell } = this.parts
     await this.progress('answered', 'in-progress')
     const result = { AnsweredBy: 'machine_start', MachineDetectionDuration: '2400' }
     if (detectionUrl) await tell(detectionUrl, { ...named, ...result })
-    const CallDuration = String(callSeconds)
-    const answeredBy: Record<string, string> = detectionUrl ? { AnsweredBy: 'machine_start' } : {}
-    await this.progress('completed', 'completed', { CallDuration, ...answeredBy })
+    await this.progress('completed', 'completed', { CallDuration: String(callSeconds) })
   }
 
   /** A script that does not come leaves the person with what was said before. */

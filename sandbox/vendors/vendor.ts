@@ -92,6 +92,10 @@ export interface Vendor {
   reply?(parts: VendorParts, reply: { from: string; text: string }): Promise<unknown>
 }
 
+/** A setting that is a list separated by commas; what the product takes it for where it is not set. */
+export const listed = (setting: string | undefined, usual: string): string[] =>
+  (setting ?? usual).split(',').map((part) => part.trim())
+
 /** The code in a text: digits, also spaced as for a voice, or else capitals with a digit among them. */
 export function codeIn(text: string): string {
   const digits = /(?<!\w)\d(?:[ ,.]{0,2}\d){3,9}(?!\w)/.exec(text)?.[0]

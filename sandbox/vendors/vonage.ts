@@ -3,7 +3,7 @@ import express, { Router, type Request, type RequestHandler, type Response } fro
 import { jwtVerify } from 'jose'
 import { z } from 'zod'
 import type { Status } from '../words'
-import type { Vendor, VendorMessage, VendorParts } from './vendor'
+import { listed, type Vendor, type VendorMessage, type VendorParts } from './vendor'
 import { takeCall } from './vonage-calls'
 import { fail, number, read, refuseAs, signed } from './vonage-wire'
 
@@ -115,7 +115,7 @@ async function takeMessage(parts: VendorParts, req: Request, res: Response): Pro
   const { settings } = parts
   if (message.channel === 'whatsapp') {
     const { name, language } = message.custom.template
-    const languages = (settings['WHATSAPP_LANGUAGES'] ?? '').split(',')
+    const languages = listed(settings['WHATSAPP_LANGUAGES'], 'en')
     if (name !== settings['WHATSAPP_TEMPLATE'] || !languages.includes(language.code))
       return fail(res, { status: 422, title: '1022', detail: 'There is no such template.' })
   }

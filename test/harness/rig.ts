@@ -67,7 +67,8 @@ export async function startRig({ steps = {}, workers = 1 }: RigOptions = {}) {
   const policyFile = join(folder, 'policy.json')
   const keysFile = tempKeyFile()
   const auditDir = join(folder, 'audit')
-  writeFileSync(policyFile, JSON.stringify({ ...shippedPolicy, rules: [], steps }))
+  const providers = { ...shippedPolicy.providers, ussd: ['*'] }
+  writeFileSync(policyFile, JSON.stringify({ ...shippedPolicy, rules: [], providers, steps }))
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,

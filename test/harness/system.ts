@@ -144,7 +144,7 @@ export async function startSystem(options: SystemOptions = {}) {
     })
     const sweeper = startSweeper({ db, engine, providers: accounts, region, log })
     const wake = engine.wake.bind(engine)
-    const poller = startReceiptPoller({ db, providers: accounts, wake, log })
+    const poller = startReceiptPoller({ db, providers: accounts, region, wake, log })
     const events = await startEvents({
       ...temporal,
       connection,
@@ -226,6 +226,7 @@ function policyWith({ steps, channels, region, delegated = {} }: SystemOptions):
     channels: { ...policy.channels, ...(channels ? { phone: channels } : {}) },
     // What is tested is the service: which country has which order is the policy's.
     rules: [],
+    providers: { ...policy.providers, ussd: ['*'] },
     steps: { ...policy.steps, ...steps },
   }
 }
