@@ -5,7 +5,6 @@ import { loadPolicy } from '../config/policy'
 import { policyJsonSchema } from '../config/policy-schema'
 import { decideRoute, type RouteQuestion } from '../core/routing/decide'
 import { type Risk, risks } from '../core/risk'
-import { adapters } from '../providers'
 import { valid } from './harness/policy-text'
 
 describe('the shipped policy', () => {
@@ -35,11 +34,6 @@ describe('the shipped policy', () => {
     expect([list.uniqueItems, weights.minProperties]).toEqual([true, 1])
     expect(definitions.country.enum).toContain('GH')
     expect(definitions.country.enum).not.toContain('UK')
-  })
-
-  test('has an account of every adapter', () => {
-    const used = new Set(policy.accounts.map(({ adapter }) => adapter))
-    expect([...used].toSorted()).toEqual(adapters.map(({ name }) => name).toSorted())
   })
 
   test.each([
