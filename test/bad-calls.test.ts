@@ -123,7 +123,7 @@ describe('other calls', () => {
     [
       'a callback with an unknown token',
       { path: `/webhooks/sandbox-a/${canary}`, body: '{}' },
-      'NOT_FOUND',
+      'INVALID_SIGNATURE',
     ],
     [
       'an unsigned USSD session',
