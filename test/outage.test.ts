@@ -204,7 +204,8 @@ describe('Temporal is down', () => {
     })
     const told = async () => (await rowOf(id)).signalled
     await until(told, { within: 6_000, what: 'the repeated signal' })
-    expect(await eventTypesOf(id)).toContain('lookAgain')
+    // What Temporal took while the run was being worked on is in its history only after that.
+    await until(async () => (await eventTypesOf(id)).includes('lookAgain'), { what: 'lookAgain' })
     // Long after the time of the step would have been over.
     await pause(12_000)
     expect(await client.inbox(phone)).toHaveLength(1)
