@@ -1,9 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { ApplicationFailure, Context, heartbeat } from '@temporalio/activity'
 import { ApplicationFailureCategory } from '@temporalio/common'
-import { deriveCode } from '../codes/code'
 import { callbackToken } from '../codes/random-id'
-import { callbackDigest, sealedIn, unseal } from '../codes/seal'
+import { callbackDigest } from '../codes/seal'
 import { consequenceOf } from '../core/fault'
 import { claimFreshMs } from '../core/limits'
 import type { SendOrder, SendResult } from '../core/otp-request'
@@ -17,6 +16,7 @@ import {
   reclaimAttempt,
 } from '../db/attempts/attempts'
 import { openAddress } from '../db/recipients/recipients'
+import { codeIn, messageIn } from '../db/requests/code-row'
 import { openUssdWindow } from '../db/attempts/ussd'
 import { dialStringOf } from '../providers/dial-strings'
 import {
@@ -192,22 +192,8 @@ function compose(
   token: string,
 ): Message {
   const { requestId, channel, provider } = order
-  const code = deriveCode(keyring, {
-    requestId,
-    generation: claim.codeGeneration,
-    kid: claim.codeKid,
-    salt: claim.salt,
-    length: claim.codeLength,
-    alphabet: claim.codeAlphabet,
-  })
-  const message =
-    claim.messageCiphertext && claim.sealKid
-      ? unseal(
-          keyring,
-          { ciphertext: claim.messageCiphertext, kid: claim.sealKid },
-          sealedIn.message(requestId),
-        )
-      : undefined
+  const code = codeIn(keyring, requestId, claim)
+  const message = messageIn(keyring, requestId, claim)
   return {
     requestId,
     attemptId: claim.attemptId,

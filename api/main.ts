@@ -26,8 +26,6 @@ async function main(): Promise<void> {
     base: { process: 'api' },
     serializers: { err: errorForLog },
   })
-  for (const { reason, begun } of accountsLeftOut(config.policy.accounts, config.variables))
-    logger[begun ? 'warn' : 'info'](reason)
   const certificate = config.tls && openCertificate(config.tls, logger)
   const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
   const checksDb = createDatabase(config.databaseUrl, {
@@ -37,6 +35,9 @@ async function main(): Promise<void> {
   const keyring = openKeys(config, logger)
   const engine = createEngine({ ...config.temporal, db, log: logger })
   const live = followPolicy(config, { log: logger })
+  const { policy, variables } = config
+  for (const { reason, begun } of accountsLeftOut(policy.accounts, variables, live.accounts))
+    logger[begun ? 'warn' : 'info'](reason)
   const draining = new AbortController()
   const app = createApi({
     db,

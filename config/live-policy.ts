@@ -61,7 +61,7 @@ export function followPolicy(
     const accounts = pick(policy.accounts, from)
     gone.add(current.accounts)
     current = { policy, accounts }
-    for (const { reason, begun } of accountsLeftOut(changed, variables))
+    for (const { reason, begun } of accountsLeftOut(changed, variables, fresh))
       log[begun ? 'warn' : 'info']({}, reason)
     log.info({ accounts: [...current.accounts.keys()] }, 'the policy file was read again')
   }

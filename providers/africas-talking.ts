@@ -11,7 +11,13 @@ import {
   receiptOfReport,
 } from './africas-talking-codes'
 import { acceptedBody, type Answer, callHttp, checkPing, postForm } from './http'
-import { checkPathSecret, networks, type PathSecret, pathSecrets } from './path-secret'
+import {
+  checkPathSecret,
+  networks,
+  type PathSecret,
+  pathSecrets,
+  requirePathSecret,
+} from './path-secret'
 import {
   type CallAnswerer,
   type ConnectedCall,
@@ -51,13 +57,9 @@ const settings = z
     ALLOWED_IPS: networks,
     BASE_URL: baseUrl(usualBase),
   })
-  .superRefine(({ VOICE_NUMBER, USSD_CODE, CALLBACK_SECRET, ALLOWED_IPS }, context) => {
-    // Whoever can call these addresses with a number or a call is told its code.
-    if ((VOICE_NUMBER ?? USSD_CODE) === undefined) return
-    const missing = (name: string) =>
-      context.addIssue({ code: 'custom', path: [name], message: 'is needed for calls and USSD' })
-    if (CALLBACK_SECRET === undefined) missing('CALLBACK_SECRET')
-    if (ALLOWED_IPS.length === 0) missing('ALLOWED_IPS')
+  .superRefine((given, context) => {
+    if ((given.VOICE_NUMBER ?? given.USSD_CODE) !== undefined)
+      requirePathSecret(given, { what: 'calls and USSD', context })
   })
 type Settings = z.infer<typeof settings>
 

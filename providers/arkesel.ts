@@ -15,7 +15,13 @@ import {
   parseJson,
   postJson,
 } from './http'
-import { checkPathSecret, networks, type PathSecret, pathSecrets } from './path-secret'
+import {
+  checkPathSecret,
+  networks,
+  type PathSecret,
+  pathSecrets,
+  requirePathSecret,
+} from './path-secret'
 import {
   type DelegatedCheck,
   type Message,
@@ -43,13 +49,8 @@ const settings = z
     SANDBOX: z.enum(['true', 'false'], { error: 'must be true or false' }).default('false'),
     BASE_URL: baseUrl('https://sms.arkesel.com'),
   })
-  .superRefine(({ USSD_CODE, CALLBACK_SECRET, ALLOWED_IPS }, context) => {
-    // Whoever can call the session address with a number is shown its code.
-    if (USSD_CODE === undefined) return
-    const missing = (name: string) =>
-      context.addIssue({ code: 'custom', path: [name], message: 'is needed for USSD' })
-    if (CALLBACK_SECRET === undefined) missing('CALLBACK_SECRET')
-    if (ALLOWED_IPS.length === 0) missing('ALLOWED_IPS')
+  .superRefine((given, context) => {
+    if (given.USSD_CODE !== undefined) requirePathSecret(given, { what: 'USSD', context })
   })
 type Settings = z.infer<typeof settings>
 

@@ -105,14 +105,16 @@ export function settingsFaults(
   return [...new Set(faults)]
 }
 
-/** For accounts that are made to be looked at only. */
-const nowhere = createDispatcher()
-
 /**
  * Accounts that {@link createProviders} leaves out, with one sentence each for the start-up log. `begun`: some of the
  * account's variables are set, so somebody meant to use it.
+ * @param usable what {@link createProviders} made of these accounts
  */
-export function accountsLeftOut(accounts: readonly AccountConfig[], variables: Variables) {
+export function accountsLeftOut(
+  accounts: readonly AccountConfig[],
+  variables: Variables,
+  usable: Pick<ReadonlyMap<string, ProviderAccount>, 'has'> = createProviders(accounts, variables),
+) {
   return accounts.flatMap((account) => {
     const { adapter, reading } = readAccount(account, variables)
     const off = (why: string, begun: boolean) => {
@@ -120,10 +122,7 @@ export function accountsLeftOut(accounts: readonly AccountConfig[], variables: V
       return [{ account: account.name, reason, begun }]
     }
     if ('settings' in reading) {
-      const { channels: served } = adapter.create(account, reading.settings, {
-        dispatcher: nowhere,
-      })
-      return served.length > 0
+      return usable.has(account.name)
         ? []
         : off(
             `its settings suffice for none of ${account.channels.join(', ')} (what each needs: docs/providers/${adapter.name}.md)`,

@@ -73,3 +73,14 @@ function isWithin(allowed: readonly Network[], clientIp: string | undefined): bo
     ([network, bits]) => network.kind() === address.kind() && address.match(network, bits),
   )
 }
+
+/** For addresses whose answer holds a code: whoever could call them with a number or a call would be told it. */
+export function requirePathSecret(
+  { CALLBACK_SECRET, ALLOWED_IPS }: { CALLBACK_SECRET?: unknown; ALLOWED_IPS: readonly Network[] },
+  { what, context }: { what: string; context: z.RefinementCtx },
+): void {
+  const missing = (name: string) =>
+    context.addIssue({ code: 'custom', path: [name], message: `is needed for ${what}` })
+  if (CALLBACK_SECRET === undefined) missing('CALLBACK_SECRET')
+  if (ALLOWED_IPS.length === 0) missing('ALLOWED_IPS')
+}

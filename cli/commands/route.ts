@@ -77,7 +77,7 @@ async function explain(recipient: string, options: RouteOptions): Promise<void> 
     currency: policy.costs?.currency,
     drawn: options.request !== undefined,
     notes: seen.notes,
-    off: accountsLeftOut(policy.accounts, variables),
+    off: accountsLeftOut(policy.accounts, variables, routing.accounts),
   }
   if (options.json) printJson(routeAnswer(explained))
   else for (const line of linesOf(explained)) console.log(line)

@@ -1,5 +1,4 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Alphabet } from '../../core/alphabet'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import { rankOf, type SuccessRule } from '../../core/receipt'
@@ -8,6 +7,7 @@ import type { OwnTemplate } from '../../core/message/text'
 import { templateFor } from '../apps/templates'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
+import { codeColumns, type CodeRow } from '../requests/code-row'
 import { servedIn } from '../requests/region'
 import { randomId } from '../../codes/random-id'
 import { firstPollSeconds } from './polling'
@@ -39,7 +39,7 @@ export interface NewClaim extends ClaimKey {
 }
 
 /** Everything a provider call needs, read by the claiming statement itself. */
-export interface Claim {
+export interface Claim extends CodeRow {
   attemptId: string
   number: number
   /** Since the first claim of the sends that share the budget, in milliseconds. */
@@ -48,11 +48,6 @@ export interface Claim {
   recipientId: string
   ciphertext: Buffer
   kid: string
-  salt: Buffer
-  codeKid: string
-  codeGeneration: number
-  codeLength: number
-  codeAlphabet: Alphabet
   locale: string
   brand: string
   messageCiphertext: Buffer | null
@@ -116,8 +111,8 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
     select ${id} as "attemptId", live.attempt_seq as number,
       coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
       live.app_id as "appId",
-      r.id as "recipientId", r.ciphertext, r.kid, live.code_salt as salt, live.code_kid as "codeKid",
-      live.code_generation as "codeGeneration", live.code_length as "codeLength", live.code_alphabet as "codeAlphabet", live.locale, live.brand,
+      r.id as "recipientId", r.ciphertext, r.kid, ${codeColumns(sql`live`)},
+      live.locale, live.brand,
       live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",
       ${templateFor(sql`live`, claim.channel)} as template,
       jsonb_build_object('domain', live.autofill_domain, 'appHash', live.android_app_hash) as autofill,

@@ -1,9 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { deriveCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { globalIndex, globalIndexes } from '../../codes/seal'
-import type { Alphabet } from '../../core/alphabet'
 import { ussdLimits } from '../../core/limits'
 import type { OwnTemplate } from '../../core/message/text'
 import { type Plan, ruleFor, type Step } from '../../core/plan'
@@ -12,6 +10,7 @@ import type { Wake } from '../../core/wake'
 import { templateFor } from '../apps/templates'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
+import { codeColumns, codeIn, type CodeRow } from '../requests/code-row'
 import { dueNow } from '../requests/ending'
 
 /** What users dial to see a code of ours, by provider account. */
@@ -188,14 +187,9 @@ export interface ShownCode {
   wake: Wake | undefined
 }
 
-interface ShownRow {
+interface ShownRow extends CodeRow {
   template: OwnTemplate | null
   lifetimeSeconds: number
-  salt: Buffer
-  codeKid: string
-  codeGeneration: number
-  codeLength: number
-  codeAlphabet: Alphabet
   attempt: number
   step: number
   isNews: boolean
@@ -231,8 +225,7 @@ export async function showWaitingCode(
   if (waiting) keyring.find('codes', waiting.codeKid)
   const row = await db.one<ShownRow>(sql`
     with ${viewed(keyring, look)}, ${noted(look)}, ${told(look)}
-    select request.code_salt as salt, request.code_kid as "codeKid", request.code_generation as "codeGeneration",
-      request.code_length as "codeLength", request.code_alphabet as "codeAlphabet",
+    select ${codeColumns(sql`request`)},
       ceil(extract(epoch from request.expires_at - now()))::int as "lifetimeSeconds",
       ${templateFor(sql`request`, 'ussd')} as template,
       told.attempt, told.step, told.is_news as "isNews", told.succeeds, told.signal_due_at as "dueAt"
@@ -240,14 +233,7 @@ export async function showWaitingCode(
   if (!row || !waiting) return undefined
   const { requestId } = waiting
   const { template, lifetimeSeconds } = row
-  const code = deriveCode(keyring, {
-    requestId,
-    generation: row.codeGeneration,
-    kid: row.codeKid,
-    salt: row.salt,
-    length: row.codeLength,
-    alphabet: row.codeAlphabet,
-  })
+  const code = codeIn(keyring, requestId, row)
   return { code, template: template ?? undefined, lifetimeSeconds, wake: wakeOf(requestId, row) }
 }
 
