@@ -12,6 +12,7 @@ import {
 import { retain } from './retain'
 import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
+import { watchAbuse } from './watch-abuse'
 
 /** Everything a run may ask of the outside world. */
 export const createActivities = (deps: ActivityDeps) => {
@@ -27,6 +28,7 @@ export const createActivities = (deps: ActivityDeps) => {
     conclude: safe(conclude(deps)),
     retain: safe(retain(deps)),
     checkProviders: safe(checkProviders(deps)),
+    watchAbuse: safe(watchAbuse(deps)),
   }
 }
 export type Activities = ReturnType<typeof createActivities>

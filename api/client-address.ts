@@ -81,6 +81,9 @@ const toClient = (address: Address): Client => ({
   network: networkOf(address),
 })
 
+/** The same for an address that somebody else said; it must be one. */
+export const clientAt = (text: string): Client => toClient(ipaddr.process(text))
+
 function networkOf(address: Address): string {
   const text = address.toString()
   if (address.kind() === 'ipv4') return text

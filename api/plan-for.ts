@@ -8,6 +8,7 @@ import {
 } from '../core/routing/decide'
 import { obstacles } from '../core/routing/explain'
 import type { RoutingPolicy } from '../core/routing/policy'
+import type { ProtectionPolicy } from '../core/abuse/protection'
 import { type Environment, isLive } from '../core/state'
 import type { RouteAccount } from '../core/routing/providers'
 import type { AccountConfig } from '../providers'
@@ -16,7 +17,7 @@ import { Problem } from './problem'
 
 /** What routes are decided by; follows the policy file. */
 export interface Routing {
-  readonly policy: RoutingPolicy & { accounts: readonly AccountConfig[] }
+  readonly policy: RoutingPolicy & ProtectionPolicy & { accounts: readonly AccountConfig[] }
   readonly accounts: ReadonlyMap<string, ProviderAccount>
 }
 

@@ -5,6 +5,8 @@ import { doubtPolicies } from '../core/plan'
 import { successRules } from '../core/receipt'
 import { type Retained, shortestRetention, usualRetention } from '../core/retention'
 import { risks } from '../core/risk'
+import { addressDuties, lineTypes, protectionModes } from '../core/abuse/protection'
+import { ruleNames } from '../core/abuse/rules'
 import { providerOrders } from '../core/routing/policy'
 import { AccountConfig } from '../providers/index'
 
@@ -122,6 +124,90 @@ const Price = z.strictObject({
 const days = (part: Retained) =>
   z.int().min(shortestRetention[part]).max(3_650).default(usualRetention[part])
 
+const limits = z
+  .array(
+    z.strictObject({ max: z.int().min(1).max(1_000_000), seconds: z.int().min(1).max(86_400) }),
+  )
+  .min(1)
+  .max(4)
+  .describe('At most `max` within any `seconds`; all of the list hold.')
+const amount = z
+  .string()
+  .regex(/^\d{1,9}(\.\d{1,6})?$/, 'must be a decimal number in quotes, as in "25.00"')
+const countryOrGroup = z.union([country, groupName], {
+  error: 'is neither a country’s two letters, as in GH, nor the name of a group',
+})
+const countryList = z.array(countryOrGroup).min(1)
+
+/** What can be said in general and by overrides. */
+const protectionChanges = {
+  mode: z
+    .strictObject({
+      live: z.enum(protectionModes).optional().describe('For production keys.'),
+      test: z.enum(protectionModes).optional().describe('For staging and development keys.'),
+    })
+    .optional()
+    .describe('What a finding of the fraud rules does.'),
+  limits: z
+    .strictObject({
+      recipient: limits.optional().describe('Sends to one recipient, resends included.'),
+      ip: limits.optional().describe('Sends for one end user’s address.'),
+      keys: z
+        .record(
+          z.string().regex(/^[a-z][a-z0-9_]{0,39}$/, 'lower-case letters, digits and _'),
+          limits,
+        )
+        .optional()
+        .describe('Sends by what callers give in rate_limit_keys, by name.'),
+    })
+    .optional(),
+  ipAddress: z
+    .enum(addressDuties)
+    .optional()
+    .describe('Whether secret keys must give ip_address: a warning in the answer, or 400.'),
+  countries: countryList
+    .optional()
+    .describe('Countries that are sent to; absent: all in development, none in production.'),
+  lineTypes: z
+    .array(z.enum(lineTypes))
+    .min(1)
+    .optional()
+    .describe('Kinds of numbers that are sent to.'),
+  lookup: z
+    .strictObject({ provider: accountName })
+    .optional()
+    .describe('The account that is asked what carriers know of a number.'),
+  rules: z
+    .partialRecord(z.enum(ruleNames), z.enum(['off', 'observe']))
+    .optional()
+    .describe('Fraud rules that are not looked at, or only written down.'),
+  budget: z
+    .strictObject({ hour: amount.optional(), day: amount.optional() })
+    .optional()
+    .describe('The most that is spent, in the currency of costs.'),
+}
+
+const Protection = z.strictObject({
+  ...protectionChanges,
+  messageCap: limits.optional().describe('Messages to one number over all apps.'),
+  overrides: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(60),
+        when: z
+          .strictObject({
+            apps: z.array(z.string().min(1)).min(1).optional().describe('Ids of apps.'),
+            countries: countryList.optional(),
+          })
+          .optional()
+          .describe('All conditions that are given must hold; absent: every send.'),
+        ...protectionChanges,
+      }),
+    )
+    .optional()
+    .describe('Of those that say something about a setting, the first that is for a send counts.'),
+})
+
 /** The sections of the policy file; `docs/routing.md` says what each means. */
 export const sections = {
   $schema: z.string().optional(),
@@ -154,6 +240,7 @@ export const sections = {
     })
     .optional()
     .describe('Prices of one message or call, all in one currency.'),
+  protection: Protection.prefault({}).describe('Limits, fraud rules, allowed numbers, money.'),
   retention: z
     .strictObject({
       recipients: days('recipients'),

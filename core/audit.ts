@@ -46,5 +46,10 @@ export const auditTypes = [
   'event_replayed',
   'audit_exported',
   'alert',
+  'block_raised',
+  'block_lifted',
+  'list_changed',
+  'test_number_changed',
+  'hook_changed',
 ] as const
 export type AuditType = (typeof auditTypes)[number]

@@ -37,6 +37,7 @@ export const errorCodes = {
     'Too many wrong codes for this recipient: wait, or solve a challenge first.',
   ],
   QUOTA_EXCEEDED: [429, 'This API key has made all the calls that it may make in a minute.'],
+  BUDGET_EXCEEDED: [429, 'This app has spent what it may spend for now.'],
   OVERLOADED: [429, 'The service is at its limit. Try again shortly.'],
   HEADERS_TOO_LARGE: [431, 'The headers of this request are too large.'],
   SERVICE_UNAVAILABLE: [

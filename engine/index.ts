@@ -11,7 +11,7 @@ import type { Queries } from '../db'
 import type { Startable } from '../db/requests/new-request'
 import { clearSignalDue } from '../db/requests/signals'
 import { startEventDelivery } from './start-event-delivery'
-import { scheduleHealth, scheduleRetention } from './schedules'
+import { scheduleAbuseWatch, scheduleHealth, scheduleRetention } from './schedules'
 import { registerSearchAttributes } from './search-attributes'
 import { startRun } from './starting'
 
@@ -45,6 +45,8 @@ export interface Engine {
   scheduleRetention(): Promise<void>
   /** Has provider accounts looked after every 30 s; harmless when they are. @throws when Temporal does not take it */
   scheduleHealth(): Promise<void>
+  /** Has abuse watched for, by one run a minute. */
+  scheduleAbuseWatch(): Promise<void>
   close(): Promise<void>
 }
 
@@ -96,6 +98,9 @@ export function createEngine(options: EngineOptions): Engine {
     ),
     scheduleRetention: calls.counted(() =>
       within(connection, registrationDeadlineMs, () => scheduleRetention(client, taskQueue)),
+    ),
+    scheduleAbuseWatch: calls.counted(() =>
+      within(connection, registrationDeadlineMs, () => scheduleAbuseWatch(client, taskQueue)),
     ),
     scheduleHealth: calls.counted(() =>
       within(connection, registrationDeadlineMs, () => scheduleHealth(client, taskQueue)),

@@ -12,6 +12,9 @@ export const retentionScheduleId = (taskQueue: string): string => `otpilot-reten
 /** The same of the one that looks after provider accounts. */
 export const healthScheduleId = (taskQueue: string): string => `otpilot-health-${taskQueue}`
 
+/** The same of the one that watches for abuse. */
+export const abuseScheduleId = (taskQueue: string): string => `otpilot-abuse-${taskQueue}`
+
 /** Has the retention run every hour, one at a time. */
 export const scheduleRetention = (client: Client, taskQueue: string): Promise<void> =>
   schedule(client, {
@@ -32,6 +35,17 @@ export const scheduleHealth = (client: Client, taskQueue: string): Promise<void>
     taskQueue,
     every: `${pings.everySeconds}s`,
     summary: 'pings provider accounts and sums up what they achieved',
+    catchupWindow: '10s',
+  })
+
+/** Has what only shows after a while looked at every minute, by one run. */
+export const scheduleAbuseWatch = (client: Client, taskQueue: string): Promise<void> =>
+  schedule(client, {
+    scheduleId: abuseScheduleId(taskQueue),
+    workflowType: 'abuseWatch',
+    taskQueue,
+    every: '60s',
+    summary: 'counts codes that did not come back, and judges by the slow fraud rules',
     catchupWindow: '10s',
   })
 

@@ -86,10 +86,14 @@ const createLog = ({ logLevel: level }: Pick<Config, 'logLevel'>): Logger =>
 async function schedule(engine: Engine, log: Logger): Promise<void> {
   for (;;) {
     try {
-      await Promise.all([engine.scheduleRetention(), engine.scheduleHealth()])
+      await Promise.all([
+        engine.scheduleRetention(),
+        engine.scheduleHealth(),
+        engine.scheduleAbuseWatch(),
+      ])
       return
     } catch (error) {
-      log.warn({ err: error }, 'retention and health pings could not be scheduled: tried again')
+      log.warn({ err: error }, 'schedules could not be made: tried again')
     }
     await pause(scheduleAgainMs, undefined, { ref: false })
   }

@@ -1,3 +1,4 @@
+export { abuseWatch } from './abuse-watch'
 export { eventDelivery } from './event-delivery'
 export { otpRequest } from './otp-request'
 export { providerHealth } from './provider-health'

@@ -19,6 +19,7 @@ import { type ApiDeps, wakeRuns } from '../deps'
 import { startRun } from '../start-run'
 import { type RouteWish, namedStep, planFor } from '../plan-for'
 import { Problem } from '../problem'
+import { protectSend, refusedBy } from '../protection'
 import { readProviderAnswer } from '../provider-answer'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, type Reply, route } from '../route'
@@ -147,15 +148,18 @@ async function open(deps: ApiDeps, parts: SendParts, call: KeyCall<SendBody>): P
   if (decision.outcome === 'rate_limited') {
     throw new Problem('RATE_LIMITED', { retryAfterSeconds: decision.retryAfterSeconds })
   }
+  if (decision.outcome === 'protected') throw refusedBy(decision, key)
   return decision
 }
 
 /** Everything that can be refused without a look at the live request is refused here. */
 async function readSend(
-  { db, keyring, routing }: ApiDeps,
+  deps: ApiDeps,
   { health, guessing }: SendParts,
-  { key, body, raw, headers }: KeyCall<SendBody>,
+  call: KeyCall<SendBody>,
 ): Promise<SendInput> {
+  const { key, body, raw, headers } = call
+  const { db, keyring, routing } = deps
   const { app, environment } = key
   const { country, ...recipient } = readAddress(body, app.defaultCountry)
   if (body.message !== undefined) checkTemplate(body.message)
@@ -207,6 +211,7 @@ async function readSend(
     plan: planFor(routing, wish),
     explicitStep: channel && !channels ? namedStep(routing, channel, wish) : undefined,
     dialStrings: dialStringsOf(routing.accounts),
+    protection: await protectSend(deps, call, { country }),
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
   }
 }

@@ -3,6 +3,7 @@ import type { RecipientKind } from '../../core/channel'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { appIndex, appIndexes, seal, sealedIn, unseal } from '../../codes/seal'
+import { momentOf } from '../abuse/moment'
 import { holdDigests, inTransaction } from '../hold'
 import type { Queries } from '../index'
 
@@ -15,34 +16,47 @@ export interface Address {
 
 /** In one statement, whichever of the known keys its row was indexed with. */
 export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
-  return db.one<{ id: string }>(found(keyring, address))
+  return db.one<{ id: string }>(sql`select id from recipients where ${isFound(keyring, address)}`)
 }
 
-const found = (keyring: Keyring, address: Address): SQL => {
+const isFound = (keyring: Keyring, address: Address): SQL => {
   const indexes = appIndexes(keyring, address).map(({ index }) => index)
-  return sql`select id from recipients
-    where app_id = ${address.appId} and kind = ${address.kind} and index in ${indexes}`
+  return sql`app_id = ${address.appId} and kind = ${address.kind} and index in ${indexes}`
 }
 
 /** Erasures of one address that come between the statements of one send. */
 const maxErasuresMet = 5
 
+/** A recipient, as a send meets it. */
+export interface HeldRecipient {
+  id: string
+  /** Somebody came back with a code from there within the time that makes it known. */
+  isKnown: boolean
+}
+
+/** Somebody who came back with a code is known for so long. */
+const knownFor = sql`interval '90 days'`
+
 /** As {@link findRecipient}; nobody erases it, or withdraws its consent, before the transaction ends. */
-const findAndHold = (db: Queries, keyring: Keyring, address: Address) =>
-  db.one<{ id: string }>(sql`${found(keyring, address)} for key share`)
+const findAndHold = (db: Queries, keyring: Keyring, address: Address, at?: Date) =>
+  db.one<HeldRecipient>(sql`
+    select id, coalesce(verified_at > ${momentOf(at)} - ${knownFor}, false) as "isKnown"
+    from recipients where ${isFound(keyring, address)} for key share`)
 
 /**
  * The recipient's row, added when the app meets this address for the first time; held against erasure until the
  * transaction ends.
  */
-export async function findOrAddRecipient(
+export async function holdRecipient(
   db: Queries,
   keyring: Keyring,
   address: Address,
-): Promise<string> {
+  /** The time to go by; the database's when absent. */
+  at?: Date,
+): Promise<HeldRecipient> {
   for (let tries = 0; tries < maxErasuresMet; tries++) {
-    const id = await findOrTryToAdd(db, keyring, address)
-    if (id !== undefined) return id
+    const recipient = await findOrTryToAdd(db, keyring, address, at)
+    if (recipient) return recipient
   }
   throw new Error('A recipient vanished each time it was being added.')
 }
@@ -51,9 +65,10 @@ async function findOrTryToAdd(
   db: Queries,
   keyring: Keyring,
   address: Address,
-): Promise<string | undefined> {
-  const known = await findAndHold(db, keyring, address)
-  if (known) return known.id
+  at: Date | undefined,
+): Promise<HeldRecipient | undefined> {
+  const known = await findAndHold(db, keyring, address, at)
+  if (known) return known
   const indexes = appIndexes(keyring, address)
   if (indexes.length === 1) return addRecipient(db, keyring, address)
   // While a key is being replaced, two processes may index one address differently: the table cannot tell that
@@ -63,17 +78,24 @@ async function findOrTryToAdd(
       tx,
       indexes.map(({ index }) => index),
     )
-    const theirs = await findAndHold(tx, keyring, address)
-    return theirs?.id ?? addRecipient(tx, keyring, address)
+    const theirs = await findAndHold(tx, keyring, address, at)
+    return theirs ?? addRecipient(tx, keyring, address)
   })
 }
+
+/** As {@link holdRecipient}, for who needs its id only. */
+export const findOrAddRecipient = async (
+  db: Queries,
+  keyring: Keyring,
+  address: Address,
+): Promise<string> => (await holdRecipient(db, keyring, address)).id
 
 /** @returns undefined when somebody else's row was in the way, and was erased before it could be held. */
 async function addRecipient(
   db: Queries,
   keyring: Keyring,
   address: Address,
-): Promise<string | undefined> {
+): Promise<HeldRecipient | undefined> {
   const { appId, kind, value } = address
   const id = randomId('rcp')
   const { index, kid: indexKid } = appIndex(keyring, address)
@@ -82,9 +104,9 @@ async function addRecipient(
     insert into recipients (id, app_id, kind, index, index_kid, ciphertext, kid)
     values (${id}, ${appId}, ${kind}, ${index}, ${indexKid}, ${ciphertext}, ${kid})
     on conflict (app_id, kind, index) do nothing returning id`)
-  if (added) return added.id
+  if (added) return { id, isKnown: false }
   // Somebody else added it between our two statements; it is committed now.
-  return (await findAndHold(db, keyring, address))?.id
+  return findAndHold(db, keyring, address)
 }
 
 export interface SealedRecipient {

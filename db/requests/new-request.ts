@@ -14,6 +14,13 @@ import type { Queries } from '../index'
 import type { Consent } from '../recipients/consent'
 import type { IdempotencyKey } from './idempotency'
 import type { Owner } from './owner'
+import type { GuardedSend } from '../abuse/guard'
+
+/** What the fraud rules need to know beside the request itself. */
+export type SendProtection = Pick<
+  GuardedSend,
+  'mode' | 'rules' | 'isTrusted' | 'isSolved' | 'ip' | 'keys' | 'signals'
+>
 
 export interface SendInput extends Owner {
   /** Of the request that this send may make. */
@@ -38,6 +45,8 @@ export interface SendInput extends Owner {
   /** How to repeat on a channel that the caller named and the live plan may lack. */
   explicitStep?: Step | undefined
   idempotency?: IdempotencyKey | undefined
+  /** How it is protected. */
+  protection: SendProtection
   /** Where codes can be dialled for; nowhere when absent. */
   dialStrings?: DialStrings | undefined
 }

@@ -4,6 +4,8 @@ import type { Channel } from '../../core/channel'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan } from '../../core/plan'
 import type { Wake } from '../../core/wake'
+import { noteRefusal } from '../abuse/decisions'
+import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { auditFrom } from '../audit/entry'
 import { channelInProgress } from './channel-in-progress'
 import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
@@ -14,7 +16,7 @@ import { type Database, isLockTimeout, type Queries } from '../index'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { takeSend } from './send-limits'
 import { ownedBy } from './owner'
-import { findOrAddRecipient } from '../recipients/recipients'
+import { holdRecipient } from '../recipients/recipients'
 
 export type SendDecision =
   | ({
@@ -36,6 +38,8 @@ export type SendDecision =
     } & Startable)
   | { outcome: 'rate_limited'; retryAfterSeconds: number }
   | { outcome: 'idempotency_mismatch' }
+  /** The fraud rules refuse it. */
+  | ({ outcome: 'protected'; send: GuardedSend } & Guarded)
   /** The recipient withdrew their consent, and has not given it anew. */
   | { outcome: 'opted_out' }
 
@@ -62,15 +66,41 @@ export async function openRequest(
     try {
       return await db.transaction((tx) => decide(tx, keyring, input))
     } catch (error) {
-      if (error instanceof Refused) return error.decision
+      if (error instanceof Refused) return noted(db, error.decision)
       if (patience === 0 || !isLockTimeout(error)) throw error
     }
   }
 }
 
+/** What a refusal by the rules leaves behind, now that the rest of it is rolled back. */
+async function noted(db: Database, decision: SendDecision): Promise<SendDecision> {
+  if (decision.outcome === 'protected') await noteRefusal(db, decision.send, decision)
+  return decision
+}
+
+/** The send as the rules see it: what it sends again counts for the request that is live. */
+const guardedSend = (
+  { protection, recipient, ...input }: SendInput,
+  {
+    recipientId,
+    isKnown,
+    live,
+  }: { recipientId: string; isKnown: boolean; live: LiveRow | undefined },
+): GuardedSend => ({
+  ...protection,
+  app: input.appId,
+  environment: input.environment,
+  country: input.country,
+  number: recipient.kind === 'phone' ? recipient.value : undefined,
+  requestId: live?.requestId ?? input.requestId,
+  recipientId,
+  lifetimeSeconds: input.lifetimeSeconds,
+  isTrusted: protection.isTrusted || isKnown,
+})
+
 async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
   const { requestId } = input
-  const recipientId = await findOrAddRecipient(tx, keyring, {
+  const { id: recipientId, isKnown } = await holdRecipient(tx, keyring, {
     appId: input.appId,
     ...input.recipient,
   })
@@ -95,6 +125,10 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
   if (found.live?.overdue) await closeOverdue(tx, same, 'api')
   const live = found.live?.overdue ? undefined : found.live
+  const guarded = guardedSend(input, { recipientId, isKnown, live })
+  const judged = await guardSend(tx, keyring, guarded)
+  if (judged.verdict !== 'allowed')
+    throw new Refused({ outcome: 'protected', send: guarded, ...judged })
   if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
     const repeated = await repeat(tx, keyring, input, live)

@@ -1,3 +1,4 @@
+export * from './abuse'
 export * from './types'
 export * from './apps'
 export * from './recipients'

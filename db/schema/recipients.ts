@@ -30,6 +30,8 @@ export const recipients = pgTable(
     kid: text().notNull(),
     createdAt: at('created_at').notNull().defaultNow(),
     erasedAt: at('erased_at'),
+    /** When somebody last came back with a code that was sent there. */
+    verifiedAt: at('verified_at'),
   },
   (table) => [
     unique().on(table.appId, table.kind, table.index),

@@ -38,5 +38,6 @@ export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   codeLength: 6,
   codeAlphabet: 'digits',
   plan: smsThenVoice,
+  protection: { mode: 'observe', rules: {}, isTrusted: false, isSolved: false },
   ...given,
 })

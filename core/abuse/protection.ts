@@ -1,0 +1,167 @@
+import type { Environment } from '../state'
+import { isLive } from '../state'
+import type { RuleName } from './rules'
+
+/**
+ * What a finding of the fraud rules does. `observe`: it is only written down. `challenge`: a solved challenge is asked
+ * for. `block`: the send is refused. `quiet`: it looks like any other, and nothing is sent.
+ */
+export const protectionModes = ['observe', 'challenge', 'block', 'quiet'] as const
+export type ProtectionMode = (typeof protectionModes)[number]
+
+/** At most `max` within any `seconds`: a sliding window. */
+export interface RateLimit {
+  max: number
+  seconds: number
+}
+
+/** Whether a secret key must say who its end user is, in `ip_address`. */
+export const addressDuties = ['optional', 'warn', 'required'] as const
+export type AddressDuty = (typeof addressDuties)[number]
+
+/** Kinds of numbers, as the numbering plans and carriers tell them apart. */
+export const lineTypes = [
+  'mobile',
+  'fixed_line_or_mobile',
+  'fixed_line',
+  'voip',
+  'premium_rate',
+  'shared_cost',
+  'toll_free',
+  'pager',
+  'uan',
+  'voicemail',
+  'personal_number',
+  'satellite',
+  'unknown',
+] as const
+export type LineType = (typeof lineTypes)[number]
+
+/** How sends are protected; one app's, for one country, once the file's overrides are applied. */
+export interface ProtectionSettings {
+  /** By the environment of the key. */
+  mode: { live: ProtectionMode; test: ProtectionMode }
+  limits: {
+    /** Sends to one recipient, resends included. */
+    recipient: readonly RateLimit[]
+    /** Sends for one end user's address, an IPv6 one by its /56. */
+    ip: readonly RateLimit[]
+    /** Sends by a name that callers give values to, in `rate_limit_keys`. */
+    keys: Readonly<Record<string, readonly RateLimit[]>>
+  }
+  ipAddress: AddressDuty
+  /** Two letters each, or names of countryGroups; absent: every country in development, none in production. */
+  countries?: readonly string[] | undefined
+  /** Kinds of numbers that are sent to. */
+  lineTypes: readonly LineType[]
+  /** The account that is asked what carriers know of a number; absent: none is. */
+  lookup?: { provider: string } | undefined
+  /** Rules that differ from the mode: not looked at, or only written down. */
+  rules: Readonly<Partial<Record<RuleName, 'off' | 'observe'>>>
+  /** The most that may be spent, in the currency of `costs`: decimal numbers with a point. */
+  budget?: { hour?: string | undefined; day?: string | undefined } | undefined
+}
+
+/** What a file says about them: of `mode` and `limits` each part by itself. */
+export type ProtectionChanges = {
+  [Name in keyof Omit<ProtectionSettings, 'mode' | 'limits'>]?: ProtectionSettings[Name] | undefined
+} & {
+  mode?: Given<ProtectionSettings['mode']> | undefined
+  limits?: Given<ProtectionSettings['limits']> | undefined
+}
+type Given<Part> = { [Name in keyof Part]?: Part[Name] | undefined }
+
+/** Which sends an override is for: all conditions that are given must hold. */
+export interface ProtectionOverride extends ProtectionChanges {
+  name: string
+  when?: {
+    apps?: readonly string[] | undefined
+    /** Two letters each, or names of countryGroups. */
+    countries?: readonly string[] | undefined
+  }
+}
+
+/** All that protection needs of the policy file. */
+export interface ProtectionPolicy {
+  protection?: ProtectionChanges & {
+    /** Messages to one number over all apps. */
+    messageCap?: readonly RateLimit[] | undefined
+    /** In order: of those that say something about a setting, the first that is for a send counts. */
+    overrides?: readonly ProtectionOverride[] | undefined
+  }
+  countryGroups?: Readonly<Record<string, readonly string[]>> | undefined
+}
+
+/** What counts where the file says nothing; docs/abuse.md has the sources. */
+export const usualProtection = {
+  mode: { live: 'block', test: 'observe' },
+  limits: {
+    recipient: [
+      { max: 3, seconds: 60 },
+      { max: 5, seconds: 600 },
+    ],
+    ip: [{ max: 5, seconds: 60 }],
+    keys: {},
+  },
+  ipAddress: 'warn',
+  lineTypes: ['mobile', 'fixed_line_or_mobile', 'unknown'],
+  rules: {},
+} satisfies ProtectionSettings
+
+/** Messages to one number over all apps, where the file says nothing. */
+export const usualMessageCap: readonly RateLimit[] = [
+  { max: 10, seconds: 3_600 },
+  { max: 30, seconds: 86_400 },
+]
+
+/** The settings for one send: of each, the first override's that is for it and says it, then the file's, then the usual. */
+export function protectionOf(
+  { protection = {}, countryGroups }: ProtectionPolicy,
+  { app, country }: { app: string; country: string | null },
+): ProtectionSettings {
+  const fits = ({ when }: ProtectionOverride): boolean =>
+    (when?.apps?.includes(app) ?? true) &&
+    (when?.countries === undefined || namesCountry(when.countries, country, countryGroups))
+  const said: ProtectionChanges[] = [
+    ...(protection.overrides ?? []).filter(fits),
+    protection,
+    usualProtection,
+  ]
+  const first = <Value>(read: (changes: ProtectionChanges) => Value | undefined) => {
+    for (const changes of said) {
+      const value = read(changes)
+      if (value !== undefined) return value
+    }
+    return undefined
+  }
+  const usual = usualProtection
+  return {
+    mode: {
+      live: first(({ mode }) => mode?.live) ?? usual.mode.live,
+      test: first(({ mode }) => mode?.test) ?? usual.mode.test,
+    },
+    limits: {
+      recipient: first(({ limits }) => limits?.recipient) ?? usual.limits.recipient,
+      ip: first(({ limits }) => limits?.ip) ?? usual.limits.ip,
+      keys: first(({ limits }) => limits?.keys) ?? usual.limits.keys,
+    },
+    ipAddress: first(({ ipAddress }) => ipAddress) ?? usual.ipAddress,
+    countries: first(({ countries }) => countries),
+    lineTypes: first(({ lineTypes }) => lineTypes) ?? usual.lineTypes,
+    lookup: first(({ lookup }) => lookup),
+    rules: first(({ rules }) => rules) ?? usual.rules,
+    budget: first(({ budget }) => budget),
+  }
+}
+
+/** Whether a list of countries and groups names a country. */
+export const namesCountry = (
+  list: readonly string[],
+  country: string | null,
+  groups: ProtectionPolicy['countryGroups'] = {},
+): boolean =>
+  country !== null &&
+  list.some((name) => name === country || (groups[name]?.includes(country) ?? false))
+
+export const modeFor = ({ mode }: ProtectionSettings, environment: Environment): ProtectionMode =>
+  isLive(environment) ? mode.live : mode.test

@@ -1,0 +1,226 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { judgeMatured } from '../../core/abuse/rules'
+import { memory, noStanding, type Standing, together } from '../../core/abuse/standing'
+import { rowsOf, type Scope, scopeNamed, scopeOfRow } from '../../core/abuse/scopes'
+import type { Environment } from '../../core/state'
+import type { Verdict } from '../../core/abuse/verdict'
+import { inTransaction } from '../hold'
+import type { Queries } from '../index'
+import { noteBlocked, raiseBlock } from './blocks'
+import { type Guarded, type GuardedSend, labelOf } from './guard'
+import { momentOf, secondsOf } from './moment'
+
+/**
+ * Writes a refusal down, after what it would have made was rolled back, and raises the blocks that its findings ask for.
+ * @param at as of `guardSend`: absent in the service
+ */
+export async function noteRefusal(
+  db: Queries,
+  send: GuardedSend,
+  { verdict, findings }: Pick<Guarded, 'findings'> & { verdict: Verdict },
+  at?: Date,
+): Promise<void> {
+  await db.many(sql`
+    insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, findings)
+    values (${send.requestId}, ${send.recipientId}, ${send.app}, ${send.environment}, ${send.country}, ${momentOf(at)},
+      ${verdict}, ${send.mode}, ${JSON.stringify(findings)}::jsonb)`)
+  await raiseAll(db, send, { findings }, at)
+}
+
+/** Raises the blocks that findings ask for, and notes those that stand already. */
+export async function raiseAll(
+  db: Queries,
+  send: GuardedSend,
+  { findings }: Pick<Guarded, 'findings'>,
+  at?: Date,
+): Promise<void> {
+  for (const finding of findings) {
+    if (finding.scope === 'send') continue
+    if (finding.rule === 'blocked')
+      await noteBlocked(db, { kind: finding.scope, name: finding.name }, at)
+    else
+      await inTransaction(db, (tx) =>
+        raiseBlock(tx, {
+          appId: send.app,
+          environment: send.environment,
+          finding,
+          label: labelOf(finding, send),
+          at,
+        }),
+      )
+  }
+}
+
+/** The counts of a row `s` as they are at `now_s`. */
+const faded = (count: string, memorySeconds: number): SQL =>
+  sql.raw(`s.${count} * exp(least(s.at - now_s, 0) / ${memorySeconds})`)
+
+/** Sums by scope of decisions that a statement before took (`taken`), and the scopes' rows, held in the order of names. */
+const summedUp = sql`
+  sums as materialized (
+    select n.name, count(distinct t.request_id)::float8 as requests, count(*)::float8 as messages,
+      sum(exp(least(date_part('epoch', t.at) - now_s, 0) / ${sql.raw(String(memory.pending))})) as fading,
+      array_agg(t.place) filter (where t.place is not null) as places, min(now_s) as now_s
+    from taken t cross join unnest(t.scopes) as n (name) group by 1
+  ), held as materialized (
+    select s.name from send_standings s where s.name in (select name from sums) order by s.name collate "C" for update
+  )`
+
+/** The update of all counts; what is added to each beside its fading. */
+const updated = (more: Partial<Record<'pending' | 'passed' | 'failed' | 'day' | 'ever', SQL>>) => {
+  const none = sql`0`
+  return sql`
+    update send_standings s set at = greatest(s.at, now_s),
+      pending = greatest(${faded('pending', memory.pending)} + ${more.pending ?? none}, 0),
+      passed = ${faded('passed', memory.passed)} + ${more.passed ?? none},
+      failed = ${faded('failed', memory.day)} + ${more.failed ?? none},
+      passed_day = ${faded('passed_day', memory.day)} + ${more.day ?? none},
+      passed_ever = ${faded('passed_ever', memory.ever)} + ${more.ever ?? none}`
+}
+
+/**
+ * Credits the scopes of requests whose code came back, once; their recipients are known from now on.
+ * @returns how many messages it was
+ */
+export const creditSends = (
+  db: Queries,
+  requestIds: readonly string[],
+  at?: Date,
+): Promise<number> =>
+  inTransaction(db, async (tx) => {
+    const ids = sql.param([...requestIds])
+    const rows = await tx.many(sql`
+      with taken as (
+        update send_decisions set outcome = 'converted', matures_at = null
+        where request_id = any(${ids}) and outcome is null and verdict in ('allowed', 'quiet')
+        returning request_id, recipient_id, at, scopes, place, ${secondsOf(at)} as now_s
+      ), known as (
+        update recipients r set verified_at = ${momentOf(at)} from taken
+        where r.id = taken.recipient_id and r.erased_at is null
+      ), ${summedUp}, credited as (
+        ${updated({
+          pending: sql`-fading`,
+          passed: sql`requests`,
+          day: sql`requests`,
+          ever: sql`requests`,
+        })},
+          places = array(select p from unnest(s.places) p where p <> all(coalesce(sums.places, '{}')))
+        from sums join held using (name) where s.name = sums.name
+      )
+      select 1 from taken`)
+    if (rows.length > 0)
+      await tx.many(sql`update send_decisions set scopes = null, place = null
+        where request_id = any(${ids}) and outcome = 'converted'`)
+    return rows.length
+  })
+
+interface Matured {
+  appId: string
+  environment: Environment
+  /** The row's name. */
+  name: string
+}
+
+/** A page of what matured. */
+export interface Settled {
+  /** Messages that were looked at; fewer than the limit: none is left. */
+  count: number
+  /** Scopes that were found to be of an attack. */
+  raised: number
+}
+
+/**
+ * Counts messages whose code had its time and did not come back, and judges their scopes by the slow rules. A credit
+ * that a crash lost is made up for here; whoever came back with a later code did not fail.
+ */
+export const settleSends = async (db: Queries, limit: number, at?: Date): Promise<Settled> => {
+  const { rows, ids } = await inTransaction(db, (tx) => settle(tx, limit, at))
+  await creditSends(db, ids.late, at)
+  const raised = await judgeAll(db, rows, at)
+  return { count: ids.all, raised }
+}
+
+async function settle(tx: Queries, limit: number, at: Date | undefined) {
+  const due = await tx.many<{
+    id: string
+    requestId: string
+    isLate: boolean
+    isPassed: boolean
+  }>(sql`
+    select d.id::text, d.request_id as "requestId", coalesce(r.state = 'verified', false) as "isLate",
+      coalesce(p.verified_at >= d.at, false) as "isPassed"
+    from send_decisions d left join otp_requests r on r.id = d.request_id
+      left join recipients p on p.id = d.recipient_id
+    where d.matures_at <= ${momentOf(at)} order by d.matures_at limit ${limit} for update of d skip locked`)
+  const late = due.filter(({ isLate }) => isLate).map(({ requestId }) => requestId)
+  const passed = due.filter(({ isLate, isPassed }) => !isLate && isPassed).map(({ id }) => id)
+  const failed = due.filter(({ isLate, isPassed }) => !isLate && !isPassed).map(({ id }) => id)
+  await tx.many(sql`update send_decisions set outcome = 'superseded', matures_at = null, scopes = null, place = null
+    where id = any(${sql.param(passed)}::bigint[])`)
+  const rows = await tx.many<Matured>(sql`
+    with taken as (
+      update send_decisions set outcome = 'unconverted', matures_at = null where id = any(${sql.param(failed)}::bigint[])
+      returning request_id, app_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
+    ), ${summedUp}, counted as (
+      ${updated({ failed: sql`messages` })} from sums join held using (name) where s.name = sums.name
+    )
+    select distinct app_id as "appId", environment, n.name from taken cross join unnest(scopes) as n (name)`)
+  await tx.many(
+    sql`update send_decisions set scopes = null, place = null where id = any(${sql.param(failed)}::bigint[])`,
+  )
+  return { rows, ids: { all: due.length, late } }
+}
+
+/** Judges every scope that something matured in, each with its app. */
+async function judgeAll(
+  db: Queries,
+  rows: readonly Matured[],
+  at: Date | undefined,
+): Promise<number> {
+  const named = new Map<string, Matured & { scope: Scope }>()
+  for (const row of rows) {
+    const scope = scopeNamed(scopeOfRow(row.name))
+    if (scope) named.set(scope.name, { ...row, scope })
+  }
+  const apps = new Map(
+    [...named.values()].map(({ appId, environment }) => [`${environment}|${appId}|app`, appId]),
+  )
+  const wanted: Scope[] = [
+    ...[...named.values()].map(({ scope }) => scope),
+    ...[...apps.keys()].map((name): Scope => ({ kind: 'app', name })),
+  ]
+  const standings = await readStandings(db, wanted, at)
+  let raised = 0
+  for (const { appId, environment, scope } of named.values()) {
+    const { kind, name, label = null } = scope
+    const app = standings.get(`${environment}|${appId}|app`) ?? noStanding
+    const standing = standings.get(name) ?? noStanding
+    for (const finding of judgeMatured({ kind, name, standing }, app)) {
+      const isNew = await inTransaction(db, (tx) =>
+        raiseBlock(tx, { appId, environment, finding, label, at }),
+      )
+      raised += Number(isNew)
+    }
+  }
+  return raised
+}
+
+/** What is known of scopes now. */
+export async function readStandings(
+  db: Queries,
+  scopes: readonly Scope[],
+  at?: Date,
+): Promise<Map<string, Standing>> {
+  const names = [...new Set(scopes.flatMap(rowsOf))]
+  const rows = await db.many<Standing & { name: string }>(sql`
+    select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
+      ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
+      ${faded('passed_ever', memory.ever)} as "passedEver", s.places
+    from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)
+  const standings = new Map<string, Standing>()
+  for (const { name, ...standing } of rows) {
+    const scope = scopeOfRow(name)
+    standings.set(scope, together(standings.get(scope) ?? noStanding, standing))
+  }
+  return standings
+}

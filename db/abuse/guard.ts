@@ -1,0 +1,147 @@
+import { sql } from 'drizzle-orm'
+import { placeInBlock } from '../../codes/scope-digest'
+import type { Keyring } from '../../codes/keyring'
+import type { ProtectionMode, ProtectionSettings } from '../../core/abuse/protection'
+import { type Finding, judgeSend, type KnownScope } from '../../core/abuse/rules'
+import {
+  blockOf,
+  rangeOf,
+  rowsOf,
+  type Scope,
+  type ScopedSend,
+  scopeOfRow,
+  scopesOf,
+} from '../../core/abuse/scopes'
+import { noStanding, type Standing, together } from '../../core/abuse/standing'
+import { type Verdict, verdictOf } from '../../core/abuse/verdict'
+import type { Queries } from '../index'
+
+/** So long after the end of its code's life a message that has not come back counts as one that does not. */
+const graceSeconds = 60
+
+/** A send as the rules see it. */
+export interface GuardedSend extends ScopedSend {
+  requestId: string
+  recipientId: string
+  /** Of the code, in seconds. */
+  lifetimeSeconds: number
+  mode: ProtectionMode
+  rules: ProtectionSettings['rules']
+  /** The fraud rules do not look at it: somebody came back from this number before, or it is on an allow list. */
+  isTrusted: boolean
+  /** A challenge was solved for it. */
+  isSolved: boolean
+  /** What was found about this send alone before it was counted, such as a number that changed its SIM card. */
+  signals?: readonly Finding[] | undefined
+}
+
+/** What was decided; `at` is by the clock that was used. */
+export interface Guarded {
+  verdict: Verdict
+  findings: Finding[]
+  /** Of the row that says so; undefined for a refusal, whose row is yet to be written. */
+  decisionId: string | undefined
+  at: Date
+}
+
+interface Row extends Standing {
+  name: string
+  blocked: KnownScope['blocked'] | null
+  decisionId: string | null
+  decidedAt: Date
+}
+
+/**
+ * Counts a send in all its scopes, writes its decision down and judges it, in one round trip. Whoever calls rolls back
+ * what is refused, and then says so with `noteRefusal`: a refused send must count for nothing.
+ * @param tx the transaction that makes the request
+ * @param at the time to go by; the database's when absent
+ */
+export async function guardSend(
+  tx: Queries,
+  keyring: Keyring,
+  send: GuardedSend,
+  at?: Date,
+): Promise<Guarded> {
+  const scopes = send.isTrusted ? [] : scopesOf(send)
+  const passes = send.isSolved || send.mode === 'observe' || send.mode === 'quiet'
+  const rows = await count(tx, keyring, { send, scopes, passes, at })
+  const decidedAt = rows[0]?.decidedAt
+  if (!decidedAt)
+    return { verdict: 'allowed', findings: [], decisionId: undefined, at: at ?? new Date() }
+  const found = [...(send.signals ?? []), ...judgeSend(knownFrom(scopes, rows))]
+  const findings = found.filter(({ rule }) => send.rules[rule] !== 'off')
+  const verdict = verdictOf(findings, send)
+  const decisionId = rows.find((row) => row.decisionId !== null)?.decisionId ?? undefined
+  if (decisionId !== undefined && (findings.length > 0 || verdict !== 'allowed'))
+    await tx.many(sql`update send_decisions set verdict = ${verdict}, findings = ${JSON.stringify(findings)}::jsonb
+      where id = ${decisionId}::bigint`)
+  return { verdict, findings, decisionId, at: decidedAt }
+}
+
+/** One row of each scope's is counted in, by chance; the others are read. */
+function count(
+  tx: Queries,
+  keyring: Keyring,
+  {
+    send,
+    scopes,
+    passes,
+    at,
+  }: { send: GuardedSend; scopes: readonly Scope[]; passes: boolean; at: Date | undefined },
+): Promise<Row[]> {
+  const counted: string[] = []
+  const others: string[] = []
+  const cold: string[] = []
+  for (const scope of scopes) {
+    const rows = rowsOf(scope)
+    const [chosen = scope.name] = rows.splice(Math.floor(Math.random() * rows.length), 1)
+    counted.push(chosen)
+    others.push(...rows)
+    if (scope.kind === 'cold') cold.push(chosen)
+  }
+  const nameOf = (kind: Scope['kind']) => scopes.find((scope) => scope.kind === kind)?.name ?? null
+  const block = nameOf('block')
+  const decision = {
+    requestId: send.requestId,
+    recipientId: send.recipientId,
+    appId: send.app,
+    environment: send.environment,
+    country: send.country,
+    mode: send.mode,
+    maturesAfter: send.lifetimeSeconds + graceSeconds,
+  }
+  const place =
+    block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
+  return tx.many<Row>(sql`
+    select name, pending, passed, failed, passed_day as "passedDay", passed_ever as "passedEver", places,
+      blocked, decision_id::text as "decisionId", decided_at as "decidedAt"
+    from count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
+      ${sql.param(cold)}::text[], ${nameOf('range')}, ${block}, ${place}::integer, ${passes},
+      ${JSON.stringify(decision)}::jsonb)`)
+}
+
+/** The send's scopes with what the rows say of them. A place that is not cold was not counted as one. */
+function knownFrom(scopes: readonly Scope[], rows: readonly Row[]): KnownScope[] {
+  const standings = new Map<string, Standing>()
+  const blocks = new Map<string, NonNullable<KnownScope['blocked']>>()
+  for (const { name, blocked, ...standing } of rows) {
+    const scope = scopeOfRow(name)
+    if (blocked) blocks.set(scope, blocked)
+    else standings.set(scope, together(standings.get(scope) ?? noStanding, standing))
+  }
+  return scopes.map(({ kind, name }) => ({
+    kind,
+    name,
+    standing: standings.get(name) ?? noStanding,
+    blocked: blocks.get(name),
+  }))
+}
+
+/** The beginning of the number that a scope is about, for its block's row; its name says it already. */
+export const labelOf = (finding: Finding, send: ScopedSend): string | null => {
+  if (finding.scope === 'country') return send.country
+  if (send.number === undefined) return null
+  if (finding.scope === 'block') return blockOf(send.number)
+  return finding.scope === 'range' ? rangeOf(send.number) : null
+}

@@ -1,0 +1,114 @@
+CREATE TABLE "send_standings" (
+	"name" text PRIMARY KEY NOT NULL,
+	"at" double precision NOT NULL,
+	"pending" double precision DEFAULT 0 NOT NULL,
+	"passed" double precision DEFAULT 0 NOT NULL,
+	"failed" double precision DEFAULT 0 NOT NULL,
+	"passed_day" double precision DEFAULT 0 NOT NULL,
+	"passed_ever" double precision DEFAULT 0 NOT NULL,
+	"places" integer[] DEFAULT '{}' NOT NULL
+) WITH (fillfactor = 70);
+--> statement-breakpoint
+CREATE INDEX "send_standings_age" ON "send_standings" USING brin ("at");
+--> statement-breakpoint
+CREATE TABLE "send_blocks" (
+	"id" text PRIMARY KEY NOT NULL,
+	"name" text NOT NULL UNIQUE,
+	"app_id" text NOT NULL REFERENCES "apps"("id"),
+	"environment" "key_environment" NOT NULL,
+	"scope" text NOT NULL,
+	"label" text,
+	"rule" text NOT NULL,
+	"asks" text NOT NULL,
+	"level" smallint NOT NULL,
+	"since" timestamp (6) with time zone NOT NULL,
+	"until" timestamp (6) with time zone NOT NULL,
+	"lifted_at" timestamp (6) with time zone,
+	"refused" integer DEFAULT 0 NOT NULL,
+	"last_refused_at" timestamp (6) with time zone,
+	CONSTRAINT "send_blocks_asks" CHECK (asks in ('block', 'challenge'))
+);
+--> statement-breakpoint
+CREATE INDEX "send_blocks_app" ON "send_blocks" USING btree ("app_id", "since");
+--> statement-breakpoint
+CREATE TABLE "send_decisions" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+	"request_id" text NOT NULL,
+	"recipient_id" text,
+	"app_id" text NOT NULL,
+	"environment" "key_environment" NOT NULL,
+	"country" text,
+	"at" timestamp (6) with time zone NOT NULL,
+	"verdict" text NOT NULL,
+	"mode" text NOT NULL,
+	"findings" jsonb DEFAULT '[]' NOT NULL,
+	"scopes" text[],
+	"place" integer,
+	"matures_at" timestamp (6) with time zone,
+	"outcome" text
+);
+--> statement-breakpoint
+CREATE INDEX "send_decisions_request" ON "send_decisions" USING btree ("request_id");
+--> statement-breakpoint
+CREATE INDEX "send_decisions_due" ON "send_decisions" USING btree ("matures_at") WHERE matures_at is not null;
+--> statement-breakpoint
+CREATE INDEX "send_decisions_app" ON "send_decisions" USING btree ("app_id", "at");
+--> statement-breakpoint
+ALTER TABLE "recipients" ADD COLUMN "verified_at" timestamp (6) with time zone;
+--> statement-breakpoint
+-- Counts one send in all of its scopes and writes its decision down, in one round trip: a send's cost is counted in
+-- them. What it gives back are the rows as they are now, the send counted; the caller's rules decide then, and a refusal
+-- rolls all of this back. Where a block stands that nothing passes, nothing is counted or locked.
+create function count_send(
+  at_time timestamptz, counted text[], others text[], cold text[], range_name text, block_name text, block_place integer,
+  passes boolean, decision jsonb
+) returns table (
+  name text, pending float8, passed float8, failed float8, passed_day float8, passed_ever float8, places integer[],
+  blocked text, decision_id bigint, decided_at timestamptz
+) language plpgsql as $$
+#variable_conflict use_column
+declare
+  moment timestamptz := coalesce(at_time, clock_timestamp());
+  now_s float8 := date_part('epoch', moment);
+  rows_to_count text[] := counted;
+  made bigint;
+begin
+  return query select b.name, 0::float8, 0::float8, 0::float8, 0::float8, 0::float8, '{}'::integer[], b.asks, null::bigint, moment
+    from send_blocks b where b.name = any(counted || others) and b.until > moment and b.lifted_at is null;
+  if found and not passes then
+    return;
+  end if;
+  -- A range where people have come back is not cold.
+  if exists (select from send_standings s where s.name = range_name
+    and s.passed_ever * exp((s.at - now_s) / 2592000) >= 3)
+  then
+    rows_to_count := array(select n from unnest(counted) n where n <> all(cold));
+  end if;
+  insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, scopes, place, matures_at)
+  values (decision ->> 'requestId', decision ->> 'recipientId', decision ->> 'appId', (decision ->> 'environment')::key_environment,
+    decision ->> 'country', moment, 'allowed', decision ->> 'mode', rows_to_count, block_place,
+    moment + make_interval(secs => (decision ->> 'maturesAfter')::float8))
+  returning id into made;
+  -- In the order of names, as everybody does: two sends never wait for each other.
+  return query insert into send_standings as s (name, at, pending, places)
+    select n, now_s, 1, case when n = block_name then array[block_place] else '{}' end
+    from unnest(rows_to_count) n order by n collate "C"
+    on conflict (name) do update set at = greatest(s.at, now_s),
+      pending = s.pending * exp(least(s.at - now_s, 0) / 600) + 1,
+      passed = s.passed * exp(least(s.at - now_s, 0) / 3600),
+      failed = s.failed * exp(least(s.at - now_s, 0) / 86400),
+      passed_day = s.passed_day * exp(least(s.at - now_s, 0) / 86400),
+      passed_ever = s.passed_ever * exp(least(s.at - now_s, 0) / 2592000),
+      places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
+    returning s.name, s.pending, s.passed, s.failed, s.passed_day, s.passed_ever, s.places, null::text, made, moment;
+  return query select s.name, s.pending * exp(least(s.at - now_s, 0) / 600), s.passed * exp(least(s.at - now_s, 0) / 3600),
+    s.failed * exp(least(s.at - now_s, 0) / 86400), s.passed_day * exp(least(s.at - now_s, 0) / 86400),
+    s.passed_ever * exp(least(s.at - now_s, 0) / 2592000), s.places, null::text, made, moment
+    from send_standings s where s.name = any(others);
+end $$;
+--> statement-breakpoint
+ALTER TYPE "public"."audit_type" ADD VALUE 'block_raised';--> statement-breakpoint
+ALTER TYPE "public"."audit_type" ADD VALUE 'block_lifted';--> statement-breakpoint
+ALTER TYPE "public"."audit_type" ADD VALUE 'list_changed';--> statement-breakpoint
+ALTER TYPE "public"."audit_type" ADD VALUE 'test_number_changed';--> statement-breakpoint
+ALTER TYPE "public"."audit_type" ADD VALUE 'hook_changed';
