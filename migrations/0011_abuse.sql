@@ -56,6 +56,12 @@ CREATE INDEX "send_decisions_app" ON "send_decisions" USING btree ("app_id", "at
 --> statement-breakpoint
 ALTER TABLE "recipients" ADD COLUMN "verified_at" timestamp (6) with time zone;
 --> statement-breakpoint
+-- What is left of a count after so many seconds. What nobody can see any more is nothing: the smallest of numbers would
+-- be too small to be multiplied, which is an error.
+create function faded_count(counted float8, age float8, memory float8) returns float8
+  language sql immutable parallel safe
+  return case when counted < 1e-6 or age > 14 * memory then 0 else counted * exp(-greatest(age, 0) / memory) end;
+--> statement-breakpoint
 -- Counts one send in all of its scopes and writes its decision down, in one round trip: a send's cost is counted in
 -- them. What it gives back are the rows as they are now, the send counted; the caller's rules decide then, and a refusal
 -- rolls all of this back. Where a block stands that nothing passes, nothing is counted or locked.
@@ -80,7 +86,7 @@ begin
   end if;
   -- A range where people have come back is not cold.
   if exists (select from send_standings s where s.name = range_name
-    and s.passed_ever * exp((s.at - now_s) / 2592000) >= 3)
+    and faded_count(s.passed_ever, now_s - s.at, 2592000) >= 3)
   then
     rows_to_count := array(select n from unnest(counted) n where n <> all(cold));
   end if;
@@ -94,16 +100,16 @@ begin
     select n, now_s, 1, case when n = block_name then array[block_place] else '{}' end
     from unnest(rows_to_count) n order by n collate "C"
     on conflict (name) do update set at = greatest(s.at, now_s),
-      pending = s.pending * exp(least(s.at - now_s, 0) / 600) + 1,
-      passed = s.passed * exp(least(s.at - now_s, 0) / 3600),
-      failed = s.failed * exp(least(s.at - now_s, 0) / 86400),
-      passed_day = s.passed_day * exp(least(s.at - now_s, 0) / 86400),
-      passed_ever = s.passed_ever * exp(least(s.at - now_s, 0) / 2592000),
+      pending = faded_count(s.pending, now_s - s.at, 600) + 1,
+      passed = faded_count(s.passed, now_s - s.at, 3600),
+      failed = faded_count(s.failed, now_s - s.at, 86400),
+      passed_day = faded_count(s.passed_day, now_s - s.at, 86400),
+      passed_ever = faded_count(s.passed_ever, now_s - s.at, 2592000),
       places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
     returning s.name, s.pending, s.passed, s.failed, s.passed_day, s.passed_ever, s.places, null::text, made, moment;
-  return query select s.name, s.pending * exp(least(s.at - now_s, 0) / 600), s.passed * exp(least(s.at - now_s, 0) / 3600),
-    s.failed * exp(least(s.at - now_s, 0) / 86400), s.passed_day * exp(least(s.at - now_s, 0) / 86400),
-    s.passed_ever * exp(least(s.at - now_s, 0) / 2592000), s.places, null::text, made, moment
+  return query select s.name, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 3600),
+    faded_count(s.failed, now_s - s.at, 86400), faded_count(s.passed_day, now_s - s.at, 86400),
+    faded_count(s.passed_ever, now_s - s.at, 2592000), s.places, null::text, made, moment
     from send_standings s where s.name = any(others);
 end $$;
 --> statement-breakpoint

@@ -53,13 +53,13 @@ export async function raiseAll(
 
 /** The counts of a row `s` as they are at `now_s`. */
 const faded = (count: string, memorySeconds: number): SQL =>
-  sql.raw(`s.${count} * exp(least(s.at - now_s, 0) / ${memorySeconds})`)
+  sql.raw(`faded_count(s.${count}, now_s - s.at, ${memorySeconds})`)
 
 /** Sums by scope of decisions that a statement before took (`taken`), and the scopes' rows, held in the order of names. */
 const summedUp = sql`
   sums as materialized (
     select n.name, count(distinct t.request_id)::float8 as requests, count(*)::float8 as messages,
-      sum(exp(least(date_part('epoch', t.at) - now_s, 0) / ${sql.raw(String(memory.pending))})) as fading,
+      sum(faded_count(1, now_s - date_part('epoch', t.at), ${sql.raw(String(memory.pending))})) as fading,
       array_agg(t.place) filter (where t.place is not null) as places, min(now_s) as now_s
     from taken t cross join unnest(t.scopes) as n (name) group by 1
   ), held as materialized (

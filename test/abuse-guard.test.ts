@@ -1,0 +1,324 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
+import { randomId } from '../codes/random-id'
+import { noteRefusal, creditSends, readStandings, settleSends } from '../db/abuse/decisions'
+import { type Guarded, type GuardedSend, guardSend } from '../db/abuse/guard'
+import { createApp } from '../db/apps/apps'
+import { scopesOf } from '../core/abuse/scopes'
+import { noStanding } from '../core/abuse/standing'
+import { holdRecipient } from '../db/recipients/recipients'
+import { requestsOnly } from './harness/requests'
+
+let requests: Awaited<ReturnType<typeof requestsOnly>>
+beforeAll(async () => {
+  requests = await requestsOnly()
+})
+afterAll(() => requests.close())
+
+const start = new Date('2026-03-02T12:00:00Z')
+const after = (seconds: number) => new Date(start.getTime() + seconds * 1_000)
+let lastApp = 0
+
+/** An app of its own, whose sends meet no other test's. */
+async function freshApp(given: Partial<GuardedSend> = {}) {
+  const app = `app-${++lastApp}`
+  await createApp(requests.db, { id: app, name: app })
+  const send = (number: string, more: Partial<GuardedSend> = {}): GuardedSend => ({
+    app,
+    environment: 'production',
+    number,
+    country: 'GH',
+    requestId: randomId('otp'),
+    recipientId: randomId('rcp'),
+    lifetimeSeconds: 300,
+    mode: 'block',
+    rules: {},
+    isTrusted: false,
+    isSolved: false,
+    ...given,
+    ...more,
+  })
+  /** As the service does it: what is refused is rolled back, and then written down. */
+  const guard = async (one: GuardedSend, at: Date): Promise<Guarded> => {
+    let guarded: Guarded | undefined
+    const refused = new Error('refused')
+    try {
+      await requests.db.transaction(async (tx) => {
+        guarded = await guardSend(tx, requests.keyring, one, at)
+        if (guarded.verdict !== 'allowed') throw refused
+      })
+    } catch (error) {
+      if (error !== refused) throw error
+    }
+    if (!guarded) throw new Error('not guarded')
+    if (guarded.verdict !== 'allowed') await noteRefusal(requests.db, one, guarded, at)
+    return guarded
+  }
+  const blocks = () =>
+    requests.db.many<{
+      scope: string
+      label: string
+      rule: string
+      level: number
+      refused: number
+      seconds: number
+    }>(sql`
+      select scope, label, rule, level, refused,
+        case when until < 'infinity' then extract(epoch from until - since)::int end as seconds
+      from send_blocks where app_id = ${app} order by since`)
+  const decisions = (condition = sql`true`) =>
+    requests.db.many<{
+      verdict: string
+      outcome: string | null
+      scopes: string[] | null
+      findings: { rule: string }[]
+    }>(sql`
+      select verdict, outcome, scopes, findings from send_decisions where app_id = ${app} and ${condition} order by id`)
+  const standing = async (kind: string, number: string, at: Date) => {
+    const scope = scopesOf(send(number)).find((one) => one.kind === kind)
+    if (!scope) throw new Error(`no ${kind}`)
+    return (await readStandings(requests.db, [scope], at)).get(scope.name) ?? noStanding
+  }
+  return { app, send, guard, blocks, decisions, standing }
+}
+
+const inBlock = (index: number) => `+23324123${String((index * 1_733) % 10_000).padStart(4, '0')}`
+
+describe('a block of numbers under attack', () => {
+  test('five messages go out, then the block is raised, and stands as long as it is attacked', async () => {
+    const { send, guard, blocks, decisions } = await freshApp()
+    const verdicts: string[] = []
+    for (let index = 0; index < 40; index++)
+      verdicts.push((await guard(send(inBlock(index)), after(index))).verdict)
+    expect(verdicts.filter((verdict) => verdict === 'allowed')).toHaveLength(5)
+    expect(new Set(verdicts.slice(5))).toEqual(new Set(['blocked']))
+    expect(await blocks()).toEqual([
+      expect.objectContaining({
+        scope: 'block',
+        label: '+23324123',
+        rule: 'block_velocity',
+        level: 1,
+        refused: 34,
+      }),
+    ])
+    const all = await decisions()
+    expect(all).toHaveLength(40)
+    expect(all.at(5)?.findings.map(({ rule }) => rule)).toContain('block_velocity')
+    expect(all.at(-1)?.findings.map(({ rule }) => rule)).toEqual(['blocked'])
+    // An attack that goes on keeps it up, beyond the 15 minutes of its first life.
+    for (let minute = 1; minute <= 40; minute += 3)
+      expect((await guard(send(inBlock(100 + minute)), after(60 * minute))).verdict).toBe('blocked')
+    // And what ends lets go of it.
+    expect((await guard(send(inBlock(999)), after(60 * 60))).verdict).toBe('allowed')
+  })
+
+  test('it comes back for longer each time, at last until somebody lifts it', async () => {
+    const { send, guard, blocks } = await freshApp()
+    let at = 0
+    const seen: (number | null)[] = []
+    for (let round = 0; round < 5; round++) {
+      for (let index = 0; index < 7; index++)
+        await guard(send(inBlock(round * 10 + index)), after((at += 1)))
+      seen.push((await blocks()).at(-1)?.seconds ?? null)
+      at += 90_000
+    }
+    expect(seen).toEqual([900, 3_600, 21_600, 86_400, null])
+  })
+
+  test('other blocks, other apps and other environments go on', async () => {
+    const attacked = await freshApp()
+    const other = await freshApp()
+    for (let index = 0; index < 8; index++)
+      await attacked.guard(attacked.send(inBlock(index)), after(index))
+    expect((await attacked.guard(attacked.send('+233209999999'), after(9))).verdict).toBe('allowed')
+    expect((await other.guard(other.send(inBlock(1)), after(9))).verdict).toBe('allowed')
+    const staging = attacked.send(inBlock(50), { environment: 'staging' })
+    expect((await attacked.guard(staging, after(9))).verdict).toBe('allowed')
+  })
+
+  test('a user who came back before gets a code, from within it', async () => {
+    const { app, send, guard } = await freshApp()
+    const address = { appId: app, kind: 'phone' as const, value: inBlock(77) }
+    const first = await holdRecipient(requests.db, requests.keyring, address, start)
+    const earlier = send(address.value, { recipientId: first.id })
+    await guard(earlier, start)
+    await creditSends(requests.db, [earlier.requestId], after(20))
+    for (let index = 0; index < 8; index++) await guard(send(inBlock(index)), after(100 + index))
+    const day = 86_400
+    const again = async (seconds: number) => {
+      const held = await holdRecipient(requests.db, requests.keyring, address, after(seconds))
+      const known = send(address.value, { recipientId: held.id, isTrusted: held.isKnown })
+      return (await guard(known, after(seconds))).verdict
+    }
+    expect(await again(120)).toBe('allowed')
+    expect(
+      (await holdRecipient(requests.db, requests.keyring, address, after(89 * day))).isKnown,
+    ).toBe(true)
+    expect(
+      (await holdRecipient(requests.db, requests.keyring, address, after(91 * day))).isKnown,
+    ).toBe(false)
+  })
+
+  test('observed only, all of it goes out, and is written down', async () => {
+    const { send, guard, decisions } = await freshApp({ mode: 'observe', environment: 'staging' })
+    for (let index = 0; index < 10; index++)
+      expect((await guard(send(inBlock(index)), after(index))).verdict).toBe('allowed')
+    const all = await decisions()
+    expect(all.map(({ verdict }) => verdict)).toEqual(Array.from({ length: 10 }, () => 'allowed'))
+    expect(all.at(-1)?.findings).not.toEqual([])
+  })
+
+  test('parallel sends share no room: as many go out as one after the other', async () => {
+    const { send, guard } = await freshApp()
+    const verdicts = await Promise.all(
+      Array.from({ length: 60 }, (_, index) => guard(send(inBlock(index)), start)),
+    )
+    expect(verdicts.filter(({ verdict }) => verdict === 'allowed')).toHaveLength(5)
+  })
+
+  test('parallel sends of many places wait for nobody in a circle', async () => {
+    const { send, guard } = await freshApp({ mode: 'observe' })
+    const numbers = Array.from(
+      { length: 200 },
+      (_, index) => `+2332${20 + (index % 8)}${1_000_000 + index * 7}`,
+    )
+    const all = await Promise.all(
+      numbers.map(async (number, index) => {
+        const one = send(number, { ip: `ip${index % 5}` })
+        await guard(one, start)
+        return creditSends(requests.db, [one.requestId], after(10))
+      }),
+    )
+    expect(all).toEqual(numbers.map(() => 1))
+  })
+})
+
+describe('codes that come back', () => {
+  test('their messages wait no longer, and their places are known for it, once', async () => {
+    const { send, guard, standing, decisions } = await freshApp()
+    const one = send(inBlock(1))
+    await guard(one, start)
+    await guard(send(inBlock(2)), start)
+    expect(await standing('block', inBlock(1), start)).toMatchObject({ pending: 2, passed: 0 })
+    expect(await creditSends(requests.db, [one.requestId], after(30))).toBe(1)
+    expect(await creditSends(requests.db, [one.requestId], after(40))).toBe(0)
+    const now = await standing('block', inBlock(1), after(30))
+    expect(now.pending).toBeCloseTo(Math.exp(-30 / 600), 6)
+    expect(now).toMatchObject({ passed: 1, passedDay: 1, passedEver: 1 })
+    expect(now.places).toHaveLength(1)
+    const [first, second] = await decisions()
+    expect(first).toMatchObject({ outcome: 'converted', scopes: null })
+    expect(second).toMatchObject({ outcome: null })
+  })
+
+  test('a request of several messages is one code that came back', async () => {
+    const { send, guard, standing } = await freshApp()
+    const one = send(inBlock(1))
+    for (const seconds of [0, 30, 60]) await guard(one, after(seconds))
+    expect((await standing('block', inBlock(1), after(60))).pending).toBeGreaterThan(2.5)
+    expect(await creditSends(requests.db, [one.requestId], after(60))).toBe(3)
+    const now = await standing('block', inBlock(1), after(60))
+    expect(now.pending).toBeCloseTo(0, 6)
+    expect(now.passed).toBeCloseTo(1, 6)
+  })
+
+  test('counts fade by the time that is given, never by going back in it', async () => {
+    const { send, guard, standing } = await freshApp()
+    await guard(send(inBlock(1)), start)
+    expect((await standing('block', inBlock(1), after(600))).pending).toBeCloseTo(Math.exp(-1), 6)
+    await guard(send(inBlock(2)), after(-100))
+    expect((await standing('block', inBlock(1), start)).pending).toBeCloseTo(2, 6)
+  })
+})
+
+test('a place that nobody sent to for years, again and again, is counted as any other', async () => {
+  const { send, guard, standing } = await freshApp()
+  const one = send(inBlock(1))
+  await guard(one, start)
+  await creditSends(requests.db, [one.requestId], after(10))
+  const days = 86_400
+  for (let visit = 1; visit <= 40; visit++)
+    expect((await guard(send(inBlock(2)), after(visit * 20 * days))).verdict).toBe('allowed')
+  expect(await standing('block', inBlock(1), after(40 * 20 * days))).toMatchObject({
+    pending: 1,
+    passed: 0,
+  })
+})
+
+describe('messages that had their time', () => {
+  const quiet = async () => {
+    const app = await freshApp()
+    // Users elsewhere who come back: the app speaks.
+    for (let index = 0; index < 12; index++) {
+      const one = app.send(`+23320${String(1_234_567 + index * 50_017)}`)
+      await app.guard(one, after(index * 60))
+      await creditSends(requests.db, [one.requestId], after(index * 60 + 30))
+    }
+    return app
+  }
+
+  test('a drip that no burst shows is found by its silence', async () => {
+    const { send, guard, blocks } = await quiet()
+    let sent = 0
+    for (let index = 0; index < 200; index++) {
+      const at = after(3_600 + index * 432)
+      await settleSends(requests.db, 500, at)
+      if ((await guard(send(inBlock(index)), at)).verdict === 'allowed') sent++
+    }
+    expect(sent).toBeLessThan(20)
+    expect((await blocks()).map(({ rule }) => rule)).toEqual(
+      expect.arrayContaining(['block_silence']),
+    )
+  })
+
+  test('fresh messages are no failures, and nothing is settled twice', async () => {
+    const { send, guard, standing } = await freshApp()
+    await guard(send(inBlock(1)), start)
+    await settleSends(requests.db, 500, after(359))
+    expect((await standing('block', inBlock(1), after(359))).failed).toBe(0)
+    const both = await Promise.all([
+      settleSends(requests.db, 500, after(361)),
+      settleSends(requests.db, 500, after(361)),
+    ])
+    expect(both.reduce((sum, { count }) => sum + count, 0)).toBe(1)
+    await settleSends(requests.db, 500, after(361))
+    expect((await standing('block', inBlock(1), after(361))).failed).toBeCloseTo(1, 6)
+  })
+
+  test('whoever came back with a later code did not fail', async () => {
+    const { app, send, guard, standing, decisions } = await freshApp()
+    const address = { appId: app, kind: 'phone' as const, value: inBlock(3) }
+    const { id: recipientId } = await holdRecipient(requests.db, requests.keyring, address)
+    await guard(send(address.value, { recipientId }), start)
+    const second = send(address.value, { recipientId })
+    await guard(second, after(200))
+    await creditSends(requests.db, [second.requestId], after(230))
+    await settleSends(requests.db, 500, after(700))
+    expect((await standing('block', address.value, after(700))).failed).toBe(0)
+    expect((await decisions()).map(({ outcome }) => outcome)).toEqual(['superseded', 'converted'])
+  })
+
+  test('a credit that a crash lost is made up for', async () => {
+    const opened = await requests.open({
+      protection: { mode: 'block', rules: {}, isTrusted: false, isSolved: false },
+    })
+    await requests.check(opened.requestId, await requests.codeOf(opened.requestId))
+    await settleSends(requests.db, 500, new Date(Date.now() + 400_000))
+    const row = await requests.db.one<{ outcome: string }>(
+      sql`select outcome from send_decisions where request_id = ${opened.requestId}`,
+    )
+    expect(row?.outcome).toBe('converted')
+  })
+})
+
+test('nothing of it holds a number, nor what leads to one once it is known how it ended', async () => {
+  const { send, guard } = await freshApp()
+  const one = send(inBlock(5))
+  await guard(one, start)
+  await creditSends(requests.db, [one.requestId], after(5))
+  for (const table of [sql`send_standings`, sql`send_blocks`, sql`send_decisions`]) {
+    const rows = await requests.db.many<{ row: string }>(sql`select t::text as row from ${table} t`)
+    if (rows.length === 0) throw new Error('nothing to look at')
+    for (const { row } of rows) expect(row).not.toContain(inBlock(5).slice(1))
+  }
+})
