@@ -3,6 +3,7 @@ CREATE TABLE "send_standings" (
 	"at" double precision NOT NULL,
 	"pending" double precision DEFAULT 0 NOT NULL,
 	"passed" double precision DEFAULT 0 NOT NULL,
+	"passed_hour" double precision DEFAULT 0 NOT NULL,
 	"failed" double precision DEFAULT 0 NOT NULL,
 	"passed_day" double precision DEFAULT 0 NOT NULL,
 	"passed_ever" double precision DEFAULT 0 NOT NULL,
@@ -69,7 +70,7 @@ create function count_send(
   at_time timestamptz, counted text[], others text[], cold text[], range_name text, block_name text, block_place integer,
   passes boolean, decision jsonb
 ) returns table (
-  name text, pending float8, passed float8, failed float8, passed_day float8, passed_ever float8, places integer[],
+  name text, pending float8, passed float8, passed_hour float8, failed float8, passed_day float8, passed_ever float8, places integer[],
   blocked text, decision_id bigint, decided_at timestamptz
 ) language plpgsql as $$
 #variable_conflict use_column
@@ -79,7 +80,7 @@ declare
   rows_to_count text[] := counted;
   made bigint;
 begin
-  return query select b.name, 0::float8, 0::float8, 0::float8, 0::float8, 0::float8, '{}'::integer[], b.asks, null::bigint, moment
+  return query select b.name, 0::float8, 0::float8, 0::float8, 0::float8, 0::float8, 0::float8, '{}'::integer[], b.asks, null::bigint, moment
     from send_blocks b where b.name = any(counted || others) and b.until > moment and b.lifted_at is null;
   if found and not passes then
     return;
@@ -101,14 +102,15 @@ begin
     from unnest(rows_to_count) n order by n collate "C"
     on conflict (name) do update set at = greatest(s.at, now_s),
       pending = faded_count(s.pending, now_s - s.at, 600) + 1,
-      passed = faded_count(s.passed, now_s - s.at, 3600),
+      passed = faded_count(s.passed, now_s - s.at, 600),
+      passed_hour = faded_count(s.passed_hour, now_s - s.at, 3600),
       failed = faded_count(s.failed, now_s - s.at, 86400),
       passed_day = faded_count(s.passed_day, now_s - s.at, 86400),
       passed_ever = faded_count(s.passed_ever, now_s - s.at, 2592000),
       places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
-    returning s.name, s.pending, s.passed, s.failed, s.passed_day, s.passed_ever, s.places, null::text, made, moment;
-  return query select s.name, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 3600),
-    faded_count(s.failed, now_s - s.at, 86400), faded_count(s.passed_day, now_s - s.at, 86400),
+    returning s.name, s.pending, s.passed, s.passed_hour, s.failed, s.passed_day, s.passed_ever, s.places, null::text, made, moment;
+  return query select s.name, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
+    faded_count(s.passed_hour, now_s - s.at, 3600), faded_count(s.failed, now_s - s.at, 86400), faded_count(s.passed_day, now_s - s.at, 86400),
     faded_count(s.passed_ever, now_s - s.at, 2592000), s.places, null::text, made, moment
     from send_standings s where s.name = any(others);
 end $$;

@@ -34,7 +34,8 @@ const rulesOf = (...args: Parameters<typeof judgeSend>) =>
 const steady = (perSecond: number, converts: number, typingSeconds = 30): Standing => ({
   ...noStanding,
   pending: perSecond * (600 * (1 - converts) + converts * typingSeconds),
-  passed: perSecond * converts * 3_600,
+  passed: perSecond * converts * 600,
+  passedHour: perSecond * converts * 3_600,
   failed: perSecond * (1 - converts) * 86_400,
   passedDay: perSecond * converts * 86_400,
   passedEver: perSecond * converts * 30 * 86_400,

@@ -79,8 +79,8 @@ const usualLoss = { least: 0.15, most: 1 } as const
  * How many pending messages the users explain who came back with their codes: as many are on their way, and some of
  * them never type theirs in.
  */
-export function expectedPending({ passed, failed, passedDay }: Standing): number {
-  const perSecond = passed / memory.passed
+export function expectedPending({ passed, passedHour, failed, passedDay }: Standing): number {
+  const perSecond = Math.max(passed / memory.passed, passedHour / memory.hour)
   const lossSeen = passedDay > 0 ? failed / passedDay : usualLoss.least
   const loss = Math.min(Math.max(lossSeen, usualLoss.least), usualLoss.most)
   return perSecond * (memory.pending * loss + typingSeconds)

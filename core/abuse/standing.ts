@@ -2,8 +2,10 @@
 export const memory = {
   /** Messages whose code has not come back. */
   pending: 600,
-  /** Codes that came back. */
-  passed: 3_600,
+  /** Codes that came back, for how busy a place is now. */
+  passed: 600,
+  /** The same, for how busy it is at this time of day. */
+  hour: 3_600,
   /** Messages whose code had the time to come back and did not, and codes that did. */
   day: 86_400,
   /** Codes that came back, for what a place is known for. */
@@ -13,8 +15,9 @@ export const memory = {
 /** What is remembered of a scope's sends, as of one moment; every count fades, see {@link memory}. */
 export interface Standing {
   pending: number
-  /** Of about the last hour. */
+  /** Of about the last ten minutes, and of the last hour. */
   passed: number
+  passedHour: number
   /** Of about the last day: had their time, and did not come back. */
   failed: number
   passedDay: number
@@ -29,6 +32,7 @@ export interface Standing {
 export const noStanding: Standing = {
   pending: 0,
   passed: 0,
+  passedHour: 0,
   failed: 0,
   passedDay: 0,
   passedEver: 0,
@@ -39,6 +43,7 @@ export const noStanding: Standing = {
 export const together = (one: Standing, other: Standing): Standing => ({
   pending: one.pending + other.pending,
   passed: one.passed + other.passed,
+  passedHour: one.passedHour + other.passedHour,
   failed: one.failed + other.failed,
   passedDay: one.passedDay + other.passedDay,
   passedEver: one.passedEver + other.passedEver,

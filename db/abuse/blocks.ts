@@ -60,7 +60,7 @@ export async function noteBlocked(
     update send_blocks b set refused = refused + 1, last_refused_at = ${momentOf(at)},
       until = case when refused + 1 >= ${persistsFrom} and asks = 'block' and not exists (
           select from send_standings s where s.name = any(${sql.param(rowsOf({ kind, name }))}::text[])
-            and faded_count(s.passed, ${seconds} - s.at, 3600) >= 1)
+            and faded_count(s.passed_hour, ${seconds} - s.at, 3600) >= 1)
         then greatest(until, ${momentOf(at)} + make_interval(secs => ${firstLife})) else until end
     where name = ${name}`)
 }

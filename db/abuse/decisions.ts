@@ -67,12 +67,15 @@ const summedUp = sql`
   )`
 
 /** The update of all counts; what is added to each beside its fading. */
-const updated = (more: Partial<Record<'pending' | 'passed' | 'failed' | 'day' | 'ever', SQL>>) => {
+const updated = (
+  more: Partial<Record<'pending' | 'passed' | 'hour' | 'failed' | 'day' | 'ever', SQL>>,
+) => {
   const none = sql`0`
   return sql`
     update send_standings s set at = greatest(s.at, now_s),
       pending = greatest(${faded('pending', memory.pending)} + ${more.pending ?? none}, 0),
       passed = ${faded('passed', memory.passed)} + ${more.passed ?? none},
+      passed_hour = ${faded('passed_hour', memory.hour)} + ${more.hour ?? none},
       failed = ${faded('failed', memory.day)} + ${more.failed ?? none},
       passed_day = ${faded('passed_day', memory.day)} + ${more.day ?? none},
       passed_ever = ${faded('passed_ever', memory.ever)} + ${more.ever ?? none}`
@@ -101,6 +104,7 @@ export const creditSends = (
         ${updated({
           pending: sql`-fading`,
           passed: sql`requests`,
+          hour: sql`requests`,
           day: sql`requests`,
           ever: sql`requests`,
         })},
@@ -214,6 +218,7 @@ export async function readStandings(
   const names = [...new Set(scopes.flatMap(rowsOf))]
   const rows = await db.many<Standing & { name: string }>(sql`
     select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
+      ${faded('passed_hour', memory.hour)} as "passedHour",
       ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
       ${faded('passed_ever', memory.ever)} as "passedEver", s.places
     from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)

@@ -114,7 +114,7 @@ function count(
   const place =
     block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
   return tx.many<Row>(sql`
-    select name, pending, passed, failed, passed_day as "passedDay", passed_ever as "passedEver", places,
+    select name, pending, passed, passed_hour as "passedHour", failed, passed_day as "passedDay", passed_ever as "passedEver", places,
       blocked, decision_id::text as "decisionId", decided_at as "decidedAt"
     from count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
       ${sql.param(cold)}::text[], ${nameOf('range')}, ${block}, ${place}::integer, ${passes},

@@ -22,6 +22,7 @@ export const sendStandings = pgTable(
     at: doublePrecision().notNull(),
     pending: doublePrecision().notNull().default(0),
     passed: doublePrecision().notNull().default(0),
+    passedHour: doublePrecision('passed_hour').notNull().default(0),
     failed: doublePrecision().notNull().default(0),
     passedDay: doublePrecision('passed_day').notNull().default(0),
     passedEver: doublePrecision('passed_ever').notNull().default(0),
@@ -88,5 +89,6 @@ export const sendDecisions = pgTable(
       .on(table.maturesAt)
       .where(sql`matures_at is not null`),
     index('send_decisions_app').on(table.appId, table.at),
+    index('send_decisions_age').using('brin', table.at),
   ],
 )
