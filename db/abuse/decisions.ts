@@ -11,7 +11,8 @@ import { type Guarded, type GuardedSend, labelOf } from './guard'
 import { momentOf, secondsOf } from './moment'
 
 /**
- * Writes a refusal down, after what it would have made was rolled back, and raises the blocks that its findings ask for.
+ * Writes a refusal down, after what it would have made was rolled back, the recipient's row perhaps among it, and raises
+ * the blocks that its findings ask for.
  * @param at as of `guardSend`: absent in the service
  */
 export async function noteRefusal(
@@ -22,7 +23,7 @@ export async function noteRefusal(
 ): Promise<void> {
   await db.many(sql`
     insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, findings)
-    values (${send.requestId}, ${send.recipientId}, ${send.app}, ${send.environment}, ${send.country}, ${momentOf(at)},
+    values (${send.requestId}, null, ${send.app}, ${send.environment}, ${send.country}, ${momentOf(at)},
       ${verdict}, ${send.mode}, ${JSON.stringify(findings)}::jsonb)`)
   await raiseAll(db, send, { findings }, at)
 }

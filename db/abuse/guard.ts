@@ -44,11 +44,24 @@ export interface Guarded {
   at: Date
 }
 
-interface Row extends Standing {
-  name: string
-  blocked: KnownScope['blocked'] | null
-  decisionId: string | null
-  decidedAt: Date
+/** What `count_send` gives back. */
+interface Counted {
+  at: string
+  /** The range is not cold: the scope `cold` is not the send's. */
+  warm: boolean
+  /** Absent where a block keeps the send from being counted. */
+  decision?: string
+  blocks: [name: string, asks: NonNullable<KnownScope['blocked']>][] | null
+  standings?: [
+    name: string,
+    pending: number,
+    passed: number,
+    passedHour: number,
+    failed: number,
+    passedDay: number,
+    passedEver: number,
+    places: number[],
+  ][]
 }
 
 /**
@@ -65,22 +78,19 @@ export async function guardSend(
 ): Promise<Guarded> {
   const scopes = send.isTrusted ? [] : scopesOf(send)
   const passes = send.isSolved || send.mode === 'observe' || send.mode === 'quiet'
-  const rows = await count(tx, keyring, { send, scopes, passes, at })
-  const decidedAt = rows[0]?.decidedAt
-  if (!decidedAt)
-    return { verdict: 'allowed', findings: [], decisionId: undefined, at: at ?? new Date() }
-  const found = [...(send.signals ?? []), ...judgeSend(knownFrom(scopes, rows))]
+  const counted = await count(tx, keyring, { send, scopes, passes, at })
+  const found = [...(send.signals ?? []), ...judgeSend(knownFrom(scopes, counted))]
   const findings = found.filter(({ rule }) => send.rules[rule] !== 'off')
   const verdict = verdictOf(findings, send)
-  const decisionId = rows.find((row) => row.decisionId !== null)?.decisionId ?? undefined
+  const { decision: decisionId } = counted
   if (decisionId !== undefined && (findings.length > 0 || verdict !== 'allowed'))
     await tx.many(sql`update send_decisions set verdict = ${verdict}, findings = ${JSON.stringify(findings)}::jsonb
       where id = ${decisionId}::bigint`)
-  return { verdict, findings, decisionId, at: decidedAt }
+  return { verdict, findings, decisionId, at: new Date(counted.at) }
 }
 
 /** One row of each scope's is counted in, by chance; the others are read. */
-function count(
+async function count(
   tx: Queries,
   keyring: Keyring,
   {
@@ -89,7 +99,7 @@ function count(
     passes,
     at,
   }: { send: GuardedSend; scopes: readonly Scope[]; passes: boolean; at: Date | undefined },
-): Promise<Row[]> {
+): Promise<Counted> {
   const counted: string[] = []
   const others: string[] = []
   const cold: string[] = []
@@ -98,7 +108,7 @@ function count(
     const [chosen = scope.name] = rows.splice(Math.floor(Math.random() * rows.length), 1)
     counted.push(chosen)
     others.push(...rows)
-    if (scope.kind === 'cold') cold.push(chosen)
+    if (scope.kind === 'cold') cold.push(...rowsOf(scope))
   }
   const nameOf = (kind: Scope['kind']) => scopes.find((scope) => scope.kind === kind)?.name ?? null
   const block = nameOf('block')
@@ -113,29 +123,32 @@ function count(
   }
   const place =
     block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
-  return tx.many<Row>(sql`
-    select name, pending, passed, passed_hour as "passedHour", failed, passed_day as "passedDay", passed_ever as "passedEver", places,
-      blocked, decision_id::text as "decisionId", decided_at as "decidedAt"
-    from count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
+  const row = await tx.one<{ counted: Counted }>(sql`
+    select count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
       ${sql.param(cold)}::text[], ${nameOf('range')}, ${block}, ${place}::integer, ${passes},
-      ${JSON.stringify(decision)}::jsonb)`)
+      ${JSON.stringify(decision)}::jsonb) as counted`)
+  if (!row) throw new Error('Postgres counted a send and gave no row.')
+  return row.counted
 }
 
-/** The send's scopes with what the rows say of them. A place that is not cold was not counted as one. */
-function knownFrom(scopes: readonly Scope[], rows: readonly Row[]): KnownScope[] {
-  const standings = new Map<string, Standing>()
-  const blocks = new Map<string, NonNullable<KnownScope['blocked']>>()
-  for (const { name, blocked, ...standing } of rows) {
+/** The send's scopes, with what is known of them. */
+function knownFrom(scopes: readonly Scope[], { warm, blocks, standings }: Counted): KnownScope[] {
+  const known = new Map<string, Standing>()
+  for (const row of standings ?? []) {
+    const [name, pending, passed, passedHour, failed, passedDay, passedEver, places] = row
     const scope = scopeOfRow(name)
-    if (blocked) blocks.set(scope, blocked)
-    else standings.set(scope, together(standings.get(scope) ?? noStanding, standing))
+    const one = { pending, passed, passedHour, failed, passedDay, passedEver, places }
+    known.set(scope, together(known.get(scope) ?? noStanding, one))
   }
-  return scopes.map(({ kind, name }) => ({
-    kind,
-    name,
-    standing: standings.get(name) ?? noStanding,
-    blocked: blocks.get(name),
-  }))
+  const asks = new Map(blocks)
+  return scopes
+    .filter(({ kind }) => !(warm && kind === 'cold'))
+    .map(({ kind, name }) => ({
+      kind,
+      name,
+      standing: known.get(name) ?? noStanding,
+      blocked: asks.get(name),
+    }))
 }
 
 /** The beginning of the number that a scope is about, for its block's row; its name says it already. */

@@ -1,0 +1,61 @@
+import { sql } from 'drizzle-orm'
+import { noticePauses, type NoticeKind } from '../../core/alerts/rule'
+import type { ToldAlert } from '../../core/alerts/text'
+import type { Queries } from '../index'
+
+/** A message about an alert that one sender has taken, with the alert as it is now. */
+export interface TakenNotice extends ToldAlert {
+  noticeId: string
+  kind: NoticeKind
+  /** Counts this one; names the claim too. */
+  tries: number
+  /** Receivers that have it already. */
+  toldTo: string[]
+}
+
+/**
+ * Takes messages that are due, each for one sender only; those about one alert go in their order.
+ * @param claimSeconds after this, one that was taken by a sender that died is due again
+ */
+export const takeNotices = (
+  db: Queries,
+  { limit, claimSeconds }: { limit: number; claimSeconds: number },
+): Promise<TakenNotice[]> =>
+  db.many<TakenNotice>(sql`
+    with taken as (
+      update alert_notices set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => ${claimSeconds})
+      where id in (select id from alert_notices d where due_at <= clock_timestamp()
+          and not exists (select from alert_notices e where e.alert_id = d.alert_id and e.id < d.id and e.due_at is not null)
+        order by due_at limit ${limit} for update skip locked)
+      returning *
+    )
+    select taken.id::text as "noticeId", taken.kind, taken.tries, taken.told_to as "toldTo",
+      a.id, a.app_id as "appId", a.environment, a.rule, a.subject, a.severity, a.detail, a.opened_at as "openedAt"
+    from taken join alerts a on a.id = taken.alert_id order by taken.id`)
+
+/** One receiver has it: however the others do, it does not get it again. */
+export const noteTold = (
+  db: Queries,
+  { noticeId }: Pick<TakenNotice, 'noticeId'>,
+  target: string,
+): Promise<unknown> =>
+  db.many(
+    sql`update alert_notices set told_to = told_to || ${target}::text where id = ${noticeId}::bigint`,
+  )
+
+/**
+ * Says how it went: done, or due again after a pause, and given up after the last one.
+ * @param fault why somebody was not told, in our own words
+ * @returns whether it was given up
+ */
+export async function finishNotice(
+  db: Queries,
+  { noticeId, tries }: Pick<TakenNotice, 'noticeId' | 'tries'>,
+  fault?: string,
+): Promise<boolean> {
+  const pause = fault === undefined ? undefined : noticePauses[tries - 1]
+  await db.many(sql`update alert_notices set fault = ${fault ?? null},
+      due_at = clock_timestamp() + make_interval(secs => ${pause ?? null}::int)
+    where id = ${noticeId}::bigint and tries = ${tries}`)
+  return fault !== undefined && pause === undefined
+}

@@ -1,0 +1,135 @@
+import { sql } from 'drizzle-orm'
+import type { AppFigures } from '../../core/alerts/figures'
+import { usualDays } from '../../core/alerts/figures'
+import type { Queries } from '../index'
+import { momentOf } from './moment'
+
+/** The sums of this hour are this old at most, in seconds, while somebody keeps them. */
+const freshSeconds = 50
+/** So long after its end an hour is still summed: a code lives for 600 s at most, and then has a minute. */
+const lateSeconds = 900
+/** What nobody summed for longer than this is left out, in hours. */
+const longestPause = 48
+/** By then a message has arrived, or is late, in seconds. */
+const arrivesWithin = 180
+/** So long after the end of its life a code counts as one that did not come back. */
+const graceSeconds = 60
+const hourMs = 3_600_000
+
+/**
+ * Sums up what sends came to by app, environment, country and hour, unless that was just done; after a pause it begins
+ * with the hour where it stopped. Hour by hour, so that no statement is long; two of these at once write the same.
+ * @param at the time to go by; the database's when absent
+ * @returns how many hours were summed
+ */
+export async function sumAppHours(db: Queries, at?: Date): Promise<number> {
+  const late = sql`make_interval(secs => ${lateSeconds})`
+  const due = await db.one<{ since: Date; now: Date }>(sql`
+    with clock as (select ${momentOf(at)} as now), recent as (select now, now - make_interval(hours => ${longestPause}) as least from clock)
+    select now, greatest(date_trunc('hour', least), least(date_trunc('hour', now - ${late}),
+        (select coalesce(max(hour), '-infinity') from app_hours where hour <= now),
+        -- Nobody summed it again once its codes had had their time: nobody was there.
+        (select min(hour) from app_hours where hour > least and hour <= now
+          and summed_at < hour + interval '1 hour' + ${late}))) as since
+    from recent where not exists (select from app_hours where hour >= date_trunc('hour', now) and hour <= now
+      and summed_at > now - make_interval(secs => ${freshSeconds}))`)
+  if (!due) return 0
+  let count = 0
+  for (let hour = due.since.getTime(); hour <= due.now.getTime(); hour += hourMs) {
+    await sumHour(db, new Date(hour), at)
+    count++
+  }
+  return count
+}
+
+const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
+  const within = (column: string) =>
+    sql`${sql.raw(column)} >= ${hour} and ${sql.raw(column)} < ${new Date(hour.getTime() + hourMs)}`
+  return db.many(sql`
+    with clock as (select ${momentOf(at)} as now), decided as (
+      select d.app_id, d.environment, coalesce(d.country, '') as country,
+        count(*) filter (where d.verdict = 'allowed') as sends, count(*) filter (where d.verdict = 'challenge') as challenged,
+        count(*) filter (where d.verdict = 'blocked') as blocked, count(*) filter (where d.verdict = 'quiet') as quiet,
+        0 as due, 0 as reached, 0 as matured, 0 as converted, 0 as locked
+      -- App by app, as the index has them.
+      from apps a cross join lateral (select * from send_decisions where app_id = a.id and ${within('at')} offset 0) d
+      group by 1, 2, 3
+    ), asked as (
+      select app_id, environment, coalesce(country, '') as country, 0, 0, 0, 0,
+        count(*) filter (where tried and created_at <= now - make_interval(secs => ${arrivesWithin})),
+        count(*) filter (where tried and created_at <= now - make_interval(secs => ${arrivesWithin})
+          and (delivered_at is not null or succeeded_at is not null or state = 'verified')),
+        count(*) filter (where tried and state <> 'cancelled' and expires_at <= now - make_interval(secs => ${graceSeconds})),
+        count(*) filter (where tried and state = 'verified' and expires_at <= now - make_interval(secs => ${graceSeconds})),
+        count(*) filter (where state = 'locked')
+      from clock, lateral (select *, attempt_seq > 0 as tried from otp_requests where ${within('created_at')}) r
+      group by 1, 2, 3
+    ), sums as (
+      select app_id, environment, country, sum(sends) as sends, sum(challenged) as challenged, sum(blocked) as blocked,
+        sum(quiet) as quiet, sum(due) as due, sum(reached) as reached, sum(matured) as matured, sum(converted) as converted,
+        sum(locked) as locked
+      from (select * from decided union all select * from asked) both_of_them group by 1, 2, 3
+    )
+    insert into app_hours as h (app_id, environment, country, hour, sends, challenged, blocked, quiet, due, reached, matured,
+      converted, locked, summed_at)
+    select app_id, environment, country, ${hour}, sends, challenged, blocked, quiet, due, reached, matured, converted, locked,
+      now from sums, clock order by 1, 2, 3
+    on conflict (app_id, environment, country, hour) do update set sends = excluded.sends, challenged = excluded.challenged,
+      blocked = excluded.blocked, quiet = excluded.quiet, due = excluded.due, reached = excluded.reached,
+      matured = excluded.matured, converted = excluded.converted, locked = excluded.locked, summed_at = excluded.summed_at`)
+}
+
+/**
+ * What alerts about apps are judged by, of every app and country with a send within the last day: sums of the last
+ * hours, and what was usual at this time of the day.
+ */
+export const readAppFigures = (db: Queries, at?: Date): Promise<AppFigures[]> =>
+  db.many<AppFigures>(sql`
+    with clock as (select date_trunc('hour', ${momentOf(at)}) as now), active as (
+      select distinct app_id, environment, country from app_hours, clock
+      where hour > now - interval '24 hours' and hour <= now
+    ), hours as (
+      select h.*, (extract(epoch from now - h.hour) / 3600)::int as age
+      from clock cross join active join app_hours h using (app_id, environment, country)
+      where h.hour > now - make_interval(hours => ${(usualDays + 1) * 24}) and h.hour <= now
+    ), days as (
+      select app_id, environment, country, age / 24 as day, sum(sends + quiet) filter (where age % 24 = 0) as hour,
+        sum(sends + quiet) filter (where age % 24 = 1) as before, sum(sends + quiet) filter (where age % 24 < 12) as half
+      from hours group by 1, 2, 3, 4
+    ), daily as (
+      select app_id, environment, country, jsonb_agg(jsonb_build_object('day', day, 'hour', coalesce(hour, 0),
+        'before', coalesce(before, 0), 'half', coalesce(half, 0)) order by day) as days
+      from days group by 1, 2, 3
+    ), sums as (
+      select app_id, environment, country, max(age) as oldest,
+        ${recent(2, { sends: 'sends', refused: 'challenged + blocked + quiet', locked: 'locked' })},
+        ${recent(3, { due: 'due', reached: 'reached' })},
+        ${recent(4, { matured: 'matured', converted: 'converted' })},
+        ${recent(6, { sends_six: 'sends + quiet' })},
+        ${usually({ week_sends: 'sends + quiet', week_refused: 'challenged + blocked + quiet', week_locked: 'locked' })},
+        ${usually({ week_matured: 'matured', week_converted: 'converted' })}
+      from hours group by 1, 2, 3
+    )
+    select app_id as "appId", environment, country, days, oldest, sends::int, refused::int, locked::int, due::int, reached::int,
+      matured::int, converted::int, sends_six::int as "sendsSix", week_sends::int as "weekSends",
+      week_refused::int as "weekRefused", week_locked::int as "weekLocked", week_matured::int as "weekMatured",
+      week_converted::int as "weekConverted",
+      -- Of the month, and only where it is asked: the sum of a few hundred rows of the primary key.
+      case when sends_six < 15 then 0 else (select coalesce(sum(m.converted), 0) from app_hours m
+        where m.app_id = s.app_id and m.environment = s.environment and m.country = s.country
+          and m.hour > now - interval '28 days' and m.hour <= now - interval '24 hours') end::int as users
+    from clock, sums s join daily using (app_id, environment, country) order by 1, 2, 3`)
+
+type Sums = Readonly<Record<string, string>>
+
+/** Sums of the last hours, the one under way included. */
+const recent = (hours: number, sums: Sums) => summed(`age < ${hours}`, sums)
+/** Sums of the week before that. */
+const usually = (sums: Sums) => summed('age >= 4 and age < 172', sums)
+
+const summed = (condition: string, sums: Sums) =>
+  sql.raw(
+    Object.entries(sums)
+      .map(([name, what]) => `coalesce(sum(${what}) filter (where ${condition}), 0) as ${name}`)
+      .join(', '),
+  )

@@ -1,0 +1,160 @@
+import { type SQL, sql } from 'drizzle-orm'
+import { randomId } from '../../codes/random-id'
+import { rowsOf, type Scope, type ScopeKind, scopesOf } from '../../core/abuse/scopes'
+import type { Environment } from '../../core/state'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/** A block as people read it. */
+export interface BlockView {
+  id: string
+  name: string
+  appId: string
+  environment: Environment
+  scope: ScopeKind
+  /** A country or the beginning of a number; null where it would be somebody's address, or is the whole app. */
+  label: string | null
+  rule: string
+  asks: 'block' | 'challenge'
+  /** How often in a row. */
+  level: number
+  since: Date
+  /** Null: until somebody lifts it. */
+  until: Date | null
+  liftedAt: Date | null
+  stands: boolean
+  refused: number
+  lastRefusedAt: Date | null
+}
+
+const stands = sql`(until > now() and lifted_at is null)`
+const columns = sql`id, name, app_id as "appId", environment, scope, label, rule, asks, level, since,
+  case when until < 'infinity' then until end as until, lifted_at as "liftedAt", ${stands} as stands, refused,
+  last_refused_at as "lastRefusedAt"`
+
+export interface BlockFilter {
+  /** Every app when absent. */
+  appId?: string | undefined
+  environment?: Environment | undefined
+  stands?: boolean | undefined
+  limit: number
+  /** The id of the last block of the page before. */
+  after?: string | undefined
+}
+
+/** The newest first. */
+export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[]> {
+  const { appId, environment, limit, after } = filter
+  const conditions: SQL[] = [
+    sql`true`,
+    ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
+    ...(environment === undefined ? [] : [sql`environment = ${environment}`]),
+    ...(filter.stands === undefined ? [] : [sql`${stands} = ${filter.stands}`]),
+    ...(after === undefined
+      ? []
+      : [sql`(since, id) < (select since, id from send_blocks where id = ${after})`]),
+  ]
+  return db.many<BlockView>(sql`select ${columns} from send_blocks
+    where ${sql.join(conditions, sql` and `)} order by since desc, id desc limit ${limit}`)
+}
+
+export const findBlock = (db: Queries, id: string): Promise<BlockView | undefined> =>
+  db.one<BlockView>(sql`select ${columns} from send_blocks where id = ${id}`)
+
+/** The oldest message that may still be counted as one that did not come back, in minutes. */
+const unsettledMinutes = 30
+
+/**
+ * Ends a block, and forgets what its scope was found guilty of, the messages that are still out included: else the next
+ * send would raise it again.
+ * @returns undefined when it does not stand
+ */
+export const liftBlock = (
+  db: Database,
+  { id, actor }: { id: string; actor: string },
+): Promise<BlockView | undefined> =>
+  db.transaction(async (tx) => {
+    const lifted = await tx.one<BlockView>(sql`
+      update send_blocks set lifted_at = clock_timestamp() where id = ${id} and ${stands} returning ${columns}`)
+    if (!lifted) return undefined
+    const { appId, environment, scope, name, label, rule } = lifted
+    const rows = sql`${sql.param(rowsOf({ kind: scope, name }))}::text[]`
+    await tx.many(sql`
+      with held as (
+        select name from send_standings where name = any(${rows}) order by name collate "C" for update
+      )
+      update send_standings s set pending = 0, failed = 0, places = '{}' from held where s.name = held.name`)
+    await tx.many(sql`
+      update send_decisions d set scopes = array(select n from unnest(d.scopes) n where n <> all(${rows})),
+        place = case when ${scope} = 'block' then null else place end
+      where app_id = ${appId} and environment = ${environment} and matures_at is not null
+        and at > now() - make_interval(mins => ${unsettledMinutes}) and d.scopes && ${rows}`)
+    const detail = { block_id: id, environment, scope, label, rule }
+    await tx.many(auditAdmin({ appId, type: 'block_lifted', actor, detail }))
+    return lifted
+  })
+
+/** What people may block: never somebody's address, which nobody outside knows the digest of. */
+export const scopesByHand = [
+  'block',
+  'range',
+  'country',
+  'cold',
+  'app',
+] as const satisfies ScopeKind[]
+export type ScopeByHand = (typeof scopesByHand)[number]
+
+export interface BlockByHand {
+  appId: string
+  environment: Environment
+  scope: ScopeByHand
+  /** The beginning of the numbers of a block or a range, with `+`; two letters of a country; absent for the others. */
+  place?: string | undefined
+  asks: 'block' | 'challenge'
+  /** Until lifted when absent. */
+  seconds?: number | undefined
+  actor: string
+}
+
+/** Raises a block that no rule asked for; one that stands gives way to it. */
+export const raiseByHand = (db: Database, wish: BlockByHand): Promise<BlockView> =>
+  db.transaction(async (tx) => {
+    const { appId, environment, scope, asks, seconds, actor } = wish
+    const { name } = scopeByHand(wish)
+    const label = wish.place ?? null
+    const until =
+      seconds === undefined ? sql`'infinity'` : sql`make_interval(secs => ${seconds}) + now()`
+    const raised = await tx.one<BlockView>(sql`
+      insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
+      values (${randomId('blk')}, ${name}, ${appId}, ${environment}, ${scope}, ${label}, 'by_hand', ${asks}, 1, now(), ${until})
+      on conflict (name) do update set rule = 'by_hand', asks = excluded.asks, since = excluded.since,
+        until = excluded.until, level = 1, lifted_at = null, refused = 0, last_refused_at = null
+      returning ${columns}`)
+    if (!raised) throw new Error('Postgres returned no row for a block.')
+    const detail = {
+      block_id: raised.id,
+      scope,
+      label,
+      rule: 'by_hand',
+      asks,
+      level: 1,
+      environment,
+    }
+    await tx.many(auditAdmin({ appId, type: 'block_raised', actor, detail }))
+    return raised
+  })
+
+/** A number in the place, and its country, so that the scope is the one that sends there have. */
+function scopeByHand({ appId, environment, scope, place = '' }: BlockByHand): Scope {
+  const digits = { block: '0000', range: '000000', country: '', cold: '', app: '' }[scope]
+  const isCountry = scope === 'country'
+  const scopes = scopesOf({
+    app: appId,
+    environment,
+    number: isCountry ? '' : `${place}${digits}`,
+    country: isCountry ? place : null,
+  })
+  const found = scopes.find(({ kind }) => kind === scope)
+  if (!found) throw new Error(`A send has no scope ${scope}.`)
+  return found
+}

@@ -1,0 +1,65 @@
+import { sql } from 'drizzle-orm'
+import { budgetLevels } from '../../core/abuse/money'
+import type { Environment } from '../../core/state'
+import type { Queries } from '../index'
+import { openAlerts, raiseAlert, resolveAlert } from './alerts'
+import { momentOf } from './moment'
+
+interface Reached {
+  appId: string
+  live: boolean
+  currency: string
+  window: 'hour' | 'day'
+  /** Percent of the budget. */
+  level: number
+  spent: string
+  limit: string
+  resetsAt: Date
+}
+
+/** What is spent with staging keys and with development keys is one sum: its alerts go by the first name. */
+const environmentOf = (live: boolean): Environment => (live ? 'production' : 'staging')
+
+/**
+ * Raises an alert for each level of a budget that is reached, once in its window, and ends those whose window is over.
+ * @param at the time to go by; the database's when absent
+ * @returns how many were opened
+ */
+export async function alertBudgets(db: Queries, at?: Date): Promise<number> {
+  await endOldOnes(db, at)
+  let opened = 0
+  for (const { appId, live, window, level, resetsAt, ...rest } of await levelsReached(db, at)) {
+    const alert = {
+      appId,
+      environment: environmentOf(live),
+      rule: 'budget' as const,
+      subject: `${window} ${level} %`,
+      severity: level === 100 ? ('critical' as const) : ('warning' as const),
+      detail: { window, level, ...rest, resets_at: resetsAt.toISOString() },
+    }
+    opened += Number(await raiseAlert(db, alert, at))
+  }
+  return opened
+}
+
+/** A budget without room for the cheapest call of the day is spent, whatever is left of it. */
+const levelsReached = (db: Queries, at: Date | undefined) =>
+  db.many<Reached>(sql`
+    select app_id as "appId", live, currency, w.window, l.level, w.total::text as spent, w.most::text as "limit",
+      case w.window when 'day' then date_trunc('day', moment, 'UTC') + interval '24 hours'
+        else date_trunc('hour', moment, 'UTC') + interval '1 hour' end as "resetsAt"
+    from (select ${momentOf(at)} as moment) clock join spending s on s.day = day_of(moment)
+      cross join lateral (values
+        ('hour', s.spent[hour_of(moment)] + s.reserved[hour_of(moment)], s.hour_limit),
+        ('day', sum_of(s.spent) + sum_of(s.reserved), s.day_limit)) w ("window", total, most)
+      cross join unnest(${sql.param([...budgetLevels])}::integer[]) l (level)
+    where w.total > 0 and (w.total * 100 >= w.most * l.level or (l.level = 100 and w.total + s.least_price > w.most))
+    order by s.app_id, s.live, w.window, l.level`)
+
+async function endOldOnes(db: Queries, at: Date | undefined): Promise<void> {
+  const clock = await db.one<{ now: Date }>(sql`select ${momentOf(at)} as now`)
+  for (const { detail, ...alert } of await openAlerts(db, ['budget'])) {
+    const end = typeof detail.resets_at === 'string' ? Date.parse(detail.resets_at) : 0
+    if (clock && end <= clock.now.getTime()) await resolveAlert(db, alert, at)
+  }
+}

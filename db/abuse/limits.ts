@@ -1,0 +1,196 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { globalIndex, globalIndexes } from '../../codes/seal'
+import { type RateLimit, usualMessageCap, usualProtection } from '../../core/abuse/protection'
+import { pacing, resendAfterSeconds } from '../../core/limits'
+import type { Environment } from '../../core/state'
+import type { Queries } from '../index'
+import { momentOf } from './moment'
+
+/** What may be had of the windows of one send; a part that is absent is not asked. */
+export interface SendLimits {
+  /** Sends to the recipient, resends included. */
+  recipient: readonly RateLimit[]
+  /** Messages to the number over all apps. */
+  messages: readonly RateLimit[]
+  /** The end user's network, as a keyed digest. */
+  ip?: { digest: string; limits: readonly RateLimit[] } | undefined
+  /** What the caller gave in `rate_limit_keys`, as keyed digests. */
+  keys?: readonly { name: string; digest: string; limits: readonly RateLimit[] }[] | undefined
+  /** Sends for pages keep growing pauses. */
+  isPaced?: boolean | undefined
+}
+
+/** What holds where no policy is at hand. */
+export const usualSendLimits: SendLimits = {
+  recipient: usualProtection.limits.recipient,
+  messages: usualMessageCap,
+}
+
+export type SendLimitKind = 'recipient' | 'messages' | 'ip' | 'key' | 'pacing'
+
+export interface LimitedSend {
+  app: string
+  environment: Environment
+  recipientId: string
+  /** E.164 with `+`; absent for e-mail. */
+  number?: string | undefined
+  limits: SendLimits
+}
+
+/** Which limit leaves no room, and for how long. */
+export interface Limited {
+  limit: SendLimitKind
+  /** Of `rate_limit_keys`. */
+  key?: string | undefined
+  retryAfterSeconds: number
+}
+
+/** The send is in all of its windows, at this time: as text, since a Date would drop its microseconds. */
+export interface Taken {
+  at: string
+  /** Until the next one, where sends are paced. */
+  pauseSeconds?: number | undefined
+}
+
+/** More than the pauses let anybody have: they are what is asked. */
+const mostPaced = 1_000
+
+/** A row of `send_windows`, and what it may hold. */
+interface Window {
+  kind: SendLimitKind
+  key?: string
+  name: string
+  /** What it was called under keys that are being replaced: that counts too. */
+  before: string[]
+  recipientId: string | null
+  limits: readonly RateLimit[]
+  /** By how many sends are behind one: the pause before it. */
+  pauses: readonly number[]
+}
+
+/**
+ * Takes one send of all its sliding windows, in one statement, so that parallel sends cannot share one. Holds the
+ * windows until the transaction ends, the recipient's first: sends to one recipient happen one after the other.
+ * Whoever is told of a limit must roll back: the windows with room have counted it.
+ * @param at the time to go by; the database's when absent
+ */
+export async function takeLimits(
+  tx: Queries,
+  keyring: Keyring,
+  send: LimitedSend,
+  at?: Date,
+): Promise<Taken | Limited> {
+  const windows = windowsOf(keyring, send)
+  const wanted = wantedFrom(windows)
+  const row = await tx.one<{ at: string; taken: string[]; sends: number | null }>(sql`
+    with clock as materialized (select ${momentOf(at)} as moment), ${wanted}, taken as (
+      insert into send_windows as w (name, recipient_id, environment, sends, partners, expires_at)
+      select q.name, q.recipient_id, ${send.environment}::key_environment, array[moment], array[q.partners],
+        moment + make_interval(secs => q.longest)
+      from wanted q, clock
+      -- A flood must not queue for a row, with a connection each: most of it sees this first.
+      where not exists (select from wanted q left join send_windows w on w.name = q.name
+        where send_window_wait(w.sends || q.earlier, q.maxima, q.seconds, q.pauses, moment) > 0)
+      -- As everybody does: two sends never wait for each other.
+      order by q.place
+      on conflict (name) do update set
+        (sends, partners) = (
+          select coalesce(array_agg(t order by n), '{}') || excluded.sends,
+            coalesce(array_agg(coalesce(p, '') order by n), '{}') || excluded.partners
+          from wanted q, clock, unnest(w.sends, w.partners) with ordinality as held (t, p, n)
+          where q.name = w.name and t > moment - make_interval(secs => q.longest)),
+        expires_at = greatest(w.expires_at, excluded.expires_at)
+      where (select send_window_wait(w.sends || q.earlier, q.maxima, q.seconds, q.pauses, moment)
+        from wanted q, clock where q.name = w.name) = 0
+      returning w.name, cardinality(w.sends) as sends)
+    select moment::text as at, array(select name from taken) as taken,
+      (select sends from taken where name = ${windows.find(({ kind }) => kind === 'pacing')?.name ?? null}) as sends
+    from clock`)
+  if (!row) throw new Error('A statement without a condition gave no row.')
+  if (row.taken.length === windows.length)
+    return {
+      at: row.at,
+      ...(row.sends !== null && { pauseSeconds: resendAfterSeconds(row.sends) }),
+    }
+  return whyFull(tx, windows, row.taken, at)
+}
+
+/** The limit that leaves no room for the longest, of those that did not count the send. */
+async function whyFull(
+  tx: Queries,
+  windows: readonly Window[],
+  taken: readonly string[],
+  at: Date | undefined,
+): Promise<Limited> {
+  const full = windows.filter(({ name }) => !taken.includes(name))
+  const wait = await tx.one<{ name: string; seconds: number }>(sql`
+    with clock as materialized (select ${momentOf(at)} as moment), ${wantedFrom(full)}
+    select q.name, greatest(ceil(wait), 1)::int as seconds
+    from clock, wanted q left join send_windows w on w.name = q.name
+      cross join lateral send_window_wait(w.sends || q.earlier, q.maxima, q.seconds, q.pauses, moment) as wait
+    order by wait desc, q.place limit 1`)
+  const { kind, key } = full.find(({ name }) => name === wait?.name) ?? { kind: 'recipient' }
+  return {
+    limit: kind,
+    ...(key !== undefined && { key }),
+    retryAfterSeconds: wait?.seconds ?? 1,
+  }
+}
+
+/** The windows as rows: those that a send is to be counted in, and their names in the recipient's, for giving it back. */
+function wantedFrom(windows: readonly Window[]) {
+  const partners = windows
+    .slice(1)
+    .map(({ name }) => name)
+    .join(' ')
+  const rows = windows.map(({ name, before, recipientId, limits, pauses }, place) => ({
+    place,
+    name,
+    before,
+    recipient_id: recipientId,
+    maxima: limits.map(({ max }) => max),
+    seconds: limits.map(({ seconds }) => seconds),
+    pauses,
+    longest: Math.max(...limits.map(({ seconds }) => seconds)),
+    partners: place === 0 ? partners : '',
+  }))
+  return sql`wanted as materialized (
+    select q.*, array(select t from send_windows o cross join unnest(o.sends) t where o.name = any(q.before)) as earlier
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as q (place integer, name text, before text[],
+      recipient_id text, maxima integer[], seconds integer[], pauses integer[], longest integer, partners text))`
+}
+
+/** The recipient's own window first; the others by name. */
+function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
+  const { app, environment, recipientId, number, limits } = send
+  const plain = { before: [], recipientId: null, pauses: [] }
+  const mine = { ...plain, recipientId }
+  const others: Window[] = (limits.keys ?? []).map(({ name: key, digest, limits }) => ({
+    ...{ ...plain, kind: 'key', key, limits },
+    name: `key|${environment}|${app}|${key}|${digest}`,
+  }))
+  if (number !== undefined) {
+    const nameOf = (index: Buffer) => `messages|${environment}|${index.toString('hex')}`
+    const name = nameOf(globalIndex(keyring, number))
+    const before = globalIndexes(keyring, number).map(nameOf)
+    others.push({
+      ...{ ...plain, kind: 'messages', name, limits: limits.messages },
+      before: before.filter((other) => other !== name),
+    })
+  }
+  if (limits.ip) {
+    const name = `ip|${environment}|${app}|${limits.ip.digest}`
+    others.push({ ...plain, kind: 'ip', name, limits: limits.ip.limits })
+  }
+  if (limits.isPaced) {
+    const name = `pacing|${environment}|${recipientId}`
+    const span = [{ max: mostPaced, seconds: pacing.windowSeconds }]
+    others.push({ ...mine, kind: 'pacing', name, limits: span, pauses: pacing.pauses })
+  }
+  const name = `recipient|${environment}|${recipientId}`
+  return [
+    { ...mine, kind: 'recipient', name, limits: limits.recipient },
+    ...others.sort((one, other) => (one.name < other.name ? -1 : 1)),
+  ]
+}

@@ -1,0 +1,140 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Budget, Purse } from '../../core/abuse/money'
+import type { Channel } from '../../core/channel'
+import type { Queries } from '../index'
+import { momentOf } from './moment'
+
+/** One window of an app's budget, as it is now; decimal numbers with a point. */
+export interface BudgetWindow {
+  window: 'hour' | 'day'
+  /** Null: none. */
+  limit: string | null
+  spent: string
+  /** Of calls under way. */
+  reserved: string
+  /** Null: without a limit. Never below 0. */
+  remaining: string | null
+  resetsAt: Date
+}
+
+/** What a message is to cost, and what its app may spend. */
+export interface Charge extends Purse {
+  /** A decimal number with a point; undefined: not known, which no budget lets pass. */
+  price: string | undefined
+  budget: Budget | undefined
+}
+
+/** A budget that has no room. */
+export interface Shortage {
+  window: 'hour' | 'day'
+  /** Until the window is over; at least 1. */
+  retryAfterSeconds: number
+}
+
+const limitsOf = (budget: Budget | undefined): SQL =>
+  sql`${budget?.hour ?? null}::numeric, ${budget?.day ?? null}::numeric`
+
+/** Of a window; a day by UTC has 24 hours whatever the session's time zone. */
+const lengthOf = (window: SQL): SQL =>
+  sql`case ${window} when 'day' then interval '24 hours' else interval '1 hour' end`
+
+/**
+ * Reserves the price of one message, exactly: of any number that ask at the same time, those get it that both budgets have room for.
+ * In the service it is the claim of a call that does this (`claimAttempt`); this is for traffic that is replayed.
+ * @param at the time to go by; the database's when absent
+ * @returns whether it may be sent
+ */
+export async function takeBudget(
+  db: Queries,
+  { appId, live, currency, price, budget }: Charge,
+  at?: Date,
+): Promise<boolean> {
+  const row = await db.one<{ taken: boolean }>(sql`select take_money(${appId}, ${live}, ${currency},
+    ${price ?? null}::numeric, ${limitsOf(budget)}, ${momentOf(at)}) as taken`)
+  return row?.taken === true
+}
+
+/**
+ * Whether a budget has no room for a message, so that a send is refused before its request is made. Nothing is taken: the claim of its call asks again.
+ * @param at the time to go by; the database's when absent
+ */
+export async function findShortage(
+  db: Queries,
+  { appId, live, currency, price, budget }: Charge,
+  at?: Date,
+): Promise<Shortage | undefined> {
+  if (budget?.hour === undefined && budget?.day === undefined) return undefined
+  return db.one<Shortage>(sql`
+    with asked as (
+      select ${momentOf(at)} as moment, ${price ?? null}::numeric as price
+    ), held as (
+      select moment, price, coalesce(reserved[hour_of(moment)] + spent[hour_of(moment)], 0) as of_hour,
+        coalesce(sum_of(reserved) + sum_of(spent), 0) as of_day
+      from asked left join spending on app_id = ${appId} and live = ${live} and currency = ${currency}
+        and day = day_of(moment)
+    ), short as (
+      select moment, case when price is null or of_day + price > ${budget.day ?? null}::numeric then 'day'
+        when of_hour + price > ${budget.hour ?? null}::numeric then 'hour' end as "window"
+      from held
+    )
+    select "window", greatest(1, ceil(extract(epoch from
+      date_trunc("window", moment, 'UTC') + ${lengthOf(sql`"window"`)} - moment)))::int as "retryAfterSeconds"
+    from short where "window" is not null`)
+}
+
+/**
+ * What is spent and left of the hour and of the day under way.
+ * @param at the time to go by; the database's when absent
+ */
+export const readBudgets = (
+  db: Queries,
+  { appId, live, currency, budget }: Purse & { budget: Budget | undefined },
+  at?: Date,
+): Promise<BudgetWindow[]> =>
+  db.many<BudgetWindow>(sql`
+    select w."window", w.most::text as "limit", trim_scale(w.spent)::text as spent,
+      trim_scale(w.reserved)::text as reserved,
+      case when w.most is not null then trim_scale(greatest(w.most - w.spent - w.reserved, 0))::text end as remaining,
+      date_trunc(w."window", moment, 'UTC') + ${lengthOf(sql`w."window"`)} as "resetsAt"
+    from (select ${momentOf(at)} as moment) clock
+      left join spending s on s.app_id = ${appId} and s.live = ${live} and s.currency = ${currency}
+        and s.day = day_of(moment)
+      cross join lateral (values
+        ('hour', coalesce(s.spent[hour_of(moment)], 0), coalesce(s.reserved[hour_of(moment)], 0), ${budget?.hour ?? null}::numeric),
+        ('day', sum_of(s.spent), sum_of(s.reserved), ${budget?.day ?? null}::numeric)) w ("window", spent, reserved, most)
+    order by w."window" desc`)
+
+/** Where the money of a day went. */
+export interface SpendingPart {
+  channel: Channel
+  provider: string
+  country: string | null
+  /** Calls that cost something, or may. */
+  calls: number
+  /** Of them, those of which neither the provider nor the policy says the price. */
+  unpriced: number
+  amount: string
+  /** Of the amount: by the policy's prices, since the provider has not said its own. */
+  estimated: string
+  currency: string | null
+}
+
+/** Where an app's money of the day under way went, most first. */
+export function readSpendingParts(
+  db: Queries,
+  { appId, live }: Pick<Purse, 'appId' | 'live'>,
+  limit: number,
+): Promise<SpendingPart[]> {
+  const currency = sql`coalesce(a.estimate_currency, a.cost_currency)`
+  return db.many<SpendingPart>(sql`
+    select a.channel, a.provider, r.country, count(*)::int as calls,
+      (count(*) filter (where a.counted_amount is null))::int as unpriced,
+      trim_scale(coalesce(sum(a.counted_amount), 0))::text as amount,
+      trim_scale(coalesce(sum(a.counted_amount) filter (where a.cost_currency is distinct from ${currency}), 0))::text as estimated,
+      ${currency} as currency
+    from attempts a join otp_requests r on r.id = a.request_id
+    where a.claimed_at >= date_trunc('day', clock_timestamp(), 'UTC') and r.app_id = ${appId}
+      and (r.environment = 'production') = ${live} and a.state <> 'refused' and a.send_no > 0
+    group by a.channel, a.provider, r.country, ${currency}
+    order by sum(a.counted_amount) desc nulls last, a.channel, a.provider, r.country limit ${limit}`)
+}

@@ -1,0 +1,103 @@
+import { sql } from 'drizzle-orm'
+import { keptAs, keptIndex, keptIndexes } from '../../codes/kept-index'
+import type { Keyring } from '../../codes/keyring'
+import { randomId } from '../../codes/random-id'
+import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
+import { auditAdmin } from '../audit/entry'
+import type { Database, Queries } from '../index'
+
+/** Of one app. */
+export const maxTestNumbers = 20
+
+/** A number that gets a fixed code and no message: for the review of an app, and for tests against live keys. */
+export interface TestNumber {
+  id: string
+  /** E.164 with `+`. */
+  phoneNumber: string
+  code: string
+  createdAt: Date
+}
+
+interface Row extends Sealed {
+  id: string
+  createdAt: Date
+}
+
+/** What the row of a test number keeps encrypted. */
+export const readSealedTestNumber = (text: string) =>
+  JSON.parse(text) as Pick<TestNumber, 'phoneNumber' | 'code'>
+
+/** Number and code in clear. @throws {UnknownKey} when its key is not known here */
+export const openTestNumber = (
+  keyring: Keyring,
+  appId: string,
+  { id, ...row }: Sealed & { id: string },
+) => readSealedTestNumber(unseal(keyring, row, sealedIn.testNumber(appId, id)))
+
+/**
+ * Gives an app a test number, or one that it has another code.
+ * @returns undefined when there is no such app; `full` when it has {@link maxTestNumbers}
+ */
+export function putTestNumber(
+  db: Database,
+  keyring: Keyring,
+  {
+    appId,
+    phoneNumber,
+    code,
+    actor,
+  }: { appId: string; phoneNumber: string; code: string; actor: string },
+): Promise<TestNumber | 'full' | undefined> {
+  const id = randomId('tst')
+  const name = keptAs.testNumber(appId, phoneNumber)
+  const { index, kid: indexKid } = keptIndex(keyring, name)
+  const text = JSON.stringify({ phoneNumber, code })
+  const { ciphertext, kid } = seal(keyring, text, sealedIn.testNumber(appId, id))
+  return db.transaction(async (tx) => {
+    // Changes of one app come one after the other: so many are never more.
+    const app = await tx.one(sql`select from apps where id = ${appId} for no key update`)
+    if (!app) return undefined
+    await tx.many(sql`delete from test_numbers where index in ${keptIndexes(keyring, [name])}`)
+    const row = await tx.one<{ createdAt: Date }>(sql`
+      insert into test_numbers (id, app_id, index, index_kid, ciphertext, kid)
+      select ${id}, ${appId}, ${index}, ${indexKid}, ${ciphertext}, ${kid}
+      where (select count(*) from test_numbers where app_id = ${appId}) < ${maxTestNumbers}
+      returning created_at as "createdAt"`)
+    if (!row) return 'full'
+    const detail = { change: 'added', test_number: id }
+    await tx.many(auditAdmin({ appId, type: 'test_number_changed', actor, detail }))
+    return { id, phoneNumber, code, ...row }
+  })
+}
+
+/** All of an app's, by their ids. */
+export async function readTestNumbers(
+  db: Queries,
+  keyring: Keyring,
+  appId: string,
+): Promise<TestNumber[]> {
+  const rows = await db.many<Row>(sql`
+    select id, ciphertext, kid, created_at as "createdAt" from test_numbers where app_id = ${appId} order by id`)
+  return rows.map(({ createdAt, ...row }) => ({
+    id: row.id,
+    ...openTestNumber(keyring, appId, row),
+    createdAt,
+  }))
+}
+
+/** @param number `appId` undefined: whichever app has it. @returns whether there was one */
+export function removeTestNumber(
+  db: Database,
+  { id, appId, actor }: { id: string; appId: string | undefined; actor: string },
+): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const own = appId === undefined ? sql`true` : sql`app_id = ${appId}`
+    const gone = await tx.one<{ appId: string }>(
+      sql`delete from test_numbers where id = ${id} and ${own} returning app_id as "appId"`,
+    )
+    if (!gone) return false
+    const detail = { change: 'removed', test_number: id }
+    await tx.many(auditAdmin({ appId: gone.appId, type: 'test_number_changed', actor, detail }))
+    return true
+  })
+}
