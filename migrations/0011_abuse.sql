@@ -7,6 +7,7 @@ CREATE TABLE "send_standings" (
 	"failed" double precision DEFAULT 0 NOT NULL,
 	"passed_day" double precision DEFAULT 0 NOT NULL,
 	"passed_ever" double precision DEFAULT 0 NOT NULL,
+	"failed_ever" double precision DEFAULT 0 NOT NULL,
 	"places" integer[] DEFAULT '{}' NOT NULL
 ) WITH (fillfactor = 70);
 --> statement-breakpoint
@@ -67,7 +68,7 @@ create function faded_count(counted float8, age float8, memory float8) returns f
 -- them. What it gives back is how the scopes stand now, the send counted; the caller's rules decide then, and a refusal
 -- rolls all of this back. Where a block stands that nothing passes, nothing is counted or locked.
 create function count_send(
-  at_time timestamptz, counted text[], others text[], cold text[], range_name text, block_name text, block_place integer,
+  at_time timestamptz, counted text[], others text[], cold text[], home text[], block_name text, block_place integer,
   passes boolean, decision jsonb
 ) returns json language plpgsql
 -- Planned once for a connection, always by the keys: planning each time would cost five times what it does.
@@ -82,9 +83,9 @@ declare
   blocks json;
   standings json;
 begin
-  -- A range where people have come back is not cold.
-  is_warm := exists (select from send_standings s where s.name = range_name
-    and faded_count(s.passed_ever, now_s - s.at, 2592000) >= 3);
+  -- A country where people have come back is not cold.
+  is_warm := coalesce((select sum(faded_count(s.passed_ever, now_s - s.at, 2592000)) from send_standings s
+    where s.name = any(home)) >= 3, false);
   if is_warm then
     rows_to_count := array(select n from unnest(counted) n where n <> all(cold));
     rows_to_read := array(select n from unnest(others) n where n <> all(cold));
@@ -111,16 +112,18 @@ begin
       failed = faded_count(s.failed, now_s - s.at, 86400),
       passed_day = faded_count(s.passed_day, now_s - s.at, 86400),
       passed_ever = faded_count(s.passed_ever, now_s - s.at, 2592000),
+      failed_ever = faded_count(s.failed_ever, now_s - s.at, 2592000),
       places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
     returning s.*
   )
-  select json_agg(json_build_array(name, pending, passed, passed_hour, failed, passed_day, passed_ever, places)) into standings
+  select json_agg(json_build_array(name, pending, passed, passed_hour, failed, passed_day, passed_ever, failed_ever, places)) into standings
   from (
     select * from now_counted
     union all
     select s.name, now_s, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
       faded_count(s.passed_hour, now_s - s.at, 3600), faded_count(s.failed, now_s - s.at, 86400),
-      faded_count(s.passed_day, now_s - s.at, 86400), faded_count(s.passed_ever, now_s - s.at, 2592000), s.places
+      faded_count(s.passed_day, now_s - s.at, 86400), faded_count(s.passed_ever, now_s - s.at, 2592000),
+      faded_count(s.failed_ever, now_s - s.at, 2592000), s.places
     from send_standings s where s.name = any(rows_to_read)
   ) known;
   return json_build_object('at', moment, 'warm', is_warm, 'decision', made::text, 'blocks', blocks, 'standings', standings);

@@ -39,6 +39,7 @@ const steady = (perSecond: number, converts: number, typingSeconds = 30): Standi
   failed: perSecond * (1 - converts) * 86_400,
   passedDay: perSecond * converts * 86_400,
   passedEver: perSecond * converts * 30 * 86_400,
+  failedEver: perSecond * (1 - converts) * 30 * 86_400,
 })
 
 describe('scopes', () => {
@@ -97,7 +98,7 @@ describe('what a send alone shows', () => {
 
   test.each([
     ['range', 'range_velocity', 25, 'block'],
-    ['cold', 'cold_velocity', 40, 'block'],
+    ['cold', 'cold_velocity', 25, 'block'],
     ['ip', 'ip_velocity', 10, 'block'],
     ['key', 'key_velocity', 5, 'block'],
     ['app', 'app_velocity', 60, 'challenge'],
@@ -187,7 +188,14 @@ describe('neighbours', () => {
 })
 
 describe('what shows once codes had their time', () => {
-  const talking = { ...noStanding, passedDay: 200, failed: 30 }
+  const talking = {
+    ...noStanding,
+    passedDay: 200,
+    failed: 40,
+    passedEver: 4_000,
+    failedEver: 800,
+  }
+  const numbers = (count: number) => Array.from({ length: count }, (_, index) => index * 900)
   const matured = (
     kind: KnownScope['kind'],
     standing: Partial<Standing>,
@@ -205,17 +213,43 @@ describe('what shows once codes had their time', () => {
   })
 
   test('none of 35 is of an attack, 3 of 35 are not, and 20 are too few to say', () => {
-    expect(matured('country', { failed: 35 })).toEqual(['conversion'])
-    expect(matured('country', { failed: 32, passedDay: 3 })).toEqual([])
-    expect(matured('country', { failed: 20 })).toEqual([])
+    expect(matured('ip', { failed: 35 })).toEqual(['conversion'])
+    expect(matured('ip', { failed: 32, passedDay: 3 })).toEqual([])
+    expect(matured('ip', { failed: 20 })).toEqual([])
   })
 
-  test('a block is silent after nine, a range after fifteen, where the app’s others come back', () => {
-    expect(matured('block', { failed: 9 })).toEqual(['block_silence'])
-    expect(matured('block', { failed: 9, passedDay: 1 })).toEqual([])
-    expect(matured('range', { failed: 15 })).toEqual(['range_silence'])
+  test('a block is silent after as many numbers as chance does not explain, where the app’s others come back', () => {
+    expect(matured('block', { failed: 3, places: numbers(3) })).toEqual([])
+    expect(matured('block', { failed: 4, places: numbers(4) })).toEqual(['block_silence'])
+    expect(matured('block', { failed: 4, places: numbers(4), passedDay: 1 })).toEqual([])
+    // An app that loses every second message needs more to say so.
+    const lossy = { ...talking, failed: 200, failedEver: 4_010 }
+    expect(matured('block', { failed: 9, places: numbers(9) }, lossy)).toEqual([])
+    expect(matured('block', { failed: 10, places: numbers(10) }, lossy)).toEqual(['block_silence'])
     // Nobody at all comes back: that is an outage, not a place.
-    expect(matured('block', { failed: 9 }, { ...noStanding, failed: 500 })).toEqual([])
+    expect(
+      matured('block', { failed: 9, places: numbers(9) }, { ...noStanding, failed: 500 }),
+    ).toEqual([])
+  })
+
+  test('one user who tries ten times and never types the code is no attack', () => {
+    expect(matured('block', { failed: 10, places: numbers(1) })).toEqual([])
+  })
+
+  test('a range and a country without users are silent after fifteen, where users live after none', () => {
+    expect(matured('range', { failed: 14 })).toEqual([])
+    expect(matured('range', { failed: 15 })).toEqual(['range_silence'])
+    expect(matured('country', { failed: 15 })).toEqual(['country_silence'])
+    expect(matured('country', { failed: 15, passedEver: 300 })).toEqual([])
+  })
+
+  test('an app that loses more than it ever did asks for challenges, and its places are judged by less', () => {
+    const drained = { ...talking, failed: 130 }
+    expect(matured('block', { failed: 3, places: numbers(3) }, drained)).toEqual(['block_silence'])
+    expect(judgeMatured({ kind: 'app', name: 'app', standing: drained }, drained)).toEqual([])
+    const lost = { ...talking, failed: 250 }
+    const [finding] = judgeMatured({ kind: 'app', name: 'app', standing: lost }, lost)
+    expect(finding).toMatchObject({ rule: 'app_loss', asks: 'challenge' })
   })
 
   test('where users live, a challenge is asked for instead of a block', () => {

@@ -19,7 +19,19 @@ export const ruleNames = [
   'app_velocity',
   'block_silence',
   'range_silence',
+  'country_silence',
+  'cold_silence',
   'conversion',
+  'app_loss',
+  // Of the number itself, before anything is counted.
+  'number_type',
+  'country',
+  'satellite',
+  'listed',
+  // Of what carriers say.
+  'lookup_unanswered',
+  'pumping_risk',
+  'sim_swap',
 ] as const
 export type RuleName = (typeof ruleNames)[number]
 
@@ -52,7 +64,7 @@ const floors: Readonly<Record<ScopeKind, number>> = {
   key: 5,
   ip: 10,
   range: 25,
-  cold: 40,
+  cold: 25,
   country: 40,
   app: 60,
 }
@@ -64,32 +76,53 @@ const tightFloors: Readonly<Record<ScopeKind, number>> = {
   key: 3,
   ip: 5,
   range: 8,
-  cold: 20,
+  cold: 12,
 }
-/** A country where nobody has ever come back has less. */
-const unknownCountryFloor = 15
-/** Codes of the last month that make a range warm, or a country known. */
+/** A country where hardly anybody has ever come back has less. */
+const coldCountryFloor = { usual: 15, tight: 5 } as const
+/** Codes of the last month that make a country one with users; `count_send` knows it too. */
 export const warmFrom = 3
 
-/** How long a user takes to type a code in, in seconds, and the share of users who do not, where nothing is known. */
+/** How long a user takes to type a code in, in seconds. */
 const typingSeconds = 60
-const usualLoss = { least: 0.15, most: 1 } as const
+/** The share of messages whose code no user types in: never taken for less, or for more, than this. */
+const lossBounds = { least: 0.15, most: 0.6 } as const
+/** What is taken for granted before anything was seen: so many messages, such a share of them lost. */
+const lossPrior = { messages: 30, share: 0.15 } as const
+
+/**
+ * The share of a scope's messages that are lost on its own users, as far as the last month tells; the last day does not
+ * count, or an attack would be what is usual.
+ */
+export function usualLoss({ failed, passedDay, failedEver, passedEver }: Standing): number {
+  const lost = Math.max(failedEver - failed, 0)
+  const all = lost + Math.max(passedEver - passedDay, 0)
+  const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
+  return Math.min(Math.max(seen, lossBounds.least), lossBounds.most)
+}
 
 /**
  * How many pending messages the users explain who came back with their codes: as many are on their way, and some of
  * them never type theirs in.
  */
-export function expectedPending({ passed, passedHour, failed, passedDay }: Standing): number {
+export function expectedPending(standing: Standing): number {
+  const { passed, passedHour } = standing
   const perSecond = Math.max(passed / memory.passed, passedHour / memory.hour)
-  const lossSeen = passedDay > 0 ? failed / passedDay : usualLoss.least
-  const loss = Math.min(Math.max(lossSeen, usualLoss.least), usualLoss.most)
-  return perSecond * (memory.pending * loss + typingSeconds)
+  const loss = usualLoss(standing)
+  return perSecond * ((memory.pending * loss) / (1 - loss) + typingSeconds)
 }
 
 /** From how many pending messages on a scope has more than its users explain; chance is allowed for. */
 export function pendingLimit(standing: Standing, floor: number): number {
   const expected = expectedPending(standing)
   return floor + 1.5 * expected + 3 * Math.sqrt(expected)
+}
+
+/** How many more messages than its users explain were lost of late, beyond chance. */
+function lostBeyondUsual(standing: Standing): number {
+  const { failed, passedDay } = standing
+  const expected = (failed + passedDay) * usualLoss(standing)
+  return failed - expected - 3 * Math.sqrt(expected)
 }
 
 const neighbours = { least: 4, gap: 10, gaps: 3 } as const
@@ -121,7 +154,8 @@ const blockedBy = ({ kind, name }: KnownScope, asks: Finding['asks']): Finding =
 function velocity({ kind, name, standing }: KnownScope, isTight: boolean): Finding[] {
   const isKnown = standing.passedEver >= warmFrom
   const usual = (isTight ? tightFloors : floors)[kind]
-  const floor = kind === 'country' && !isKnown ? unknownCountryFloor : usual
+  const cold = coldCountryFloor[isTight ? 'tight' : 'usual']
+  const floor = kind === 'country' && !isKnown ? cold : usual
   const limit = pendingLimit(standing, floor)
   if (standing.pending <= limit) return []
   // Of a whole app, and of a country with users in it, only some sends are the attacker's: nobody can say which.
@@ -137,40 +171,67 @@ function neighboursIn({ kind, name, standing }: KnownScope): Finding[] {
   return [{ rule: 'neighbours', scope: kind, name, asks: 'block', count: close, limit: gaps }]
 }
 
-/** Messages that had their time, none of which came back, where the app's others do come back. */
-const silence: Partial<Record<ScopeKind, number>> = { block: 9, range: 15 }
+/** So unlikely must it be that users left a place silent by chance. */
+const silenceChance = 0.001
+/** Fewer numbers than this say nothing, however little an app loses; the second while it loses more than it should. */
+const silentNumbers = { usual: 4, tight: 3 } as const
+/** What other places than blocks need, whose numbers are not told apart. */
+const silentMessages: Partial<Record<ScopeKind, number>> = { range: 15, country: 15, cold: 20 }
+/** While an app loses this many more messages than it should, its places are judged by less. */
+const tightLossFrom = 20
+/** From this many on everybody is asked for a challenge: nobody can say where it is. */
+const lossFrom = 40
 /** Below this an app's own codes come back so seldom that silence says nothing. */
 const speakingShare = 0.3
 /** The share of codes that may come back, at most, for a scope to be one of an attack. */
 const poorShare = 0.1
 const conversionFrom = 20
 
-/** Rules on messages that had their time. */
-export function judgeMatured({ kind, name, standing }: KnownScope, app: Standing): Finding[] {
+/** Rules on messages that had their time; `app` is the scope's app. */
+export function judgeMatured(scope: KnownScope, app: Standing): Finding[] {
+  const { kind, name, standing } = scope
   const { failed, passedDay } = standing
-  const all = failed + passedDay
-  const least = silence[kind]
-  const appSpeaks =
-    app.passedDay >= 5 && app.passedDay / (app.passedDay + app.failed) >= speakingShare
-  if (least !== undefined && appSpeaks && failed >= least && passedDay < 0.5) {
-    const rule = kind === 'block' ? 'block_silence' : 'range_silence'
-    return [{ rule, scope: kind, name, asks: 'block', count: failed, limit: least }]
-  }
-  if (all < conversionFrom || wilsonUpper(passedDay, all) >= poorShare) return []
-  const isWhole = kind === 'app' || (kind === 'country' && standing.passedEver >= warmFrom)
-  return [
-    {
-      rule: 'conversion',
-      scope: kind,
-      name,
-      asks: isWhole ? 'challenge' : 'block',
-      count: wilsonUpper(passedDay, all),
-      limit: poorShare,
-    },
+  const isKnown = kind === 'app' || (kind === 'country' && standing.passedEver >= warmFrom)
+  const found = (rule: RuleName, count: number, limit: number): Finding[] => [
+    { rule, scope: kind, name, asks: isKnown ? 'challenge' : 'block', count, limit },
   ]
+  if (kind === 'app') {
+    const lost = lostBeyondUsual(standing)
+    return speaks(standing) && lost > lossFrom ? found('app_loss', lost, lossFrom) : []
+  }
+  const least = isKnown || !speaks(app) || passedDay >= 0.5 ? undefined : silenceFor(kind, app)
+  if (least !== undefined && isSilent(scope, least))
+    return found(`${kind as 'block' | 'range' | 'country' | 'cold'}_silence`, failed, least)
+  const all = failed + passedDay
+  const share = wilsonUpper(passedDay, all)
+  return all >= conversionFrom && share < poorShare ? found('conversion', share, poorShare) : []
 }
+
+/** Whether an app's users do come back: else it is an outage, or it has no users. */
+const speaks = ({ passedDay, failed }: Standing): boolean =>
+  passedDay >= 5 && passedDay / (passedDay + failed) >= speakingShare
+
+/** From how many lost messages on a scope is silent; undefined where silence says nothing. */
+function silenceFor(kind: ScopeKind, app: Standing): number | undefined {
+  const isTight = lostBeyondUsual(app) > tightLossFrom
+  if (kind !== 'block') {
+    const least = silentMessages[kind]
+    return least && (isTight ? Math.ceil(least / 2) : least)
+  }
+  if (isTight) return silentNumbers.tight
+  return Math.max(
+    Math.ceil(Math.log(silenceChance) / Math.log(usualLoss(app))),
+    silentNumbers.usual,
+  )
+}
+
+/** One user who tries again and again is no attack: the numbers of a block count, each once. */
+const isSilent = ({ kind, standing: { failed, places } }: KnownScope, least: number): boolean =>
+  failed >= least - 0.5 && (kind !== 'block' || new Set(places).size >= Math.min(least, 8))
 
 /** How long blocks of a scope stand, in seconds: the first, the next within the week after, and so on; then until lifted. */
 export const blockLives = [900, 3_600, 21_600, 86_400] as const
+/** Those that a solved challenge passes do not get longer than this: users live there. */
+export const longestChallengeSeconds = 3_600
 /** A block that ends and is needed again within this, in seconds, is the next one. */
 export const blockMemorySeconds = 7 * 86_400

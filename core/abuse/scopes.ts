@@ -1,8 +1,8 @@
 import type { Environment } from '../state'
 
 /**
- * What sends are counted together by. `cold`: an app's sends to ranges where hardly anybody has ever come back with a
- * code. `block` is a number without its last four digits, `range` without its last six.
+ * What sends are counted together by. `cold`: an app's sends to countries where hardly anybody has ever come back with
+ * a code. `block` is a number without its last four digits, `range` without its last six.
  */
 export const scopeKinds = ['app', 'cold', 'country', 'range', 'block', 'ip', 'key'] as const
 export type ScopeKind = (typeof scopeKinds)[number]

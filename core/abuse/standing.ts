@@ -8,7 +8,7 @@ export const memory = {
   hour: 3_600,
   /** Messages whose code had the time to come back and did not, and codes that did. */
   day: 86_400,
-  /** Codes that came back, for what a place is known for. */
+  /** Both, for what a place is known for. */
   ever: 30 * 86_400,
 } as const
 
@@ -21,7 +21,9 @@ export interface Standing {
   /** Of about the last day: had their time, and did not come back. */
   failed: number
   passedDay: number
+  /** Of about the last month. */
   passedEver: number
+  failedEver: number
   /**
    * The last messages of a block that have not come back, as places on a circle of 10,000: a number's last four digits,
    * turned by a secret step that is the block's own. Only how close they are to each other can be told.
@@ -36,6 +38,7 @@ export const noStanding: Standing = {
   failed: 0,
   passedDay: 0,
   passedEver: 0,
+  failedEver: 0,
   places: [],
 }
 
@@ -47,6 +50,7 @@ export const together = (one: Standing, other: Standing): Standing => ({
   failed: one.failed + other.failed,
   passedDay: one.passedDay + other.passedDay,
   passedEver: one.passedEver + other.passedEver,
+  failedEver: one.failedEver + other.failedEver,
   places: [...one.places, ...other.places],
 })
 

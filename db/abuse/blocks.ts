@@ -1,6 +1,11 @@
 import { sql } from 'drizzle-orm'
 import { randomId } from '../../codes/random-id'
-import { blockLives, blockMemorySeconds, type Finding } from '../../core/abuse/rules'
+import {
+  blockLives,
+  blockMemorySeconds,
+  type Finding,
+  longestChallengeSeconds,
+} from '../../core/abuse/rules'
 import { rowsOf } from '../../core/abuse/scopes'
 import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
@@ -35,7 +40,9 @@ export async function raiseBlock(db: Queries, block: NewBlock): Promise<boolean>
       level = case when b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})
         then b.level + 1 else 1 end,
       until = case when b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})
-        then coalesce(excluded.since + make_interval(secs => (${lives}::int[])[b.level + 1]), 'infinity')
+        then case when excluded.asks = 'challenge'
+            then excluded.since + make_interval(secs => least((${lives}::int[])[b.level + 1], ${longestChallengeSeconds}))
+          else coalesce(excluded.since + make_interval(secs => (${lives}::int[])[b.level + 1]), 'infinity') end
         else excluded.until end
     where b.until <= excluded.since or b.lifted_at is not null
     returning level`)

@@ -69,7 +69,9 @@ const summedUp = sql`
 
 /** The update of all counts; what is added to each beside its fading. */
 const updated = (
-  more: Partial<Record<'pending' | 'passed' | 'hour' | 'failed' | 'day' | 'ever', SQL>>,
+  more: Partial<
+    Record<'pending' | 'passed' | 'hour' | 'failed' | 'day' | 'ever' | 'failedEver', SQL>
+  >,
 ) => {
   const none = sql`0`
   return sql`
@@ -79,7 +81,8 @@ const updated = (
       passed_hour = ${faded('passed_hour', memory.hour)} + ${more.hour ?? none},
       failed = ${faded('failed', memory.day)} + ${more.failed ?? none},
       passed_day = ${faded('passed_day', memory.day)} + ${more.day ?? none},
-      passed_ever = ${faded('passed_ever', memory.ever)} + ${more.ever ?? none}`
+      passed_ever = ${faded('passed_ever', memory.ever)} + ${more.ever ?? none},
+      failed_ever = ${faded('failed_ever', memory.ever)} + ${more.failedEver ?? none}`
 }
 
 /**
@@ -167,7 +170,7 @@ async function settle(tx: Queries, limit: number, at: Date | undefined) {
       update send_decisions set outcome = 'unconverted', matures_at = null where id = any(${sql.param(failed)}::bigint[])
       returning request_id, app_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
     ), ${summedUp}, counted as (
-      ${updated({ failed: sql`messages` })} from sums join held using (name) where s.name = sums.name
+      ${updated({ failed: sql`messages`, failedEver: sql`messages` })} from sums join held using (name) where s.name = sums.name
     )
     select distinct app_id as "appId", environment, n.name from taken cross join unnest(scopes) as n (name)`)
   await tx.many(
@@ -221,7 +224,8 @@ export async function readStandings(
     select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
       ${faded('passed_hour', memory.hour)} as "passedHour",
       ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
-      ${faded('passed_ever', memory.ever)} as "passedEver", s.places
+      ${faded('passed_ever', memory.ever)} as "passedEver",
+      ${faded('failed_ever', memory.ever)} as "failedEver", s.places
     from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)
   const standings = new Map<string, Standing>()
   for (const { name, ...standing } of rows) {

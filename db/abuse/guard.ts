@@ -47,7 +47,7 @@ export interface Guarded {
 /** What `count_send` gives back. */
 interface Counted {
   at: string
-  /** The range is not cold: the scope `cold` is not the send's. */
+  /** The country is not cold: the scope `cold` is not the send's. */
   warm: boolean
   /** Absent where a block keeps the send from being counted. */
   decision?: string
@@ -60,6 +60,7 @@ interface Counted {
     failed: number,
     passedDay: number,
     passedEver: number,
+    failedEver: number,
     places: number[],
   ][]
 }
@@ -103,12 +104,14 @@ async function count(
   const counted: string[] = []
   const others: string[] = []
   const cold: string[] = []
+  const home: string[] = []
   for (const scope of scopes) {
     const rows = rowsOf(scope)
     const [chosen = scope.name] = rows.splice(Math.floor(Math.random() * rows.length), 1)
     counted.push(chosen)
     others.push(...rows)
     if (scope.kind === 'cold') cold.push(...rowsOf(scope))
+    if (scope.kind === 'country') home.push(...rowsOf(scope))
   }
   const nameOf = (kind: Scope['kind']) => scopes.find((scope) => scope.kind === kind)?.name ?? null
   const block = nameOf('block')
@@ -125,7 +128,7 @@ async function count(
     block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
   const row = await tx.one<{ counted: Counted }>(sql`
     select count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
-      ${sql.param(cold)}::text[], ${nameOf('range')}, ${block}, ${place}::integer, ${passes},
+      ${sql.param(cold)}::text[], ${sql.param(home)}::text[], ${block}, ${place}::integer, ${passes},
       ${JSON.stringify(decision)}::jsonb) as counted`)
   if (!row) throw new Error('Postgres counted a send and gave no row.')
   return row.counted
@@ -135,9 +138,10 @@ async function count(
 function knownFrom(scopes: readonly Scope[], { warm, blocks, standings }: Counted): KnownScope[] {
   const known = new Map<string, Standing>()
   for (const row of standings ?? []) {
-    const [name, pending, passed, passedHour, failed, passedDay, passedEver, places] = row
+    const [name, pending, passed, passedHour, failed, passedDay, passedEver, failedEver, places] =
+      row
     const scope = scopeOfRow(name)
-    const one = { pending, passed, passedHour, failed, passedDay, passedEver, places }
+    const one = { pending, passed, passedHour, failed, passedDay, passedEver, failedEver, places }
     known.set(scope, together(known.get(scope) ?? noStanding, one))
   }
   const asks = new Map(blocks)

@@ -26,6 +26,7 @@ export const sendStandings = pgTable(
     failed: doublePrecision().notNull().default(0),
     passedDay: doublePrecision('passed_day').notNull().default(0),
     passedEver: doublePrecision('passed_ever').notNull().default(0),
+    failedEver: doublePrecision('failed_ever').notNull().default(0),
     places: integer()
       .array()
       .notNull()
