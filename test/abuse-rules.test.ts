@@ -244,7 +244,7 @@ describe('what shows once codes had their time', () => {
   })
 
   test('an app that loses more than it ever did asks for challenges, and its places are judged by less', () => {
-    const drained = { ...talking, failed: 130 }
+    const drained = { ...talking, failed: 90 }
     expect(matured('block', { failed: 3, places: numbers(3) }, drained)).toEqual(['block_silence'])
     expect(judgeMatured({ kind: 'app', name: 'app', standing: drained }, drained)).toEqual([])
     const lost = { ...talking, failed: 250 }
