@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Keyring } from '../codes/keyring'
+import type { AlertPolicy } from '../core/alerts/policy'
 import type { Retention } from '../core/retention'
 import type { Wake } from '../core/wake'
 import type { Database } from '../db'
@@ -14,6 +15,8 @@ export interface ActivityDeps {
   region?: string | undefined
   /** How long what is kept is kept; may change from one reading to the next. */
   retention: Retention
+  /** What the policy file says about alerts now. */
+  alertPolicy: () => AlertPolicy
   /** Our public address, for callback URLs. */
   publicUrl: string
   /** Tells a run what was committed; never throws: the sweeper repeats what was lost. */

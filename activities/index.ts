@@ -13,6 +13,7 @@ import { retain } from './retain'
 import { sendCode } from './send-code'
 import { settleSend } from './settle-send'
 import { watchAbuse } from './watch-abuse'
+import { watchAlerts } from './watch-alerts'
 
 /** Everything a run may ask of the outside world. */
 export const createActivities = (deps: ActivityDeps) => {
@@ -29,6 +30,7 @@ export const createActivities = (deps: ActivityDeps) => {
     retain: safe(retain(deps)),
     checkProviders: safe(checkProviders(deps)),
     watchAbuse: safe(watchAbuse(deps)),
+    watchAlerts: safe(watchAlerts(deps)),
   }
 }
 export type Activities = ReturnType<typeof createActivities>

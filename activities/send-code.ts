@@ -31,7 +31,9 @@ import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from '../core/message/text'
 import { settleDoubt } from './doubts'
-import { senderFor } from './sender-for'
+import { accountNamed, senderFor } from './sender-for'
+import { testNumberAccount } from '../providers/test-number'
+import { reportDelivered } from './test-number'
 import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */
@@ -87,6 +89,10 @@ async function claimAndSend(
   if (!claim) await giveBackTurn(deps, { ...order, state })
   if (!claim && (await isElsewhere(deps.db, { ...order, region: deps.region }))) throw elsewhere()
   if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
+  if (claim === 'unaffordable') {
+    await giveBackTurn(deps, { ...order, state })
+    return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unaffordable' }
+  }
   const claimed = { ...claim, tryNo, runId, askedAtMs, atMs: performance.now() }
   try {
     const prepared = await prepare(deps, order, claimed, token).catch(async (error: unknown) => {
@@ -124,7 +130,7 @@ async function prepare(
   claim: Claimed,
   token: string,
 ): Promise<{ sender: Sender; message: Message }> {
-  const account = deps.providers.get(order.provider)
+  const account = accountNamed(deps, order.provider)
   // Nor for a channel that the account lacks here: another process may have read another policy file.
   if (!account?.channels.includes(order.channel))
     throw new ProviderFault('config', 'This provider account is not configured here.')
@@ -242,6 +248,7 @@ async function accept(
   sent: Sent,
 ): Promise<SendResult> {
   await record(deps, order, claimed, { state: 'accepted', ...sent })
+  if (order.provider === testNumberAccount.name) await reportDelivered(deps, claimed)
   return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'accepted' }
 }
 

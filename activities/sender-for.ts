@@ -6,7 +6,15 @@ import {
   ProviderFault,
   type Sender,
 } from '../providers/provider'
+import { testNumberAccount } from '../providers/test-number'
 import type { ActivityDeps } from './deps'
+
+/** An account of this process, or the one that test numbers have everywhere. */
+export const accountNamed = (
+  { providers }: Pick<ActivityDeps, 'providers'>,
+  name: string,
+): ProviderAccount | undefined =>
+  name === testNumberAccount.name ? testNumberAccount : providers.get(name)
 
 /**
  * How an account gets a code to its recipient: by sending ours or, on the channels that the policy lists as delegated,

@@ -1,5 +1,6 @@
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import { protectionOf } from '../core/abuse/protection'
 import { accessLog } from './access-log'
 import { createAddressLimit } from './address-limit'
 import { createAdmission } from './admission'
@@ -55,6 +56,8 @@ export function createApi(deps: ApiDeps): Express {
     admission: createAdmission(),
     limitAddress: createAddressLimit(deps),
     takeQuota: createQuota(checksDb),
+    sendsPerMinute: (id) =>
+      protectionOf(deps.routing.policy, { app: id, country: null }).sendsPerMinute,
     logger,
     poolIsFull,
   })

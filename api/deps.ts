@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { ChallengeAccounts } from '../config/challenges'
 import type { TrustProxy } from '../config/trust-proxy'
 import type { Keyring } from '../codes/keyring'
 import type { Wake } from '../core/wake'
@@ -31,6 +32,8 @@ export interface ApiDeps {
   workflowsUrl?: string | undefined
   /** Asked by the readiness check when set. */
   sandboxUrl?: string | undefined
+  /** At vendors of challenges; without any, proof of work is all there is. */
+  challengeAccounts?: ChallengeAccounts | undefined
   /** Whether readiness needs a worker that polls. */
   requireWorker: boolean
 }

@@ -54,6 +54,7 @@ async function main(): Promise<void> {
     publicUrl: config.url,
     workflowsUrl: workflowsUrl(config),
     sandboxUrl: config.sandboxUrl,
+    challengeAccounts: config.challenges,
     requireWorker: true,
   })
   void registerSearchAttributes(engine, logger, draining.signal)

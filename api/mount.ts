@@ -1,17 +1,18 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Express, NextFunction, Request, RequestHandler, Response } from 'express'
 import type { Logger } from 'pino'
 import { traceOf } from './access-log'
 import type { LimitAddress } from './address-limit'
-import type { Admission } from './admission'
+import type { Admission, Place } from './admission'
 import type { Authenticate } from './authenticate'
 import type { Peers } from './client-address'
 import { openPathToPages, openToPages } from './cors'
 import { parseJson, readBody } from './json-body'
 import { problemOf } from './faults'
 import { Problem } from './problem'
-import type { TakeQuota } from './quota'
+import { quotaOfApp, type TakeQuota } from './quota'
 import type { Call, Reply, Route } from './route'
 
 export interface MountDeps {
@@ -20,6 +21,8 @@ export interface MountDeps {
   admission: Admission
   limitAddress: LimitAddress
   takeQuota: TakeQuota
+  /** Sends an app may ask for in a minute; undefined: as many as its keys may. */
+  sendsPerMinute: (app: string) => number | undefined
   logger: Logger
   poolIsFull: () => boolean
 }
@@ -40,6 +43,11 @@ export function mountRoutes(app: Express, routes: Route[], deps: MountDeps): voi
   }
 }
 
+/** Who calls again at once, against the advice, is to cost less than who is served. */
+const refusalPauseMs = 300
+const isAboutLoad = (error: unknown): boolean =>
+  error instanceof Problem && (error.code === 'OVERLOADED' || error.code === 'QUOTA_EXCEEDED')
+
 const answer =
   (route: Route, deps: MountDeps): RequestHandler =>
   async (request, response) => {
@@ -47,18 +55,34 @@ const answer =
     if (route.retirement) response.set(retirementHeaders(route.retirement))
     openToPages(response, route)
     // Before everything else: what is too much must cost next to nothing.
-    const leave = route.admission && deps.admission.enter(route.admission)
+    let place: Place | undefined
     try {
-      await send(response, await route.handle(await readCall(route, deps, request, response)))
+      place = route.admission && deps.admission.enter(route.admission)
+      await send(
+        response,
+        await route.handle(await readCall(route, { ...deps, place }, request, response)),
+      )
+    } catch (error) {
+      place?.leave()
+      place = undefined
+      if (isAboutLoad(error)) await sleep(refusalPauseMs)
+      throw error
     } finally {
-      leave?.()
+      place?.leave()
     }
   }
 
 /** The body is read only of callers that hold a key, or of a route that asks for none. */
 async function readCall(
   route: Route,
-  { authenticate, peers, limitAddress, takeQuota }: MountDeps,
+  {
+    authenticate,
+    peers,
+    limitAddress,
+    takeQuota,
+    sendsPerMinute,
+    place,
+  }: MountDeps & { place: Place | undefined },
   request: Request,
   response: Response,
 ): Promise<Call> {
@@ -71,10 +95,14 @@ async function readCall(
       })
     : undefined
   trace.keyId = key?.id ?? null
+  if (key?.app) place?.claim(key.app.id)
   const client = peers.clientOf(request)
   // First the address: one caller alone must not use up what all pages share.
   if (key?.publishable) await limitAddress({ key, route, client })
   if (key) response.set(await takeQuota(key))
+  const perApp = key?.app && route.admission === 'send' ? sendsPerMinute(key.app.id) : undefined
+  if (key?.app && perApp !== undefined)
+    await takeQuota(quotaOfApp({ ...key, app: key.app }, perApp))
   const params = request.params as Record<string, string>
   const { request_id: requestId } = params
   if (requestId !== undefined) {
@@ -92,6 +120,8 @@ async function readCall(
     key,
     client,
     signal: leaving(response),
+    begun: () => place?.begin(),
+    settled: () => place?.settle(),
   }
 }
 

@@ -2,14 +2,18 @@ import {
   type CountryCode,
   isSupportedCountry,
   parsePhoneNumberFromString,
+  type NumberType,
 } from 'libphonenumber-js/max'
+import type { LineType } from '../core/abuse/protection'
 import { Problem } from './problem'
 
 export interface PhoneNumber {
   /** E.164 with `+`. */
   number: string
-  /** Two letters, ISO 3166. */
-  country: string
+  /** Two letters, ISO 3166; null where it is of no country, as those of satellites are. */
+  country: string | null
+  /** By the numbering plan of its country. */
+  lineType: LineType
 }
 
 interface ValidNumber extends PhoneNumber {
@@ -43,7 +47,7 @@ export function readPhoneNumber(text: string, defaultCountry: string | null): Ph
       detail: 'This number is valid with and without a country code: write it with a leading +.',
     })
   }
-  return { number: one.number, country: one.country }
+  return { number: one.number, country: one.country, lineType: one.lineType }
 }
 
 function valid(text: string, country?: string | null): ValidNumber | undefined {
@@ -53,10 +57,15 @@ function valid(text: string, country?: string | null): ValidNumber | undefined {
     ...(isNational && { defaultCountry: country as CountryCode }),
     extract: false,
   })
-  if (!parsed?.isValid() || !parsed.country) return undefined
+  if (!parsed?.isValid()) return undefined
   const isWrittenWithPrefix = parsed.formatNational().replace(/\D/g, '') !== parsed.nationalNumber
-  return { number: parsed.number, country: parsed.country, isWrittenWithPrefix }
+  const lineType = lineTypeOf(parsed.getType())
+  return { number: parsed.number, country: parsed.country ?? null, lineType, isWrittenWithPrefix }
 }
+
+/** In small letters the plans' kinds are called as ours. */
+const lineTypeOf = (type: NumberType): LineType =>
+  type === undefined ? 'unknown' : (type.toLowerCase() as Lowercase<typeof type>)
 
 const hintFor = (digits: string, defaultCountry: string | null): string | undefined =>
   digits.startsWith('0') && !defaultCountry

@@ -1,3 +1,4 @@
+import type { ChallengeOffer } from './challenges/challenge'
 import { type Action, type ErrorCode, errorCodes } from '../core/error-code'
 
 /** A field of the body or the query that is not as the contract says. */
@@ -14,6 +15,8 @@ export interface ProblemOptions {
   errors?: FieldFault[]
   /** What the caller should do next. */
   action?: Action
+  /** What may be solved, with what a page needs for it. */
+  challenge?: ChallengeOffer
   headers?: Record<string, string>
   cause?: unknown
 }
@@ -40,7 +43,7 @@ export class Problem extends Error {
 
   /** The answer's body: the members of RFC 9457 and, beside them, those of the integration guide. */
   toBody(traceId: string) {
-    const { detail, requestId, errors, action } = this.options
+    const { detail, requestId, errors, action, challenge } = this.options
     const sentence = errorCodes[this.code][1]
     return {
       type: problemType(this.code),
@@ -53,6 +56,7 @@ export class Problem extends Error {
       request_id: requestId ?? null,
       trace_id: traceId,
       ...(action && { action }),
+      ...(challenge && { challenge }),
       ...(errors && { errors }),
     }
   }

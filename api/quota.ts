@@ -3,8 +3,12 @@ import type { ApiKey } from '../db/apps/api-keys'
 import type { Queries } from '../db/index'
 import { leaseQuota } from '../db/apps/quotas'
 import { Problem } from './problem'
+import type { AppKey } from './route'
 
-type QuotaKey = Pick<ApiKey, 'id' | 'requestsPerMinute' | 'publishable'>
+type QuotaKey = Pick<ApiKey, 'id' | 'requestsPerMinute' | 'publishable'> & {
+  /** The sentence of its refusal. */
+  refusal?: string
+}
 
 /**
  * Counts a call of a key.
@@ -104,4 +108,16 @@ const refusal = (key: QuotaKey, lease: Lease) =>
   new Problem('QUOTA_EXCEEDED', {
     retryAfterSeconds: secondsLeft(lease),
     headers: headersOf(key, lease),
+    ...(key.refusal !== undefined && { detail: key.refusal }),
   })
+
+/** The quota of an app's sends over all of its keys, which no header tells. */
+export const quotaOfApp = (
+  { app, environment }: Pick<AppKey, 'app' | 'environment'>,
+  sendsPerMinute: number,
+): QuotaKey => ({
+  id: `app:${environment}:${app.id}`,
+  requestsPerMinute: sendsPerMinute,
+  publishable: true,
+  refusal: 'This app has asked for all the sends that it may ask for in a minute.',
+})

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { LineType } from '../core/abuse/protection'
 import type { RecipientKind } from '../core/channel'
 import { readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
@@ -8,8 +9,10 @@ export interface RecipientAddress {
   kind: RecipientKind
   /** E.164 with `+`, or a lower-case e-mail address. */
   value: string
-  /** Two letters, of a phone number. */
+  /** Two letters, of a phone number that has a country. */
   country: string | null
+  /** Of a phone number. */
+  lineType?: LineType
 }
 
 const Email = z.email().max(254)
@@ -20,8 +23,8 @@ export function readAddress(
   defaultCountry: string | null,
 ): RecipientAddress {
   if (phone_number !== undefined && email === undefined) {
-    const { number, country } = readPhoneNumber(phone_number, defaultCountry)
-    return { kind: 'phone', value: number, country }
+    const { number, country, lineType } = readPhoneNumber(phone_number, defaultCountry)
+    return { kind: 'phone', value: number, country, lineType }
   }
   if (email !== undefined && phone_number === undefined) {
     const { success, data } = Email.safeParse(email.trim())

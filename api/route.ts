@@ -27,6 +27,9 @@ export interface Call<Body = unknown, Query = unknown, Params = Record<string, s
   client: Client
   /** Aborts when the caller leaves. */
   signal: AbortSignal
+  /** How busy we are is told by the time between these two: see `admission.ts`. */
+  begun?: () => void
+  settled?: () => void
 }
 
 /** The key of an app. */

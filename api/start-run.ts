@@ -12,6 +12,7 @@ type Opened = Extract<SendDecision, { requestId: string }>
 /**
  * Starts the run of a request that was just committed. What cannot be started is closed, or queued where the
  * app chose so: a caller is never told "sent" of something that nobody will send.
+ * @param withinMs how long the start may take; as long as usual when absent
  * @throws {Problem} SERVICE_UNAVAILABLE or OVERLOADED; the row, its idempotency key and its share of the limit are
  * given back then.
  */
@@ -19,11 +20,12 @@ export async function startRun(
   { db, engine }: Pick<ApiDeps, 'db' | 'engine'>,
   opened: Opened,
   { queueWhenDown }: Pick<App, 'queueWhenDown'>,
+  withinMs?: number,
 ): Promise<'sent' | 'queued'> {
   if (!opened.needsStart) return opened.queued ? 'queued' : 'sent'
   const { requestId } = opened
   try {
-    const { runId } = await engine.start(opened)
+    const { runId } = await engine.start(opened, withinMs)
     if (await markStarted(db, requestId, runId)) return 'sent'
     // Not by us: an equal call was faster, or the request ended meanwhile.
     if (await isLive(db, requestId)) return 'sent'

@@ -1,9 +1,9 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { accessSync, constants, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { cacheOf, goInstall, isExecutable, onPath, reportEvery } from './go-install'
 
 /** The newest release that `go install` can still build; the download is pinned to the same. */
 const version = '1.5.1'
@@ -22,28 +22,7 @@ export interface Search {
   downloadPatienceMs?: number
 }
 
-const isExecutable = (file: string): boolean => {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const onPath = (env: NodeJS.ProcessEnv, name: string): string | undefined =>
-  (env.PATH ?? '')
-    .split(delimiter)
-    .filter(Boolean)
-    .map((folder) => join(folder, name))
-    .find(isExecutable)
-
-const cacheFolder = (env: NodeJS.ProcessEnv): string =>
-  join(
-    env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'),
-    'otpilot',
-    `temporal-${version}`,
-  )
+const cacheFolder = (env: NodeJS.ProcessEnv) => cacheOf(env, `temporal-${version}`)
 
 /** What is already on this machine, without fetching or building anything. */
 const findInstalledTemporal = (env: NodeJS.ProcessEnv): TemporalChoice | undefined => {
@@ -184,54 +163,9 @@ const fetchArchive = async (search: Search, url: string, work: string): Promise<
   }
 }
 
-/** Says a line every five seconds until the returned function is called. */
-const reportEvery = (say: Search['say'], line: () => string): (() => void) => {
-  const timer = setInterval(() => say(line()), 5000)
-  return () => clearInterval(timer)
-}
-
+/** Needs Go; it goes into the folder `work`. */
 const build = async ({ env, say }: Search, work: string): Promise<string> => {
-  const go = onPath(env, 'go')
-  if (!go) throw new Error('There is no Go on PATH to build it with.')
-  say(
-    `Building Temporal ${version} with ${go}: 3 to 10 minutes, once; it is kept in ${cacheFolder(env)}.`,
-  )
-  const startedAt = Date.now()
-  const progress = reportEvery(
-    say,
-    () => `Building Temporal: ${Math.round((Date.now() - startedAt) / 1000)} s`,
-  )
-  const goCache = goCacheFolder(go, env)
-  const child = spawn(go, ['install', goPackage], {
-    env: { ...env, ...goCache, GOBIN: work, GOFLAGS: '-mod=mod' },
-    // A group of its own, so that Go and the compilers it starts can be ended together with us.
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  let said = ''
-  child.stderr.on('data', (chunk: Buffer) => (said = (said + String(chunk)).slice(-4000)))
-  const stop = () => child.pid !== undefined && process.kill(-child.pid, 'SIGKILL')
-  process.once('exit', stop)
-  try {
-    const code = await new Promise<number | null>((resolve, reject) => {
-      child.once('error', reject)
-      child.once('close', resolve)
-    })
-    if (code !== 0)
-      throw new Error(
-        `Go could not build Temporal (${said.trim().split('\n').slice(-3).join(' ')}).`,
-      )
-  } finally {
-    process.off('exit', stop)
-    progress()
-  }
+  const kept = cacheFolder(env)
+  await goInstall({ env, say }, { name: 'Temporal', version, goPackage, work, kept })
   return join(work, 'temporal')
-}
-
-/** Go refuses to run where it knows no home for its caches, as in some containers. */
-const goCacheFolder = (go: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
-  const works = spawnSync(go, ['env', 'GOCACHE', 'GOMODCACHE'], { env, encoding: 'utf8' })
-  const [cache, modules] = works.stdout.trim().split('\n')
-  if (works.status === 0 && cache && modules) return {}
-  return { GOPATH: join(tmpdir(), 'otpilot-go'), GOCACHE: join(tmpdir(), 'otpilot-go-cache') }
 }

@@ -1,5 +1,7 @@
-import { variablesFor, vendors } from '../sandbox/vendors'
+import { challengeVendors, variablesFor, vendors } from '../sandbox/vendors'
 import type { Variables } from './dotenv'
+
+const everyVendor = [...vendors, ...challengeVendors]
 
 const flag = /^--with-fakes(?:=(.*))?$/
 
@@ -21,8 +23,8 @@ export function assertOptions(args: readonly string[], env: NodeJS.ProcessEnv): 
 }
 
 /**
- * `npm start -- --with-fakes[=twilio,vonage]`: the variables that point those provider accounts at the sandbox, which
- * plays their services. What the user has set stays.
+ * `npm start -- --with-fakes[=twilio,vonage]`: the variables that point those provider accounts, and those of
+ * vendors of challenges, at the sandbox, which plays their services. What the user has set stays.
  * @throws when there is no fake of a name.
  */
 export function variablesOfFakes(
@@ -34,14 +36,14 @@ export function variablesOfFakes(
   if (!given) return {}
   const names =
     given[1] === undefined
-      ? vendors.map(({ name }) => name)
+      ? everyVendor.map(({ name }) => name)
       : given[1].split(',').map((name) => name.trim())
-  const unknown = names.filter((name) => !vendors.some((vendor) => vendor.name === name))
+  const unknown = names.filter((name) => !everyVendor.some((vendor) => vendor.name === name))
   if (unknown.length > 0)
     throw new Error(
-      `--with-fakes: there is no fake of ${unknown.join(', ')}; there are ${vendors.map(({ name }) => name).join(', ')}.`,
+      `--with-fakes: there is no fake of ${unknown.join(', ')}; there are ${everyVendor.map(({ name }) => name).join(', ')}.`,
     )
-  const played = vendors.filter(({ name }) => names.includes(name))
+  const played = everyVendor.filter(({ name }) => names.includes(name))
   const made = Object.entries(variablesFor(sandboxUrl, played))
   return Object.fromEntries(made.filter(([name]) => !env[name]))
 }

@@ -15,7 +15,10 @@ export const sealedIn = {
   recipient: (appId: string, recipientId: string) => `recipient|${appId}|${recipientId}`,
   message: (requestId: string) => `message|${requestId}`,
   metadata: (requestId: string) => `metadata|${requestId}`,
+  hookSecret: (appId: string) => `hook|${appId}`,
   endpointSecret: (appId: string, endpointId: string) => `endpoint|${appId}|${endpointId}`,
+  listEntry: (entryId: string) => `list|${entryId}`,
+  testNumber: (appId: string, id: string) => `test-number|${appId}|${id}`,
 }
 
 /** Encrypts text with AES-256-GCM: nonce, ciphertext, tag. `context` binds it to its row. */

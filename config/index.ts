@@ -3,6 +3,8 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { z } from 'zod'
 import { settingsFaults } from '../providers'
 import type { Variables } from '../providers/adapter'
+import { alertFaults, type AlertSettings, readAlertSettings } from './alerts'
+import { type ChallengeAccounts, challengeFaults, readChallengeAccounts } from './challenges'
 import { loadPolicy, type Policy } from './policy'
 import { readTrustProxy, type TrustProxy } from './trust-proxy'
 
@@ -123,6 +125,10 @@ export interface Config {
   /** Where it comes from; undefined: the shipped one. */
   policyFile: string | undefined
   sandboxUrl: string | undefined
+  /** Where alerts go. */
+  alerts: AlertSettings
+  /** Accounts at vendors of challenges. */
+  challenges: ChallengeAccounts
   /** Where the accounts of the policy find their settings. */
   variables: Variables
   logLevel: Environment['LOG_LEVEL']
@@ -143,6 +149,12 @@ export function readConfig(
     ...(read.success ? [] : read.error.issues.map((issue) => faultOf(issue, env))),
     ...productionFaults(env),
     ...(serves ? tlsFaults(env) : []),
+    ...alertFaults(policy.success ? policy.policy : undefined, env, {
+      isProduction: isProduction(env),
+    }),
+    ...challengeFaults(policy.success ? policy.policy : undefined, env, {
+      isProduction: isProduction(env),
+    }),
     ...(policy.success
       ? settingsFaults(policy.policy.accounts, env, { isProduction: isProduction(env) })
       : policy.faults),
@@ -180,6 +192,8 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     policy,
     policyFile: env.OTPILOT_POLICY_FILE,
     sandboxUrl: env.SANDBOX_URL,
+    alerts: readAlertSettings(raw),
+    challenges: readChallengeAccounts(raw),
     variables: raw,
     logLevel: env.LOG_LEVEL,
   }

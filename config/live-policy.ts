@@ -2,6 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { type AccountConfig, accountsLeftOut, createProviders, settingsFaults } from '../providers'
 import { createDispatcher } from '../providers/http'
 import type { ProviderAccount } from '../providers/provider'
+import { alertFaults } from './alerts'
+import { challengeFaults } from './challenges'
 import type { Config } from './index'
 import { fileNameOf, type Policy, readPolicy, readPolicyText } from './policy'
 
@@ -136,7 +138,11 @@ function readAgain(
   if (text === undefined) return { faults: [`${file}: cannot be read`] }
   const reading = readPolicy(text, file)
   if (!reading.success) return reading
-  const faults = settingsFaults(reading.policy.accounts, variables, { isProduction })
+  const faults = [
+    ...settingsFaults(reading.policy.accounts, variables, { isProduction }),
+    ...alertFaults(reading.policy, variables, { isProduction }),
+    ...challengeFaults(reading.policy, variables, { isProduction }),
+  ]
   return faults.length > 0 ? { faults } : reading
 }
 

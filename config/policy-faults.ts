@@ -1,3 +1,4 @@
+import { testNumberProvider } from '../core/abuse/number'
 import type { Channel } from '../core/channel'
 import { otherAccounts } from '../core/routing/policy'
 import type { Policy } from './policy-schema'
@@ -17,7 +18,12 @@ export const faultsBetween = (policy: WellFormed): PolicyFault[] => [
   ...faultsOfGroups(policy),
   ...faultsOfAccountsNamed(policy),
   ...faultsOfPrices(policy),
+  ...faultsOfBudgets(policy),
+  ...faultsOfLookUps(policy),
 ]
+
+/** One would hide the address of the generic callback, the other is the account of test numbers. */
+const reservedNames = ['otp-status', testNumberProvider]
 
 function faultsOfNames({ accounts = [], rules = [] }: WellFormed): PolicyFault[] {
   const names = (section: string, list: readonly { name: string }[], what: string) =>
@@ -28,9 +34,8 @@ function faultsOfNames({ accounts = [], rules = [] }: WellFormed): PolicyFault[]
         : [{ path: [section, index, 'name'], message: `${what} is named ${name}` }]
     })
   const reserved = accounts.flatMap(({ name }, index) =>
-    // It would hide the address of the generic callback.
-    name === 'otp-status'
-      ? [{ path: ['accounts', index, 'name'], message: 'no account can be named otp-status' }]
+    reservedNames.includes(name)
+      ? [{ path: ['accounts', index, 'name'], message: `no account can be named ${name}` }]
       : [],
   )
   return [
@@ -40,17 +45,30 @@ function faultsOfNames({ accounts = [], rules = [] }: WellFormed): PolicyFault[]
   ]
 }
 
-function faultsOfGroups({ countryGroups, rules = [] }: WellFormed): PolicyFault[] {
+function faultsOfGroups({ countryGroups, rules = [], protection = {} }: WellFormed): PolicyFault[] {
   if (!countryGroups) return []
-  return rules.flatMap(({ when }, rule) =>
-    (when?.countries ?? []).flatMap((name, index) =>
+  const { countries = [], overrides = [] } = protection
+  const lists = [
+    ...rules.map(({ when }, rule) => ({
+      path: ['rules', rule, 'when', 'countries'],
+      names: when?.countries ?? [],
+    })),
+    { path: ['protection', 'countries'], names: countries },
+    ...overrides.flatMap((override, index) => [
+      {
+        path: ['protection', 'overrides', index, 'when', 'countries'],
+        names: override.when?.countries ?? [],
+      },
+      {
+        path: ['protection', 'overrides', index, 'countries'],
+        names: override.countries ?? [],
+      },
+    ]),
+  ]
+  return lists.flatMap(({ path, names }) =>
+    names.flatMap((name, index) =>
       /^[a-z]/.test(name) && !Object.hasOwn(countryGroups, name)
-        ? [
-            {
-              path: ['rules', rule, 'when', 'countries', index],
-              message: `there is no group ${name} in countryGroups`,
-            },
-          ]
+        ? [{ path: [...path, index], message: `there is no group ${name} in countryGroups` }]
         : [],
     ),
   )
@@ -94,6 +112,30 @@ function faultsOfSettings(
   return [...chosen, ...judged]
 }
 
+/** Who is asked about numbers must be an account of the file. */
+function faultsOfLookUps({ accounts, protection = {} }: WellFormed): PolicyFault[] {
+  if (!accounts) return []
+  const said = [
+    { path: ['protection'], ...protection },
+    ...(protection.overrides ?? []).map((override, index) => ({
+      ...override,
+      path: ['protection', 'overrides', index],
+    })),
+  ]
+  return said.flatMap(({ path, lookup, simSwap }) =>
+    Object.entries({ lookup, simSwap }).flatMap(([setting, asked]) =>
+      asked && !accounts.some(({ name }) => name === asked.provider)
+        ? [
+            {
+              path: [...path, setting, 'provider'],
+              message: `there is no account ${asked.provider}`,
+            },
+          ]
+        : [],
+    ),
+  )
+}
+
 function faultsOfPrices(policy: WellFormed): PolicyFault[] {
   const prices = policy.costs?.prices ?? []
   const sameAs = (index: number) =>
@@ -113,6 +155,23 @@ function faultsOfPrices(policy: WellFormed): PolicyFault[] {
       ...(first < index ? [{ path: at, message: `is for the same as prices.${first}` }] : []),
     ]
   })
+}
+
+/** What has no price cannot be held to a budget: it would be unbounded, or nothing would be sent. */
+function faultsOfBudgets({ protection, costs, channels }: WellFormed): PolicyFault[] {
+  if (!protection || !channels) return []
+  const priced = new Set(costs?.prices.map(({ channel }) => channel))
+  const unpriced = [...channels.phone, ...channels.email].filter((channel) => !priced.has(channel))
+  if (unpriced.length === 0) return []
+  const message = `needs a price in costs for ${unpriced.join(', ')}, such as "0" where it is free`
+  const faultAt = (budget: object | undefined, ...path: PropertyKey[]) =>
+    budget && Object.keys(budget).length > 0 ? [{ path: ['protection', ...path], message }] : []
+  return [
+    ...faultAt(protection.budget, 'budget'),
+    ...(protection.overrides ?? []).flatMap(({ budget }, index) =>
+      faultAt(budget, 'overrides', index, 'budget'),
+    ),
+  ]
 }
 
 function faultOfAccount(

@@ -1,25 +1,22 @@
-import { getCountries, isSupportedCountry } from 'libphonenumber-js/min'
 import { z } from 'zod'
 import { addressOf, channels } from '../core/channel'
 import { doubtPolicies } from '../core/plan'
 import { successRules } from '../core/receipt'
 import { type Retained, shortestRetention, usualRetention } from '../core/retention'
 import { risks } from '../core/risk'
-import { addressDuties, lineTypes, protectionModes } from '../core/abuse/protection'
-import { ruleNames } from '../core/abuse/rules'
+import { alertRuleNames, severities } from '../core/alerts/rule'
+import { environments } from '../core/state'
 import { providerOrders } from '../core/routing/policy'
 import { AccountConfig } from '../providers/index'
+import { accountName, country, groupName, isOnce, once } from './policy-words'
+import { Protection } from './protection-schema'
 
 const phoneChannels = channels.filter((channel) => addressOf(channel) === 'phone')
 const emailChannels = channels.filter((channel) => addressOf(channel) === 'email')
 
-const isOnce = (list: readonly string[]) => new Set(list).size === list.length
-/** What refinements say, for editors: JSON Schema cannot be made from code. */
-const once = { uniqueItems: true }
 const order = <T extends string>(names: readonly T[]) =>
   z.array(z.enum(names)).min(1).refine(isOnce, 'a channel is named twice').meta(once)
 
-const accountName = z.string().min(1)
 const StepOverride = z.strictObject({
   timeoutMs: z
     .int()
@@ -64,13 +61,6 @@ const providers = z.partialRecord(z.enum(channels), ProviderChoice)
 const prefix = z
   .string()
   .regex(/^\+[1-9]\d{0,14}$/, 'must be the beginning of a number, as in +23324')
-/** Two capitals are a country, small letters a group of the file's own. */
-const country = z
-  .string()
-  .refine((text) => isSupportedCountry(text), 'is not a country’s two letters, as in GH')
-  .meta({ id: 'country', enum: getCountries() })
-const groupName = z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, 'lower-case letters, digits and -')
-
 const Rule = z
   .strictObject({
     name: z.string().min(1).max(60).describe('Shown where the rule decided.'),
@@ -124,88 +114,47 @@ const Price = z.strictObject({
 const days = (part: Retained) =>
   z.int().min(shortestRetention[part]).max(3_650).default(usualRetention[part])
 
-const limits = z
-  .array(
-    z.strictObject({ max: z.int().min(1).max(1_000_000), seconds: z.int().min(1).max(86_400) }),
-  )
-  .min(1)
-  .max(4)
-  .describe('At most `max` within any `seconds`; all of the list hold.')
-const amount = z
-  .string()
-  .regex(/^\d{1,9}(\.\d{1,6})?$/, 'must be a decimal number in quotes, as in "25.00"')
-const countryOrGroup = z.union([country, groupName], {
-  error: 'is neither a country’s two letters, as in GH, nor the name of a group',
-})
-const countryList = z.array(countryOrGroup).min(1)
-
-/** What can be said in general and by overrides. */
-const protectionChanges = {
-  mode: z
-    .strictObject({
-      live: z.enum(protectionModes).optional().describe('For production keys.'),
-      test: z.enum(protectionModes).optional().describe('For staging and development keys.'),
-    })
+const Alerts = z.strictObject({
+  environments: z
+    .array(z.enum(environments))
     .optional()
-    .describe('What a finding of the fraud rules does.'),
-  limits: z
+    .describe('Of which people are told; production when absent. Alerts of all are listed.'),
+  mailAccount: accountName
+    .optional()
+    .describe('The account that e-mail goes out by; absent: the first that can.'),
+  sla: z
     .strictObject({
-      recipient: limits.optional().describe('Sends to one recipient, resends included.'),
-      ip: limits.optional().describe('Sends for one end user’s address.'),
-      keys: z
-        .record(
-          z.string().regex(/^[a-z][a-z0-9_]{0,39}$/, 'lower-case letters, digits and _'),
-          limits,
-        )
+      uptime: z.number().min(0.5).max(1).optional().describe('The share of good health pings.'),
+      acceptMs: z
+        .int()
+        .min(1)
+        .max(60_000)
         .optional()
-        .describe('Sends by what callers give in rate_limit_keys, by name.'),
+        .describe('From a call to its acceptance, for 95 of 100.'),
     })
-    .optional(),
-  ipAddress: z
-    .enum(addressDuties)
     .optional()
-    .describe('Whether secret keys must give ip_address: a warning in the answer, or 400.'),
-  countries: countryList
-    .optional()
-    .describe('Countries that are sent to; absent: all in development, none in production.'),
-  lineTypes: z
-    .array(z.enum(lineTypes))
-    .min(1)
-    .optional()
-    .describe('Kinds of numbers that are sent to.'),
-  lookup: z
-    .strictObject({ provider: accountName })
-    .optional()
-    .describe('The account that is asked what carriers know of a number.'),
-  rules: z
-    .partialRecord(z.enum(ruleNames), z.enum(['off', 'observe']))
-    .optional()
-    .describe('Fraud rules that are not looked at, or only written down.'),
-  budget: z
-    .strictObject({ hour: amount.optional(), day: amount.optional() })
-    .optional()
-    .describe('The most that is spent, in the currency of costs.'),
-}
-
-const Protection = z.strictObject({
-  ...protectionChanges,
-  messageCap: limits.optional().describe('Messages to one number over all apps.'),
-  overrides: z
+    .describe('What provider accounts must do.'),
+  receivers: z
     .array(
       z.strictObject({
         name: z.string().min(1).max(60),
         when: z
           .strictObject({
             apps: z.array(z.string().min(1)).min(1).optional().describe('Ids of apps.'),
-            countries: countryList.optional(),
+            rules: z.array(z.enum(alertRuleNames)).min(1).optional(),
+            severity: z.enum(severities).optional(),
           })
           .optional()
-          .describe('All conditions that are given must hold; absent: every send.'),
-        ...protectionChanges,
+          .describe('All conditions that are given must hold; absent: every alert.'),
+        slack: z
+          .array(z.string().min(1))
+          .optional()
+          .describe('Names of webhooks in OTPILOT_ALERT_SLACK.'),
+        email: z.array(z.email()).optional().describe('Addresses.'),
       }),
     )
     .optional()
-    .describe('Of those that say something about a setting, the first that is for a send counts.'),
+    .describe('Who is told of what; absent: all that OTPILOT_ALERT_SLACK and _EMAIL name.'),
 })
 
 /** The sections of the policy file; `docs/routing.md` says what each means. */
@@ -241,6 +190,7 @@ export const sections = {
     .optional()
     .describe('Prices of one message or call, all in one currency.'),
   protection: Protection.prefault({}).describe('Limits, fraud rules, allowed numbers, money.'),
+  alerts: Alerts.prefault({}).describe('Who is told of what, and what accounts must do.'),
   retention: z
     .strictObject({
       recipients: days('recipients'),

@@ -27,6 +27,7 @@ export const auditTypes = [
   'check_forwarded',
   'budget_locked',
   'budget_unlocked',
+  'budget_refused',
   'callback_refused',
   'breaker_opened',
   'breaker_closed',

@@ -26,6 +26,7 @@ export const blameOf = {
   invalid_number: 'none',
   blocked: 'none',
   unroutable: 'none',
+  unaffordable: 'none',
   throttled: 'counts',
   unavailable: 'counts',
   in_doubt: 'counts',

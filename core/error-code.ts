@@ -30,7 +30,7 @@ export const errorCodes = {
   UNSUPPORTED_MEDIA_TYPE: [415, 'The body must be application/json.'],
   IDEMPOTENCY_MISMATCH: [422, 'This Idempotency-Key was used with another body.'],
   RECIPIENT_MISMATCH: [422, 'The phone number is not the one this attempt was sent to.'],
-  RATE_LIMITED: [429, 'Too many sends to this recipient.'],
+  RATE_LIMITED: [429, 'Too many sends for now.'],
   LOCKED: [429, 'Too many wrong codes: this request is locked.'],
   TOO_MANY_CHECKS: [
     429,

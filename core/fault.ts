@@ -4,6 +4,7 @@ export const faults = [
   'blocked',
   'config',
   'unroutable',
+  'unaffordable',
   'throttled',
   'unavailable',
   'in_doubt',
@@ -17,6 +18,8 @@ export const consequenceOf = {
   config: 'next_provider',
   /** This provider has no way to this number: neither the number's fault nor the account's. */
   unroutable: 'next_provider',
+  /** Nobody was asked: the app's budget has no room for this price. Another provider's may be lower. */
+  unaffordable: 'next_provider',
   throttled: 'retry',
   unavailable: 'retry',
   in_doubt: 'settle',

@@ -1,15 +1,12 @@
-/** Sends per recipient across requests and resends (design, section 3). */
-export const sendLimits = [
-  { max: 3, windowSeconds: 60 },
-  { max: 5, windowSeconds: 600 },
-] as const
-
-/** Suggested pause before the n-th resend, in seconds; the last one repeats. */
-const resendPauses = [30, 60, 120] as const
+/**
+ * Pauses in seconds after the first send to a recipient, the second, and every later one of the last `windowSeconds`.
+ * Pages keep them; a back end is only told.
+ */
+export const pacing = { pauses: [30, 60, 120], windowSeconds: 600 } as const
 
 /** Seconds a caller should wait before offering "send again", given the sends made so far (>= 1). */
 export const resendAfterSeconds = (sends: number): number =>
-  resendPauses[Math.min(Math.max(sends, 1), resendPauses.length) - 1] ?? 120
+  pacing.pauses[Math.min(Math.max(sends, 1), pacing.pauses.length) - 1] ?? 120
 
 /** A channel claimed less than this ago is not sent again. */
 export const alreadySendingSeconds = 10

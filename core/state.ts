@@ -20,6 +20,7 @@ export const reasons = [
   'superseded',
   'no_channel_accepted',
   'not_started',
+  'budget_exceeded',
   'erased',
 ] as const
 export type Reason = (typeof reasons)[number]
@@ -32,7 +33,7 @@ export const reasonsOf = {
   exhausted: ['no_step_succeeded'],
   locked: ['too_many_checks'],
   cancelled: ['requested', 'superseded', 'erased'],
-  failed: ['no_channel_accepted', 'not_started'],
+  failed: ['no_channel_accepted', 'not_started', 'budget_exceeded'],
 } as const satisfies Record<State, readonly Reason[]>
 
 /**

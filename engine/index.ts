@@ -30,7 +30,7 @@ export interface Engine {
    * Starts the run of a request; harmless when it has started before. Takes 1.7 s at most.
    * @throws {EngineDown} or {EngineOverloaded}
    */
-  start(request: Startable): Promise<{ runId: string }>
+  start(request: Startable, withinMs?: number): Promise<{ runId: string }>
   /** Tells a run what was committed; never throws: the sweeper repeats what was lost. */
   wake(wake: Wake): Promise<void>
   /** Makes a run look at Postgres; for the sweeper. @throws when Temporal does not take it */
@@ -71,8 +71,8 @@ export function createEngine(options: EngineOptions): Engine {
   const healthy = calls.counted(() => isServing(connection))
   return {
     healthy,
-    start: calls.counted((request) =>
-      startRun({ client, connection, taskQueue, healthy, log }, request),
+    start: calls.counted((request, withinMs) =>
+      startRun({ client, connection, taskQueue, healthy, log }, request, withinMs),
     ),
     wake: calls.counted(async ({ requestId, dueAt, signal: name, ...notice }) => {
       try {

@@ -13,7 +13,7 @@ export const retentionScheduleId = (taskQueue: string): string => `otpilot-reten
 export const healthScheduleId = (taskQueue: string): string => `otpilot-health-${taskQueue}`
 
 /** The same of the one that watches for abuse. */
-export const abuseScheduleId = (taskQueue: string): string => `otpilot-abuse-${taskQueue}`
+const abuseScheduleId = (taskQueue: string): string => `otpilot-abuse-${taskQueue}`
 
 /** Has the retention run every hour, one at a time. */
 export const scheduleRetention = (client: Client, taskQueue: string): Promise<void> =>

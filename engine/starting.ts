@@ -12,8 +12,8 @@ import { EngineDown, EngineOverloaded, grpc, grpcCodeOf } from './temporal-error
 
 /** A start is waited for this long, never failed fast: a short outage of Temporal costs a second, not a send. */
 const startDeadlineMs = 1_500
-/** A start that takes longer than this has Temporal's health asked beside it, so that the answer is there in time. */
-const suspiciousMs = 900
+/** A start that has taken this share of its time has Temporal's health asked beside it, so that the answer is there in time. */
+const suspiciousShare = 0.6
 const retryPauseMs = 100
 
 interface Starting {
@@ -26,14 +26,19 @@ interface Starting {
 
 /**
  * Starts the run of a request; harmless when it has started before.
+ * @param withinMs the deadline, where a call has waited for other things before
  * @throws {EngineDown} or {EngineOverloaded} after the deadline
  */
-export async function startRun(deps: Starting, request: Startable): Promise<{ runId: string }> {
-  const deadline = Date.now() + startDeadlineMs
+export async function startRun(
+  deps: Starting,
+  request: Startable,
+  withinMs = startDeadlineMs,
+): Promise<{ runId: string }> {
+  const deadline = Date.now() + withinMs
   let health: Promise<boolean> | undefined
   const suspicion = setTimeout(() => {
     health = deps.healthy()
-  }, suspiciousMs)
+  }, withinMs * suspiciousShare)
   try {
     for (;;) {
       try {
@@ -66,6 +71,8 @@ async function startOnce(
         // A run that a killed worker was busy with stands still for this long; by default it would be 10 s.
         workflowTaskTimeout: '5s',
         typedSearchAttributes: attributesOf(request),
+        // Where the server shares its task queues by it, one app's flood does not keep another's runs waiting.
+        priority: { fairnessKey: request.appId },
         staticSummary: request.input.steps.map(({ channel }) => channel).join(' → '),
       }),
     )

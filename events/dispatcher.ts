@@ -12,10 +12,10 @@ const silenceTimeoutMs = 30_000
  */
 export function createGuardedDispatcher(
   reach: Reach,
-  { lookup }: { lookup?: LookupFunction } = {},
+  { lookup, connectMs = connectTimeoutMs }: { lookup?: LookupFunction; connectMs?: number } = {},
 ): Dispatcher {
   const connect = buildConnector({
-    timeout: connectTimeoutMs,
+    timeout: connectMs,
     lookup: guardLookup(reach, lookup),
   })
   return new Agent({

@@ -68,7 +68,8 @@ export const isGone = ({ httpStatus }: PostResult): boolean => httpStatus === 41
 
 const certificateFault = /CERT|^ERR_(TLS|SSL)|^UNABLE_TO_|SELF_SIGNED|^EPROTO$/
 
-function faultOf(error: unknown): PostFault {
+/** What a call that threw failed by. */
+export function faultOf(error: unknown): PostFault {
   if (error instanceof AddressRefused) return 'address_refused'
   const { name, code } = error as { name?: string; code?: unknown }
   const text = typeof code === 'string' ? code : ''

@@ -1,3 +1,4 @@
+import type { LineType } from '../core/abuse/protection'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
@@ -220,17 +221,14 @@ export interface ReceiptPoller {
   ): Promise<Receipt[]>
 }
 
-/** Kinds of lines as a look-up tells them apart. */
-export const lineTypes = [
-  'mobile',
-  'landline',
-  'voip',
-  'toll_free',
-  'premium',
-  'other',
-  'unknown',
-] as const
-export type LineType = (typeof lineTypes)[number]
+/** What carriers know of a number. */
+export interface LookedUp {
+  valid: boolean
+  lineType: LineType
+  carrier?: string | undefined
+  /** How likely its messages are pumped, from 0 to 100, where the account says it. */
+  riskScore?: number | undefined
+}
 
 /** Asks what kind of number it is. */
 export interface NumberLookup {
@@ -238,7 +236,22 @@ export interface NumberLookup {
   lookUp(
     phoneNumber: string,
     signal: AbortSignal,
-  ): Promise<{ valid: boolean; lineType: LineType; carrier?: string | undefined }>
+    /** What else is wanted; it may cost more. */
+    wanted?: { risk?: boolean },
+  ): Promise<LookedUp>
+}
+
+/** Asks whether somebody else may have the number by now. */
+export interface SimSwapCheck {
+  /**
+   * Whether the number's SIM card was changed within the last hours.
+   * @throws {ProviderFault} when the provider cannot be asked, or does not know.
+   */
+  hasChanged(
+    phoneNumber: string,
+    { withinHours }: { withinHours: number },
+    signal: AbortSignal,
+  ): Promise<boolean>
 }
 
 /** A provider that makes and checks codes of its own. */
@@ -277,6 +290,21 @@ export interface OutcomeReporter {
   reportOutcome(outcome: Outcome, signal: AbortSignal): Promise<void>
 }
 
+/** A mail to people who run the service; no code, and nothing of a user, is in it. */
+export interface Letter {
+  /** The same for a repetition. */
+  id: string
+  to: readonly string[]
+  subject: string
+  text: string
+}
+
+/** Sends mail that is no message to a user. */
+export interface Mailer {
+  /** @throws {ProviderFault} when the server did not take it. */
+  mail(letter: Letter, signal: AbortSignal): Promise<void>
+}
+
 /** A configured account at a messaging service. What it cannot do is absent. */
 export interface ProviderAccount {
   /** The account's name in policy, tables and callback paths. */
@@ -298,7 +326,9 @@ export interface ProviderAccount {
   readonly reconciler?: Reconciler
   readonly poller?: ReceiptPoller
   readonly lookup?: NumberLookup
+  readonly simSwap?: SimSwapCheck
   readonly delegated?: DelegatedCheck
+  readonly mailer?: Mailer
   /** Secret, or two with a blank, of the generic callback `/webhooks/otp-status`, when the account uses it. */
   readonly receiptSecret?: string
 }

@@ -3,7 +3,13 @@ import { createTransport, type SendMailOptions } from 'nodemailer'
 import { z } from 'zod'
 import type { Fault } from '../core/fault'
 import { type AccountBase, adapter } from './adapter'
-import { type Message, type ProviderAccount, ProviderFault, StaleClaim } from './provider'
+import {
+  type Letter,
+  type Message,
+  type ProviderAccount,
+  ProviderFault,
+  StaleClaim,
+} from './provider'
 import { faultOfRefusal, refusalIn } from './smtp-codes'
 
 /** Nodemailer's own are minutes (providers.md section 8): far longer than a code lives. */
@@ -92,7 +98,17 @@ function createAccount({ name, channels, test }: AccountBase, given: Settings): 
     }
   }
 
-  return { name, adapter: 'smtp', channels, test, sender: { send }, pinger: { ping } }
+  async function mail(letter: Letter, signal: AbortSignal) {
+    const handover = new Handover(Infinity)
+    try {
+      await transport.sendMail({ ...letterOf(given, letter), signal, handover } as Mail)
+    } catch (error) {
+      throw faultFrom(error, handover)
+    }
+  }
+
+  const account = { name, adapter: 'smtp', channels, test }
+  return { ...account, sender: { send }, pinger: { ping }, mailer: { mail } }
 }
 
 type Mail = SendMailOptions & { handover: Handover }
@@ -151,8 +167,24 @@ const mailOf = (given: Settings, message: Message): SendMailOptions => ({
 })
 
 /** The same for a repetition, so that mailboxes that compare ids show one. */
-const messageIdOf = ({ FROM: { address } }: Settings, { attemptId, repeats }: Message): string =>
-  `${repeats ?? attemptId}@${address.slice(address.lastIndexOf('@') + 1)}`
+const messageIdOf = ({ FROM }: Settings, { attemptId, repeats }: Message): string =>
+  `${repeats ?? attemptId}@${domainOf(FROM)}`
+
+/** Bounces come to the sender, where people read them. */
+const letterOf = (
+  { FROM: from }: Settings,
+  { id, to, subject, text }: Letter,
+): SendMailOptions => ({
+  from,
+  to: to.map((address) => ({ name: '', address })),
+  messageId: `<${id}@${domainOf(from)}>`,
+  subject,
+  text,
+  headers: { 'auto-submitted': 'auto-generated', 'x-auto-response-suppress': 'All' },
+})
+
+const domainOf = ({ address }: { address: string }): string =>
+  address.slice(address.lastIndexOf('@') + 1)
 
 /** A bounce comes back to an address that names the attempt. */
 function returnPathOf({ FROM: from, RETURN_PATH: path = from }: Settings, { attemptId }: Message) {

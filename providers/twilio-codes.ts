@@ -1,7 +1,7 @@
+import type { LineType } from '../core/abuse/protection'
 import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
 import { type Answer, faultOfStatus } from './http'
-import type { LineType } from './provider'
 
 /** What an error code means, said at the send and said in a report. */
 interface Meaning {
@@ -113,16 +113,17 @@ export function faultOfRefusal(
   return status === 400 && code !== undefined ? 'unroutable' : faultOfStatus(status)
 }
 
-/** Types of lines: providers.md section 1, Lookup v2 [D]. */
+/** Types of lines, as Lookup v2 names them. */
 export const lineTypeOf: ReadonlyMap<string, LineType> = new Map([
   ['mobile', 'mobile'],
-  ['landline', 'landline'],
+  ['landline', 'fixed_line'],
   ['fixedVoip', 'voip'],
   ['nonFixedVoip', 'voip'],
+  ['personal', 'personal_number'],
   ['tollFree', 'toll_free'],
-  ['premium', 'premium'],
-  ['sharedCost', 'other'],
-  ['uan', 'other'],
-  ['voicemail', 'other'],
-  ['pager', 'other'],
+  ['premium', 'premium_rate'],
+  ['sharedCost', 'shared_cost'],
+  ['uan', 'uan'],
+  ['voicemail', 'voicemail'],
+  ['pager', 'pager'],
 ])

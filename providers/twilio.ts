@@ -7,14 +7,14 @@ import {
   type Cost,
   type Doubt,
   type Message,
-  type NumberLookup,
   type Outcome,
   type ProviderAccount,
   ProviderFault,
   type Sent,
 } from './provider'
 import { callbacksOf, undecided } from './twilio-callbacks'
-import { faultOfRefusal, lineTypeOf, meaningOfMessageStatus } from './twilio-codes'
+import { faultOfRefusal, meaningOfMessageStatus } from './twilio-codes'
+import { lookUpsBy } from './twilio-lookup'
 import { callScript } from './twilio-voice'
 import { templateLanguage } from './whatsapp-template'
 
@@ -157,12 +157,10 @@ function createAccount(
     ...callbacksOf(given.AUTH_TOKEN),
     reconciler: { reconcile },
     pinger: { ping },
-    lookup: { lookUp: lookUpBy(api) },
+    ...lookUpsBy(api.lookUp),
     outcomes: { reportOutcome },
   }
 }
-
-type Api = ReturnType<typeof apiOf>
 
 /** Calls by an API key where there is one; about the account itself only the account's own token may ask. */
 function apiOf(given: Settings, dispatcher: Dispatcher) {
@@ -326,21 +324,3 @@ function searchOf({ channel, to, claimedAt }: Omit<Doubt, 'attemptId'>, given: S
   const isServices = (item: Listing) => isOutbound(item) && item.messaging_service_sid === service
   return { path, filter: { To: to, ...day }, isOurs: isServices }
 }
-
-const Line = z.object({
-  valid: z.boolean(),
-  line_type_intelligence: z
-    .object({ type: optional, carrier_name: optional })
-    .nullish()
-    .catch(undefined),
-})
-
-const lookUpBy =
-  (api: Api): NumberLookup['lookUp'] =>
-  async (phoneNumber, signal) => {
-    const path = `/v2/PhoneNumbers/${encodeURIComponent(phoneNumber)}?Fields=line_type_intelligence`
-    const { data } = Line.safeParse(await api.lookUp(path, signal))
-    if (!data) throw new ProviderFault('unavailable', 'The look-up gave no answer of use.')
-    const { type = '', carrier_name: carrier } = data.line_type_intelligence ?? {}
-    return { valid: data.valid, lineType: lineTypeOf.get(type) ?? 'unknown', carrier }
-  }

@@ -15,6 +15,7 @@ import { scenarioRoutes } from './scenario-routes'
 import type { Verdict } from './scenario'
 import { Scenarios } from './scenarios'
 import { createTimers } from './timers'
+import { signUpRoutes } from './sign-up-routes'
 import { Ussd, type VendorService } from './ussd'
 import { listenToVendors, settingsOf, vendorRoutes, vendors } from './vendors'
 import { callsWith, type Line, playWith, type Vendor, type VendorParts } from './vendors/vendor'
@@ -27,12 +28,21 @@ export interface SandboxOptions {
   logger: Logger
   /** Where the sandbox itself is reached, when not by an address or a name of one part. */
   url?: string | undefined
+  /** For the sign-up form; a key that pages may hold. */
+  publishableKey?: string | undefined
   /** Where the vendors that it plays find their settings. */
   variables?: Readonly<Record<string, string | undefined>>
 }
 
 /** A messaging service that plays provider and phone; `close` ends its open connections and timers. */
-export function createSandbox({ secret, otpilotUrl, logger, url, variables = {} }: SandboxOptions) {
+export function createSandbox({
+  secret,
+  otpilotUrl,
+  logger,
+  url,
+  publishableKey,
+  variables = {},
+}: SandboxOptions) {
   const timers = createTimers()
   const inbox = createInbox()
   const scenarios = new Scenarios()
@@ -68,6 +78,7 @@ export function createSandbox({ secret, otpilotUrl, logger, url, variables = {} 
   app.use(providerRoutes({ secret, carrier, scenarios, timers, hanging, accountUrl }))
   app.use(phoneRoutes({ inbox, phones, carrier }))
   app.use(scenarioRoutes(scenarios))
+  app.use(signUpRoutes({ apiUrl: productUrl, publishableKey }))
   app.use(express.static(pageFolder(), { maxAge: 0 }))
   app.use(notFound)
   app.use(problems(logger))

@@ -14,6 +14,7 @@ const Env = z.object({
   PORT: z.coerce.number().int().default(8080),
   OTPILOT_URL: z.url({ protocol: /^https?$/ }).optional(),
   SANDBOX_URL: z.url({ protocol: /^https?$/ }).optional(),
+  OTPILOT_PUBLISHABLE_KEY: z.string().optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 })
 
@@ -33,6 +34,7 @@ function main() {
     otpilotUrl,
     logger,
     url: env.SANDBOX_URL,
+    publishableKey: env.OTPILOT_PUBLISHABLE_KEY,
     variables: process.env,
   })
 

@@ -299,9 +299,7 @@ describe('messages that had their time', () => {
   })
 
   test('a credit that a crash lost is made up for', async () => {
-    const opened = await requests.open({
-      protection: { mode: 'block', rules: {}, isTrusted: false, isSolved: false },
-    })
+    const opened = await requests.open()
     await requests.check(opened.requestId, await requests.codeOf(opened.requestId))
     await settleSends(requests.db, 500, new Date(Date.now() + 400_000))
     const row = await requests.db.one<{ outcome: string }>(

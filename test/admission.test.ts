@@ -12,6 +12,7 @@ import { startSystem, type System } from './harness/system'
 let system: System
 let server: Server
 let client: TestClient
+let otherClient: TestClient
 /** Lets the starts go on that Temporal is made to keep waiting. */
 let release: () => void
 
@@ -22,7 +23,9 @@ beforeAll(async () => {
   // A Temporal that takes its time is all that differs from the API in service.
   const slowEngine = { ...engine, start: () => released.then(() => ({ runId: 'slow' })) }
   server = createServer(system.makeApi(slowEngine))
-  client = clientOf({ ...system, url: await listen(server) })
+  const url = await listen(server)
+  client = clientOf({ ...system, url })
+  otherClient = clientOf({ ...system, url }, system.otherKey)
 })
 afterAll(async () => {
   await closeServer(server)
@@ -47,6 +50,10 @@ test('200 sends in flight are taken, the next one is refused at once, verify goe
   expect(refused).toMatchObject({ status: 429, body: { error_code: 'OVERLOADED' } })
   expect(refused.headers.get('retry-after')).toBe('1')
   expect(await opened()).toBe(200)
+
+  // What one app has taken keeps no other out.
+  sends.push(otherClient.send(freshPhone()))
+  await until(async () => (await opened()) === 201, { what: 'the send of another app' })
 
   const checks = await Promise.all(
     Array.from({ length: 100 }, () =>

@@ -115,7 +115,7 @@ describe('a call', () => {
     const ended = await until(
       async () => {
         const attempt = await attemptOf(id)
-        return attempt?.cost && attempt
+        return attempt?.cost?.estimated === false && attempt
       },
       { what: 'the price' },
     )

@@ -212,13 +212,16 @@ describe('keys', () => {
 
 test('a flood of calls is refused at the limit, before any work', () => {
   const admission = createAdmission({ send: 2, verify: 1 })
-  const leave = [admission.enter('send'), admission.enter('send')]
-  expect(() => admission.enter('send')).toThrow(
-    expect.objectContaining({ code: 'OVERLOADED', status: 429 }),
-  )
-  expect(() => admission.enter('verify')).not.toThrow()
+  const enter = (kind: 'send' | 'verify') => {
+    const place = admission.enter(kind)
+    place.claim('app')
+    return () => place.leave()
+  }
+  const leave = [enter('send'), enter('send')]
+  expect(() => enter('send')).toThrow(expect.objectContaining({ code: 'OVERLOADED', status: 429 }))
+  expect(() => enter('verify')).not.toThrow()
   leave[0]?.()
-  expect(() => admission.enter('send')).not.toThrow()
+  expect(() => enter('send')).not.toThrow()
 })
 
 test('what is no HTTP gets a problem too', async () => {

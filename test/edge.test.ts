@@ -281,6 +281,7 @@ test('a call on its way out says so, in answers, refusals and the document', asy
     admission: createAdmission(),
     limitAddress: () => Promise.resolve(),
     takeQuota: () => Promise.resolve({}),
+    sendsPerMinute: () => undefined,
     logger,
     poolIsFull: () => false,
   })

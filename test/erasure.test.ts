@@ -105,7 +105,8 @@ describe('after a request has ended', () => {
     const left = await system.db.one(sql`select
       (select count(*)::int from recipients where ciphertext is not null) as recipients,
       (select count(*)::int from preferences) as preferences,
-      (select count(*)::int from send_windows) as windows,
+      -- That of the end user's network counts others too, and goes within the day.
+      (select count(*)::int from send_windows where name not like 'ip|%') as windows,
       (select count(*)::int from check_budgets) as budgets,
       (select count(*)::int from request_contexts) as contexts,
       (select count(*)::int from idempotency_keys) as idempotency`)

@@ -31,7 +31,7 @@ describe('reports to each message’s own address', () => {
       async () =>
         // The price is written down right before what it came with.
         (await attemptsOf(client, requestId)).find(
-          (attempt) => attempt.cost && attempt.status === status,
+          (attempt) => attempt.cost?.estimated === false && attempt.status === status,
         ),
       { what: 'a price' },
     )

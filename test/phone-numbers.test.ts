@@ -51,7 +51,11 @@ describe('international forms', () => {
   test('the sandbox’s reserved numbers are valid mobiles', () => {
     for (let last = 0; last < 100; last++) {
       const number = `+2335550000${String(last).padStart(2, '0')}`
-      expect(readPhoneNumber(number, null)).toEqual({ number, country: 'GH' })
+      expect(readPhoneNumber(number, null)).toEqual({
+        number,
+        country: 'GH',
+        lineType: 'mobile',
+      })
     }
   })
 

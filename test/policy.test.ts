@@ -126,6 +126,17 @@ describe('the policy file', () => {
       ':4: costs.prices.0.to: must be a country’s two letters or a prefix, as in +23324',
     ],
     [
+      'with a budget for what has no price',
+      {
+        costs: { currency: 'USD', prices: [{ channel: 'sms', amount: '1' }] },
+        protection: {
+          budget: {},
+          overrides: [{ name: 'x', when: { apps: ['shop'] }, budget: { day: '5' } }],
+        },
+      },
+      ':5: protection.overrides.0.budget: needs a price in costs for voice, email, such as "0" where it is free',
+    ],
+    [
       'with a channel twice',
       { channels: { ...channels, phone: ['sms', 'sms'] } },
       ':3: channels.phone: a channel is named twice',

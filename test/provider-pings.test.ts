@@ -39,6 +39,7 @@ const checkOf = (providers: ReturnType<typeof accountsNamed>) =>
     keyring: system.keyring,
     providers,
     retention: usualRetention,
+    alertPolicy: () => ({}),
     publicUrl: system.url,
     wake: () => Promise.resolve(),
     log: pino({ level: 'silent' }),

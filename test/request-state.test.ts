@@ -242,7 +242,7 @@ describe('commands', () => {
     const { requestId } = await open()
     await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     const gone = { outcome: 'ended', state: 'cancelled' }
-    expect(await askResend(db, { ...owner, requestId, actor: 'test' })).toEqual(gone)
+    expect(await askResend(db, keyring, { ...owner, requestId, actor: 'test' })).toEqual(gone)
     expect(await cancelRequest(db, { ...owner, requestId, actor: 'test' })).toEqual(gone)
   })
 })

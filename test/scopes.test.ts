@@ -4,9 +4,11 @@ import { z } from 'zod'
 import { type Route, scopes } from '../api/route'
 import { createRoutes } from '../api/routes'
 import type { ErrorCode } from '../core/error-code'
-import { environments, isLive } from '../core/state'
+import { type Environment, environments, isLive } from '../core/state'
+import { raiseByHand } from '../db/abuse/blocks-by-hand'
 import { createApiKey } from '../db/apps/api-keys'
 import { apiDepsOf } from './harness/api-deps'
+import { openAlertOf } from './harness/app-hours'
 import { clientOf, freshPhone } from './harness/client'
 import { startSystem, type System } from './harness/system'
 
@@ -31,6 +33,11 @@ const unknownIds: Record<string, string> = {
   key_id: 'aaaaaaaaaaaa',
   endpoint_id: 'ep_aaaaaaaaaaaaaaaaaaaaaaaaaa',
   event_id: `evt_${'a'.repeat(32)}`,
+  entry_id: 'lst_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+  test_number_id: 'tst_aaaaaaaaaaaaaaaaaaaaaaaaaa',
+  block_id: `blk_${'a'.repeat(26)}`,
+  alert_id: `alr_${'a'.repeat(26)}`,
+  rule: 'budget',
   channel: 'sms',
   locale: 'fr',
   provider: 'sandbox-a',
@@ -40,8 +47,12 @@ const unknownIds: Record<string, string> = {
 
 /** A body that is valid: the documentation's, or where it has none that works anywhere, one for here. */
 const endpoint = { environment: 'staging', url: 'http://127.0.0.1:9999/events' }
-const bodyFor = ({ operationId, example }: Route): object =>
-  operationId === 'createEventEndpoint' ? endpoint : (example ?? {})
+const bodies: Record<string, object> = {
+  createEventEndpoint: endpoint,
+  putPreSendHook: { app_id: 'app', url: 'http://127.0.0.1:9999/hook', on_failure: 'allow' },
+  raiseBlock: { environment: 'staging', scope: 'country', country: 'NZ' },
+}
+const bodyFor = ({ operationId, example }: Route): object => bodies[operationId] ?? example ?? {}
 
 const pathOf = (route: Route, ids: Record<string, string>) =>
   route.path.replace(/\{(\w+)\}/g, (_, name: string) => {
@@ -49,6 +60,8 @@ const pathOf = (route: Route, ids: Record<string, string>) =>
     if (id === undefined) throw new Error(`Say in unknownIds what a {${name}} looks like.`)
     return id
   })
+
+type Calling = { ids?: Record<string, string>; query?: string; body?: object }
 
 interface Called {
   status: number
@@ -59,11 +72,7 @@ interface Called {
 async function call(
   route: Route,
   key: string | undefined,
-  {
-    ids = {},
-    query = '',
-    body = {},
-  }: { ids?: Record<string, string>; query?: string; body?: object } = {},
+  { ids = {}, query = '', body = {} }: Calling = {},
 ): Promise<Called> {
   const response = await fetch(`${system.url}${pathOf(route, ids)}${query}`, {
     method: route.method.toUpperCase(),
@@ -104,7 +113,13 @@ const liveOnly = [
   'patch /admin/apps/{app_id}',
   'delete /admin/apps/{app_id}/templates/{channel}/{locale}',
   'post /admin/erasures',
+  'get /admin/lists',
+  'delete /admin/lists/{entry_id}',
+  'get /admin/test-numbers',
+  'delete /admin/test-numbers/{test_number_id}',
   'get /admin/audit',
+  'delete /admin/pre-send-hook',
+  'post /admin/pre-send-hook/rotate-secret',
 ]
 
 async function kinds(): Promise<Record<string, Kind>> {
@@ -168,7 +183,7 @@ test('what needs no key, what a page’s key may call and what administers is a 
     routes.filter(which).map(({ method, path }) => `${method} ${path}`)
   for (const path of named(({ scope }) => scope === null))
     expect(path).toMatch(
-      /^((post|get) \/webhooks\/|post \/ussd\/|get \/(healthz|readyz|metrics|openapi\.json|docs)$)/,
+      /^((post|get) \/webhooks\/|post \/ussd\/|get \/(healthz|readyz|metrics|openapi\.json|docs|runbooks\/\{rule\})$)/,
     )
   expect(named(({ publishable }) => publishable === true)).toEqual([
     'post /otp/send',
@@ -181,6 +196,12 @@ test('what needs no key, what a page’s key may call and what administers is a 
     named(({ path }) => path.startsWith('/admin/')),
   )
 })
+
+/** A standing block of the app. */
+async function blockOf(environment: Environment): Promise<string> {
+  const place = { scope: 'country', place: 'NZ', asks: 'block', actor: 'test' } as const
+  return (await raiseByHand(system.db, { appId: 'app', environment, ...place })).id
+}
 
 /** Something of the app `app` for every placeholder that names something of an app. */
 async function realIds(): Promise<Record<string, string>> {
@@ -201,6 +222,8 @@ async function realIds(): Promise<Record<string, string>> {
     key_id: (await keyOf(['send'])).id,
     endpoint_id: body.endpoint_id,
     event_id: event?.id ?? '',
+    alert_id: await openAlertOf(system.db, 'staging'),
+    block_id: await blockOf('staging'),
   }
 }
 
@@ -212,7 +235,9 @@ test('an app’s test key changes nothing that is about production', async () =>
   const { endpoint_id = '' } = await made('/admin/event-endpoints', { ...endpoint, ...own })
   const { event_id = '' } = await made(`/admin/event-endpoints/${endpoint_id}/test`)
   const { key_id = '' } = await made('/admin/keys', { ...own, name: '', scopes: ['send'] })
-  const ids = { app_id: 'app', endpoint_id, event_id, key_id }
+  const alert_id = await openAlertOf(system.db, 'production')
+  const block_id = await blockOf('production')
+  const ids = { app_id: 'app', endpoint_id, event_id, key_id, alert_id, block_id }
   const changing = routes.filter(
     ({ scope, method, path }) =>
       scope === 'admin' &&
@@ -280,23 +305,23 @@ describe('another app', () => {
       schema !== undefined &&
       'app_id' in ((z.toJSONSchema(schema, { io: 'input' }).properties ?? {}) as object)
     const inBody = routes.filter(({ body, path }) => naming(body) && path !== '/admin/apps')
+    // There is one to be read.
+    const hook = await clientOf(system, system.operatorKey).call('PUT', '/admin/pre-send-hook', {
+      ...bodies.putPreSendHook,
+    })
+    expect(hook.status).toBe(200)
     const inQuery = routes.filter(({ query }) => naming(query))
     for (const route of inBody) {
       const body = { ...bodyFor(route), app_id: 'app' }
-      expect([route.path, await call(route, theirs, { body })]).toMatchObject([
-        route.path,
-        { code: 'NOT_FOUND' },
-      ])
+      const refused = await call(route, theirs, { body })
+      expect([route.path, refused]).toMatchObject([route.path, { code: 'NOT_FOUND' }])
     }
+    const query = '?app_id=app'
     for (const route of inQuery) {
-      expect([route.path, await call(route, theirs, { query: '?app_id=app' })]).toMatchObject([
-        route.path,
-        { code: 'NOT_FOUND' },
-      ])
-      expect([
-        route.path,
-        await call(route, system.operatorKey, { query: '?app_id=app' }),
-      ]).toMatchObject([route.path, { status: 200 }])
+      const refused = await call(route, theirs, { query })
+      expect([route.path, refused]).toMatchObject([route.path, { code: 'NOT_FOUND' }])
+      const read = await call(route, system.operatorKey, { query })
+      expect([route.path, read]).toMatchObject([route.path, { status: 200 }])
     }
     expect([inBody.length, inQuery.length]).not.toContain(0)
   })

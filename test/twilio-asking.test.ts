@@ -137,16 +137,16 @@ describe('pings, look-ups and outcomes', () => {
 
   test.each([
     ['mobile', 'mobile'],
-    ['landline', 'landline'],
+    ['landline', 'fixed_line'],
     ['fixedVoip', 'voip'],
     ['nonFixedVoip', 'voip'],
     ['tollFree', 'toll_free'],
-    ['premium', 'premium'],
-    ['sharedCost', 'other'],
-    ['uan', 'other'],
-    ['voicemail', 'other'],
-    ['pager', 'other'],
-    ['personal', 'unknown'],
+    ['premium', 'premium_rate'],
+    ['sharedCost', 'shared_cost'],
+    ['uan', 'uan'],
+    ['voicemail', 'voicemail'],
+    ['pager', 'pager'],
+    ['personal', 'personal_number'],
     ['somethingNew', 'unknown'],
   ])('a line of type %s is %s', async (type, lineType) => {
     const line = { type, carrier_name: 'MTN', mobile_country_code: '620' }

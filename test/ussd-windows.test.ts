@@ -6,7 +6,7 @@ import { stepDefaults } from '../core/plan'
 import { recordAnswer } from '../db/attempts/attempts'
 import { findWaitingCodes, openUssdWindow, showWaitingCode } from '../db/attempts/ussd'
 import { eraseRecipient } from '../db/recipients/erasure'
-import { askNext, askResend, cancelRequest } from '../db/requests/commands'
+import { askNext, cancelRequest } from '../db/requests/commands'
 import { openRequest } from '../db/requests/sends'
 import { markQueued } from '../db/requests/starts'
 import { requestsOnly } from './harness/requests'
@@ -145,7 +145,7 @@ describe('a window', () => {
     await requests.db.many(sql`update attempts set claimed_at = claimed_at - interval '1 minute'
       where request_id = ${requestId}`)
     const command = { ...requests.owner, requestId, actor: 'test' }
-    expect(await askResend(requests.db, command)).toMatchObject({ outcome: 'done', channel: 'sms' })
+    expect(await requests.resend(command)).toMatchObject({ outcome: 'done', channel: 'sms' })
     expect(await askNext(requests.db, command)).toMatchObject({ outcome: 'done', channel: 'ussd' })
   })
 
@@ -153,7 +153,7 @@ describe('a window', () => {
     const { requestId, phoneNumber } = await openDialable()
     await dial(phoneNumber)
     const command = { ...requests.owner, requestId, actor: 'test' }
-    expect(await askResend(requests.db, command)).toMatchObject({ outcome: 'already_sending' })
+    expect(await requests.resend(command)).toMatchObject({ outcome: 'already_sending' })
     const recipient = { kind: 'phone' as const, value: phoneNumber }
     const again = sendInput({ recipient, plan, dialStrings })
     expect(await openRequest(requests.db, requests.keyring, again)).toMatchObject({
@@ -257,7 +257,6 @@ describe('a wish for USSD', () => {
     expect(await dial(phoneNumber)).toBeUndefined()
     await requests.db.many(sql`delete from ussd_dials`)
   }
-  const dialling = () => ({ keyring: requests.keyring, dialStrings })
   const longAgo = (requestId: string) =>
     requests.db.many(sql`update attempts set claimed_at = claimed_at - interval '1 minute'
       where request_id = ${requestId}`)
@@ -284,7 +283,7 @@ describe('a wish for USSD', () => {
     for (const { requestId, phoneNumber } of [bySms, dialable]) {
       await longAgo(requestId)
       const wish = { ...requests.owner, requestId, actor: 'test', step: stepOf('ussd') }
-      expect(await askResend(requests.db, { ...wish, dialling: dialling() })).toMatchObject({
+      expect(await requests.resend({ ...wish, dialStrings })).toMatchObject({
         ...{ outcome: 'done', channel: 'ussd', instruction: '*1#' },
       })
       expect(await dial(phoneNumber)).toMatchObject({ code: await requests.codeOf(requestId) })

@@ -9,6 +9,7 @@ import { followPolicy } from '../config/live-policy'
 import { createDatabase } from '../db'
 import { errorForLog } from '../db/error-for-log'
 import { bundlePath } from './bundle'
+import { startAlerts } from './alerts'
 import { startEvents } from './events'
 import { startReceiptPoller } from './receipt-poller'
 import { startSealer } from './sealer'
@@ -37,16 +38,13 @@ async function main(): Promise<void> {
     get retention() {
       return live.policy.retention
     },
+    alertPolicy: () => live.policy.alerts,
     publicUrl: config.url,
     wake: (wake) => engine.wake(wake),
     log,
   })
   void schedule(engine, log)
-  // Connections of their own: receivers that answer slowly must not keep codes from being sent.
-  const eventsDb = createDatabase(config.databaseUrl, {
-    applicationName: 'otpilot worker events',
-    max: 5,
-  })
+  const eventsDb = openEventsDb(config)
   const { region } = config
   const deps = { db: eventsDb, keyring, engine, reach: config, region, log }
   const events = await startEvents({ ...config.temporal, ...deps, connection })
@@ -55,6 +53,7 @@ async function main(): Promise<void> {
     startReceiptPoller({ db, providers, region, wake: (wake) => engine.wake(wake), log }),
     startSealer({ db, keyring, auditDir: config.auditDir, log }),
     { stop: events.stopSending },
+    startAlerts({ ...config, db: eventsDb, live, log }),
   ]
   const stopLoops = () => Promise.all(loops.map((loop) => loop.stop()))
   // They end their round while the worker drains, not after it, and take up nothing new.
@@ -78,6 +77,10 @@ async function main(): Promise<void> {
     live.close()
   }
 }
+
+/** Connections of their own: receivers that answer slowly must not keep codes from being sent. */
+const openEventsDb = ({ databaseUrl }: Pick<Config, 'databaseUrl'>) =>
+  createDatabase(databaseUrl, { applicationName: 'otpilot worker events', max: 5 })
 
 const createLog = ({ logLevel: level }: Pick<Config, 'logLevel'>): Logger =>
   pino({ level, base: { process: 'worker' }, serializers: { err: errorForLog } })

@@ -102,7 +102,12 @@ export type AppChanges = z.infer<typeof AppChanges>
 export const AppAnswer = named('App', z.object({ app_id: appId, ...settings, created_at: time }))
 export type AppAnswer = z.infer<typeof AppAnswer>
 
-const pageSize = z.coerce
+/** Of calls about one app that have no body. */
+export const AppQuery = z.strictObject({
+  app_id: appId.optional().describe('The app; required with an operator’s key.'),
+})
+
+export const pageSize = z.coerce
   .number()
   .int()
   .min(1)

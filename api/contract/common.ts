@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { assurances, channels } from '../../core/channel'
 import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
 import { reasons, states } from '../../core/state'
+import { ChallengeOffer } from './challenge'
 import { named } from './registry'
 
 export const Channel = named('Channel', z.enum(channels))
@@ -57,6 +58,9 @@ export const ProblemBody = named(
       request_id: z.string().nullable(),
       trace_id: z.string().describe('Leads to this call in the logs.'),
       action: z.enum(actions).optional().describe('What to do next.'),
+      challenge: ChallengeOffer.optional().describe(
+        'Which challenges may be solved for this call.',
+      ),
       errors: z
         .array(z.object({ field: z.string(), message: z.string() }))
         .optional()

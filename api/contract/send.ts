@@ -27,6 +27,11 @@ const metadata = z
   .record(z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/), z.string().max(500))
   .refine((pairs) => Object.keys(pairs).length <= 10, 'at most 10 pairs')
 
+/** Values of the caller's own, for limits of its own; only digests of them are kept. */
+const rateLimitKeys = z
+  .record(z.string().regex(/^[a-z][a-z0-9_]{0,39}$/), z.string().min(1).max(200))
+  .refine((pairs) => Object.keys(pairs).length <= 5, 'at most 5 names')
+
 const legalBases = [
   'consent',
   'contract',
@@ -83,7 +88,9 @@ export const SendBody = named(
         'must be an IPv4 or IPv6 address, without a zone',
       )
       .optional()
-      .describe('The end user’s address, kept for the audit.'),
+      .describe(
+        'The end user’s address, kept for the audit. Sends are limited by it, IPv6 by its /56.',
+      ),
     consent: z
       .strictObject({
         text_version: shortText(100).describe('Which wording the user agreed to.'),
@@ -104,6 +111,11 @@ export const SendBody = named(
     brand: shortText(30)
       .optional()
       .describe('Who the message is from; the app’s brand when absent.'),
+    rate_limit_keys: rateLimitKeys
+      .optional()
+      .describe(
+        'What else to count this send by, as in {"device": "…"}: names that the policy has limits for.',
+      ),
     metadata: metadata.optional().describe('At most 10 pairs of text.'),
     challenge: solvedChallenge.optional(),
   }),
@@ -152,6 +164,10 @@ export const SendAnswer = named(
     provider_answer: ProviderAnswer.optional().describe(
       'With Prefer: wait, the first answer of a provider.',
     ),
+    warnings: z
+      .array(z.object({ code: z.enum(['IP_ADDRESS_MISSING']), message: z.string() }))
+      .optional()
+      .describe('What is missing from the call, though it was taken.'),
   }),
 )
 export type SendAnswer = z.infer<typeof SendAnswer>

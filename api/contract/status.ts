@@ -17,6 +17,7 @@ import {
   State,
   time,
 } from './common'
+import { ProtectionAnswer } from './blocks'
 import { named } from './registry'
 
 const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
@@ -41,7 +42,16 @@ const AttemptAnswer = named(
     claimed_at: time,
     finished_at: time.nullable(),
     delivered_at: time.nullable(),
-    cost: z.object({ amount: z.string(), currency: z.string() }).nullable(),
+    cost: z
+      .object({
+        amount: z.string(),
+        currency: z.string(),
+        estimated: z
+          .boolean()
+          .describe('By the prices of the policy file: the provider has not said its own (yet).'),
+      })
+      .nullable()
+      .describe('null: nothing was charged, or nobody knows the price.'),
     instruction: dialString.optional(),
   }),
 )
@@ -104,6 +114,13 @@ export const StatusAnswer = named(
       .describe('Every channel’s turn is over without success; the codes sent stay valid.'),
     message: z.string().optional(),
     action: z.literal('contact_support').optional(),
+    quiet: z
+      .literal(true)
+      .optional()
+      .describe('The fraud rules let it look like any other: nothing is sent for it.'),
+    protection: ProtectionAnswer.optional().describe(
+      'What the fraud rules said about its newest send; gone when events have had their time.',
+    ),
     metadata: z.record(z.string(), z.string()).optional(),
     steps: z.array(StepAnswer),
     events: z.array(EventAnswer).describe(`The newest ${shownEvents}, in order.`),

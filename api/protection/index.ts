@@ -1,35 +1,71 @@
 import { scopeDigest } from '../../codes/scope-digest'
 import { modeFor, protectionOf } from '../../core/abuse/protection'
 import type { Guarded } from '../../db/abuse/guard'
+import type { Challenges } from '../challenges'
+import type { ChallengeUse } from '../challenges/challenge'
 import type { SendProtection } from '../../db/requests/new-request'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
+import type { RecipientAddress } from '../recipient-address'
 import type { AppKey, KeyCall } from '../route'
+import { challengeRequired, challengeUseOf, spendGiven } from './challenge'
 import { endUserOf, isAtHome } from './end-user'
+import type { HookChanges, HookedSend, Hooks } from './hook'
+import { checkDuties, limitKeysOf, limitsOf } from './limits'
+import { type CheckedNumber, checkLine, forTests, rulesFor } from './number'
 
 /** How a send is protected: what the policy says for its app and country, and who its end user is. */
 export async function protectSend(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { country }: { country: string | null },
-): Promise<SendProtection> {
+  {
+    address,
+    checked,
+    challenges,
+    hooks,
+    hooked,
+  }: {
+    address: RecipientAddress
+    checked: CheckedNumber
+    challenges: Challenges
+    hooks: Hooks
+    hooked: Omit<HookedSend, 'mode'>
+  },
+): Promise<SendProtection & { changes: HookChanges | undefined }> {
   const { app, environment } = call.key
+  const { country, value: recipient } = address
+  const { requestId } = hooked
   const settings = protectionOf(deps.routing.policy, { app: app.id, country })
+  checkDuties(settings, call)
+  const signals = await checkLine(deps, call, { ...address, requestId, checked })
   const user = endUserOf(call)
+  const use = challengeUseOf(deps, { app: app.id, action: 'send', country, recipient })
+  const mode = modeFor(settings, environment)
+  const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode })
+  // Last of all that can refuse.
+  const isSolved = await spendGiven(deps, challenges, call, use)
+  if (needsChallenge && !isSolved) throw await challengeRequired(challenges, use)
   return {
-    mode: modeFor(settings, environment),
-    rules: settings.rules,
-    isTrusted: isAtHome(deps, call),
-    isSolved: call.key.publishable,
+    changes,
+    mode,
+    rules: rulesFor(settings, changes?.risk ?? call.body.risk),
+    isTrusted: checked.isTrusted || isAtHome(deps, call),
+    signals,
+    isSolved,
     ...(user && { ip: scopeDigest(deps.keyring, 'ip', user.network) }),
+    keys: limitKeysOf(deps, call),
+    limits: limitsOf(deps, call, checked.testCode === undefined ? settings : forTests(settings)),
   }
 }
 
 /** The answer to a send that the fraud rules refuse. Which rule it was is for the app, not for strangers. */
-export function refusedBy({ verdict, findings }: Guarded, key: AppKey): Problem {
-  if (verdict === 'challenge')
-    return new Problem('CHALLENGE_REQUIRED', { action: 'solve_challenge' })
+export async function refusedBy(
+  { verdict, findings }: Guarded,
+  key: AppKey,
+  { challenges, use }: { challenges: Challenges; use: ChallengeUse },
+): Promise<Problem> {
+  if (verdict === 'challenge') return challengeRequired(challenges, use)
   const rules = [...new Set(findings.map(({ rule, scope }) => `${rule} (${scope})`))].join(', ')
   return new Problem(
     'BLOCKED',

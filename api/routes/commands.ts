@@ -9,8 +9,11 @@ import { type ApiDeps, wakeRuns } from '../deps'
 import { type HealthView, healthOf } from '../health-view'
 import { namedStep } from '../plan-for'
 import { Problem } from '../problem'
+import { limitedBy } from '../protection/limits'
+import { overBudget } from '../protection/money'
 import { type KeyCall, route } from '../route'
 import { actorOf, ownerOf } from '../send-wish'
+import { routingOfTests } from '../test-routing'
 
 const commandOf = ({ key, params }: Pick<KeyCall, 'key' | 'params'>) => ({
   ...ownerOf(key),
@@ -33,17 +36,18 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
     bodyOptional: true,
     example: {},
     replies: { 200: { description: 'Sent again, or just being sent.', content: CommandAnswer } },
-    errors: ['REQUEST_ENDED', 'RATE_LIMITED', 'CHANNEL_UNAVAILABLE'],
+    errors: ['REQUEST_ENDED', 'RATE_LIMITED', 'BUDGET_EXCEEDED', 'CHANNEL_UNAVAILABLE'],
     async handle(call) {
       const command = commandOf(call)
       const { channel } = call.body
       const step = channel && (await stepFor(deps, health, call, channel))
-      const dialling = {
-        keyring: deps.keyring,
+      const outcome = await askResend(deps.db, deps.keyring, {
+        ...command,
+        step,
         dialStrings: dialStringsOf(deps.routing.accounts),
-      }
-      const outcome = await askResend(deps.db, { ...command, step, dialling })
-      const asked = done(deps, command.requestId, outcome)
+        policy: deps.routing.policy,
+      })
+      const asked = done(deps, call, outcome)
       const resend = asked.outcome === 'already_sending' ? 'already_sending' : 'sent'
       return { body: answerOf(command.requestId, 'sent', { ...asked, resend }) }
     },
@@ -62,7 +66,7 @@ export const nextRoute = (deps: ApiDeps) =>
     errors: ['REQUEST_ENDED', 'NO_NEXT_CHANNEL'],
     async handle(call) {
       const command = commandOf(call)
-      const asked = done(deps, command.requestId, await askNext(deps.db, command))
+      const asked = done(deps, call, await askNext(deps.db, command))
       return { body: answerOf(command.requestId, 'moving', asked) }
     },
   })
@@ -79,7 +83,7 @@ export const cancelRoute = (deps: ApiDeps) =>
     errors: ['REQUEST_ENDED'],
     async handle(call) {
       const command = commandOf(call)
-      const asked = done(deps, command.requestId, await cancelRequest(deps.db, command))
+      const asked = done(deps, call, await cancelRequest(deps.db, command))
       return { body: answerOf(command.requestId, 'cancelled', asked) }
     },
   })
@@ -96,8 +100,10 @@ async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel
       detail: `This request cannot go by ${channel}.`,
     })
   }
-  return namedStep(deps.routing, channel, {
-    ...traits,
+  const { isTest, ...asked } = traits
+  const routing = isTest ? routingOfTests(deps.routing, call.key) : deps.routing
+  return namedStep(routing, channel, {
+    ...asked,
     wish: { channel },
     app: app.id,
     environment,
@@ -110,7 +116,8 @@ async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel
 type Done = Extract<CommandOutcome, { outcome: 'done' | 'already_sending' }>
 
 /** Wakes the run when the command was taken. @throws {Problem} when it was not. */
-function done(deps: ApiDeps, requestId: string, asked: CommandOutcome): Done {
+function done(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>, asked: CommandOutcome): Done {
+  const { requestId } = commandOf(call)
   if (asked.outcome === 'already_sending') return asked
   if (asked.outcome === 'done') {
     wakeRuns(deps, [asked.wake])
@@ -118,9 +125,8 @@ function done(deps: ApiDeps, requestId: string, asked: CommandOutcome): Done {
   }
   if (asked.outcome === 'not_found') throw new Problem('NOT_FOUND')
   if (asked.outcome === 'no_next') throw new Problem('NO_NEXT_CHANNEL', { requestId })
-  if (asked.outcome === 'rate_limited') {
-    throw new Problem('RATE_LIMITED', { requestId, retryAfterSeconds: asked.retryAfterSeconds })
-  }
+  if (asked.outcome === 'rate_limited') throw limitedBy(asked, call.key, requestId)
+  if (asked.outcome === 'over_budget') throw overBudget(asked, call.key, requestId)
   if (asked.outcome !== 'ended') throw new Error('A command ended in a way that nobody knows.')
   throw new Problem('REQUEST_ENDED', {
     requestId,

@@ -2,12 +2,11 @@ import { randomId } from '../../codes/random-id'
 import { resendAfterSeconds } from '../../core/limits'
 import { shareOf } from '../../core/routing/share'
 import type { Channel } from '../../core/channel'
-import { canonicalLocale, localeOfCountry } from '../../core/message/locale'
 import { findPreference } from '../../db/recipients/preferences'
 import type { SendInput } from '../../db/requests/new-request'
 import { openRequest, type SendDecision } from '../../db/requests/sends'
 import { dialStringsOf } from '../../providers/dial-strings'
-import type { Challenges } from '../challenge'
+import type { Challenges } from '../challenges'
 import {
   publishablePurpose,
   publishableSendFields,
@@ -16,20 +15,30 @@ import {
   SendBody,
 } from '../contract/send'
 import { type ApiDeps, wakeRuns } from '../deps'
+import type { RouteWish } from '../plan-for'
+import { shapeOf } from '../send-shape'
+import { createStartPace } from '../start-pace'
 import { startRun } from '../start-run'
-import { type RouteWish, namedStep, planFor } from '../plan-for'
 import { Problem } from '../problem'
 import { protectSend, refusedBy } from '../protection'
+import { challengeRequired, challengeUseOf } from '../protection/challenge'
+import type { HookChanges, Hooks } from '../protection/hook'
+import { limitedBy, warningsOf } from '../protection/limits'
+import { moneyFor, overBudget } from '../protection/money'
+import { checkNumber } from '../protection/number'
 import { readProviderAnswer } from '../provider-answer'
-import { readAddress } from '../recipient-address'
+import { readAddress, type RecipientAddress } from '../recipient-address'
 import { type KeyCall, type Reply, route } from '../route'
-import { checkTemplate, consentOf, lifetimeOf, readIdempotencyKey, readWait } from '../send-wish'
+import { checkTemplate, consentOf, readIdempotencyKey, readWait } from '../send-wish'
+import { routingOfTests } from '../test-routing'
 import type { Guessing } from '../guessing'
 import { type HealthView, healthOf } from '../health-view'
 
 type Opened = Extract<SendDecision, { requestId: string }>
 
 const longestWaitSeconds = 10
+/** A send is answered in less than 2 s (docs/decisions/010): what Postgres took of it the start of the run cannot have. */
+const startWithinMs = (takenMs: number): number => Math.min(Math.max(1_700 - takenMs, 300), 1_500)
 const errors = [
   'INVALID_NUMBER',
   'INVALID_EMAIL',
@@ -41,6 +50,7 @@ const errors = [
   'IDEMPOTENCY_CONFLICT',
   'IDEMPOTENCY_MISMATCH',
   'RATE_LIMITED',
+  'BUDGET_EXCEEDED',
   'CHALLENGE_REQUIRED',
   'INVALID_CHALLENGE',
 ] as const
@@ -52,17 +62,19 @@ export interface SendParts {
   health: HealthView
   challenges: Challenges
   guessing: Guessing
+  hooks: Hooks
 }
 
-export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
-  route({
+export const sendRoute = (deps: ApiDeps, parts: SendParts) => {
+  const pace = createStartPace()
+  return route({
     method: 'post',
     path: '/otp/send',
     operationId: 'sendOtp',
     tag: 'OTP',
     summary: 'Send a code',
     description:
-      'Starts an OTP request, or repeats the code of the live one for this recipient and purpose. "sent" means that the request is stored and its workflow has started. Retry with the same Idempotency-Key. Publishable keys give phone_number, channel, locale and a solved challenge, nothing else.',
+      'Starts an OTP request, or repeats the code of the live one for this recipient and purpose. "sent" means that the request is stored and its workflow has started. Retry with the same Idempotency-Key. Publishable keys give phone_number, channel, locale and a solved challenge, nothing else; other keys need one only after CHALLENGE_REQUIRED.',
     scope: 'send',
     publishable: true,
     admission: 'send',
@@ -95,25 +107,38 @@ export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
     },
     errors,
     async handle(call) {
-      if (call.key.publishable) requirePublishable(call.body)
+      if (call.key.publishable) await requirePublishable(deps, parts, call)
       else refusePurposeOfPages(call.body)
-      const opened = await open(deps, parts, call)
-      const status = await startRun(deps, opened, call.key.app)
+      const input = await prepare(deps, parts, call)
+      call.begun?.()
+      const begunAt = performance.now()
+      const opened = await open(deps, parts, call, input)
+      if (opened.isQuiet && opened.outcome === 'created') await pace.wait()
+      const start = () =>
+        startRun(deps, opened, call.key.app, startWithinMs(performance.now() - begunAt))
+      const status = await (opened.needsStart ? pace.timed(start) : start())
       wakeRuns(deps, opened.wakes)
+      call.settled?.()
       return answer(deps, call, opened, status)
     },
   })
+}
 
 /** @throws {Problem} for what only a secret key may say, and without a challenge. */
-function requirePublishable(body: SendBody): void {
+async function requirePublishable(
+  deps: ApiDeps,
+  { challenges }: SendParts,
+  { key, body }: KeyCall<SendBody>,
+): Promise<void> {
   const errors = Object.keys(body)
     .filter((field) => !publishableSendFields.includes(field))
     .map((field) => ({ field, message: 'not with a publishable key' }))
   const [first] = errors
   if (first)
     throw new Problem('INVALID_REQUEST', { detail: `${first.field}: ${first.message}.`, errors })
-  if (body.challenge === undefined)
-    throw new Problem('CHALLENGE_REQUIRED', { action: 'solve_challenge' })
+  if (body.challenge !== undefined) return
+  const use = challengeUseOf(deps, { app: key.app.id, action: 'send' })
+  throw await challengeRequired(challenges, use)
 }
 
 /** @throws {Problem} where a back end would share its request with whoever calls with a publishable key. */
@@ -126,115 +151,150 @@ function refusePurposeOfPages({ purpose: field }: SendBody): void {
   })
 }
 
-async function open(deps: ApiDeps, parts: SendParts, call: KeyCall<SendBody>): Promise<Opened> {
-  const { health, challenges } = parts
-  if (await health.isBacklogged()) {
+async function prepare(
+  deps: ApiDeps,
+  parts: SendParts,
+  call: KeyCall<SendBody>,
+): Promise<SendInput> {
+  if (await parts.health.isBacklogged()) {
     throw new Problem('OVERLOADED', {
       retryAfterSeconds: 5,
       detail: 'The workers are behind: a code sent now would come too late. Try again shortly.',
     })
   }
-  const input = await readSend(deps, parts, call)
-  const { key, body } = call
-  // Last of all that can refuse: a mistyped number must not cost its owner another challenge.
-  if (key.publishable && !(await challenges.spend(key.app.id, body.challenge ?? '')))
-    throw new Problem('INVALID_CHALLENGE', { action: 'solve_challenge' })
+  return readSend(deps, parts, call)
+}
+
+async function open(
+  deps: ApiDeps,
+  { challenges }: SendParts,
+  { key }: KeyCall<SendBody>,
+  input: SendInput,
+): Promise<Opened> {
   const decision = await openRequest(deps.db, deps.keyring, input)
   if (decision.outcome === 'idempotency_mismatch') throw new Problem('IDEMPOTENCY_MISMATCH')
   if (decision.outcome === 'opted_out') {
     // That there was a consent to withdraw is not for strangers.
     throw new Problem('BLOCKED', key.publishable ? {} : { detail: optedOut })
   }
-  if (decision.outcome === 'rate_limited') {
-    throw new Problem('RATE_LIMITED', { retryAfterSeconds: decision.retryAfterSeconds })
+  if (decision.outcome === 'rate_limited') throw limitedBy(decision, key)
+  if (decision.outcome === 'protected') {
+    const { country, recipient } = input
+    const asked = { app: key.app.id, action: 'send' as const, country, recipient: recipient.value }
+    throw await refusedBy(decision, key, { challenges, use: challengeUseOf(deps, asked) })
   }
-  if (decision.outcome === 'protected') throw refusedBy(decision, key)
+  if (decision.outcome === 'over_budget') throw overBudget(decision, key)
   return decision
 }
 
 /** Everything that can be refused without a look at the live request is refused here. */
 async function readSend(
   deps: ApiDeps,
-  { health, guessing }: SendParts,
+  { health, challenges, guessing, hooks }: SendParts,
   call: KeyCall<SendBody>,
 ): Promise<SendInput> {
   const { key, body, raw, headers } = call
-  const { db, keyring, routing } = deps
+  const { routing } = deps
   const { app, environment } = key
-  const { country, ...recipient } = readAddress(body, app.defaultCountry)
+  const address = readAddress(body, app.defaultCountry)
+  const { country, kind, value } = address
+  const recipient = { kind, value }
   if (body.message !== undefined) checkTemplate(body.message)
-  const lifetimeSeconds = lifetimeOf(body, app)
   // Names chosen by strangers must not meet those of the app's back end; a challenge is single use anyway.
   const idempotencyKey = key.publishable
     ? undefined
     : readIdempotencyKey(headers['idempotency-key'])
-  const { channel, channels } = body
-  const preference: Channel | undefined =
-    // The channel is in the answer: a stored one would tell strangers that this number is known.
-    channel || channels || key.publishable
-      ? undefined
-      : await findPreference(db, keyring, { appId: app.id, ...recipient })
   const requestId = randomId('otp')
-  const wish: RouteWish = {
-    kind: recipient.kind,
-    wish: { channels, channel, preference },
-    country,
-    ...(recipient.kind === 'phone' && { number: recipient.value }),
-    risk: body.risk ?? 'normal',
-    app: app.id,
-    environment,
-    region: app.region,
-    ...(await healthOf(health)),
-    share: shareOf(requestId),
-    isPublic: key.publishable,
-  }
+  const purpose = key.publishable ? publishablePurpose : (body.purpose ?? 'default')
+  const wish = await wishOf(deps, call, { requestId, address, ...(await healthOf(health)) })
+  const checked = await checkNumber(deps, call, { requestId, ...address })
+  const { testCode } = checked
+  const routes = testCode === undefined ? routing : routingOfTests(routing, key)
+  const shape = (changes?: HookChanges) => shapeOf(routes, { body, app, country, wish }, changes)
+  // Before anybody is asked about it: it may be nothing that can be sent.
+  const planned = shape()
+  const { changes, ...protection } = await protectSend(deps, call, {
+    address,
+    checked,
+    challenges,
+    hooks,
+    hooked: { requestId, recipient, country, purpose, shape, idempotencyKey },
+  })
   return {
+    ...(changes ? shape(changes) : planned),
     requestId,
     appId: app.id,
     keyId: key.id,
     environment,
     recipient,
     country,
-    purpose: key.publishable ? publishablePurpose : (body.purpose ?? 'default'),
-    locale: body.locale
-      ? canonicalLocale(body.locale)
-      : localeOfCountry(country ?? app.defaultCountry),
+    purpose,
     brand: body.brand ?? app.brand,
-    risk: wish.risk,
-    lifetimeSeconds,
-    codeLength: await guessing.codeLength(app, environment),
+    codeLength: testCode?.length ?? (await guessing.codeLength(app, environment)),
     codeAlphabet: app.codeAlphabet,
     message: body.message,
     metadata: body.metadata,
     ip: body.ip_address,
     consent: consentOf(body, app),
-    plan: planFor(routing, wish),
-    explicitStep: channel && !channels ? namedStep(routing, channel, wish) : undefined,
-    dialStrings: dialStringsOf(routing.accounts),
-    protection: await protectSend(deps, call, { country }),
+    dialStrings: dialStringsOf(routes.accounts),
+    protection,
+    money: testCode ? undefined : moneyFor(routing, { app: app.id, country, ...recipient }),
+    testCode,
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
+  }
+}
+
+/** What the call says about its route, but for the risk. */
+async function wishOf(
+  { db, keyring }: ApiDeps,
+  { key, body: { channel, channels } }: KeyCall<SendBody>,
+  {
+    requestId,
+    address: { kind, value, country },
+    ...health
+  }: { requestId: string; address: RecipientAddress } & Awaited<ReturnType<typeof healthOf>>,
+): Promise<Omit<RouteWish, 'risk'>> {
+  const { app, environment } = key
+  const preference: Channel | undefined =
+    // The channel is in the answer: a stored one would tell strangers that this number is known.
+    channel || channels || key.publishable
+      ? undefined
+      : await findPreference(db, keyring, { appId: app.id, kind, value })
+  return {
+    kind,
+    wish: { channels, channel, preference },
+    country,
+    ...(kind === 'phone' && { number: value }),
+    app: app.id,
+    environment,
+    region: app.region,
+    ...health,
+    share: shareOf(requestId),
+    isPublic: key.publishable,
   }
 }
 
 async function answer(
   deps: ApiDeps,
-  { key, headers, signal }: KeyCall<SendBody>,
+  call: KeyCall<SendBody>,
   opened: Opened,
   status: 'sent' | 'queued',
 ): Promise<Reply> {
+  const { key, headers, signal } = call
   const replayed: Record<string, string> =
     opened.outcome === 'replayed' ? { 'Idempotent-Replayed': 'true' } : {}
   const body = {
     request_id: opened.requestId,
     channel: opened.channel,
     expires_at: opened.expiresAt.toISOString(),
-    resend_after: resendAfterSeconds(opened.sends),
+    resend_after: opened.pauseSeconds ?? resendAfterSeconds(opened.sends),
     ...(opened.instruction !== null && { instruction: opened.instruction }),
   }
   if (status === 'queued') return { status: 202, body: { status, ...body }, headers: replayed }
   // No word on whether a request was live, nor on what a provider knows of the number: that is not for strangers. What
   // the fields above show all the same, the channel in progress too, is of requests of publishable keys alone.
   if (key.publishable) return { body: { status, ...body } }
+  const warnings = warningsOf(deps, call, opened.country)
   const wait = readWait(headers.prefer, longestWaitSeconds)
   const providerAnswer =
     wait &&
@@ -248,6 +308,7 @@ async function answer(
       ...body,
       ...(opened.resend && { resend: opened.resend }),
       ...(providerAnswer && { provider_answer: providerAnswer }),
+      ...(warnings.length > 0 && { warnings }),
     },
     headers: wait ? { ...replayed, 'Preference-Applied': `wait=${wait}` } : replayed,
   }

@@ -11,6 +11,7 @@ import {
   versionOf,
 } from '../../db/requests/status'
 import { StatusAnswer, StatusQuery } from '../contract/status'
+import { judgementOf } from '../decision-view'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { route } from '../route'
@@ -81,12 +82,16 @@ function answerOf(request: RequestStatus, { keyring, workflowsUrl }: ApiDeps): S
     resend_after: resendAfterSeconds(request.sends),
     ...(request.state === 'pending' && instructionIn(request)),
     ...(request.allChannelsFailed && request.state !== 'verified' && allChannelsFailed),
+    ...(request.quiet && { quiet: true as const }),
+    ...(request.decision && { protection: judgementOf(request.decision) }),
     ...(request.metadata && { metadata: request.metadata }),
     steps: request.steps.map(stepOf),
     events: request.events.map(({ at, ...event }) => ({ ...event, at: at.toISOString() })),
-    ...(workflowsUrl && {
-      temporal_ui_url: [workflowsUrl, request.requestId, request.runId].filter(Boolean).join('/'),
-    }),
+    // A quiet request has no run to look at.
+    ...(workflowsUrl &&
+      !request.quiet && {
+        temporal_ui_url: [workflowsUrl, request.requestId, request.runId].filter(Boolean).join('/'),
+      }),
   }
 }
 

@@ -5,11 +5,13 @@ import type { Rejection } from '../../core/error-code'
 import { type CheckInput, type CheckOutcome, checkCode } from '../../db/checks/checks'
 import { creditSends } from '../../db/abuse/decisions'
 import { openRecipient } from '../../db/recipients/recipients'
-import type { Challenges } from '../challenge'
+import type { Challenges } from '../challenges'
+import type { Refusal } from '../challenges/challenge'
 import { VerifyAnswer, VerifyBody } from '../contract/verify'
 import { type ApiDeps, wakeRuns } from '../deps'
 import type { Guessing } from '../guessing'
 import { Problem } from '../problem'
+import { anotherRequired, challengeUseOf, invalidChallenge } from '../protection/challenge'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
 import { actorOf, ownerOf } from '../send-wish'
@@ -54,6 +56,7 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
       'INVALID_NUMBER',
       'INVALID_EMAIL',
       'INVALID_CHALLENGE',
+      'CHALLENGE_REQUIRED',
       'LOCKED',
       'TOO_MANY_CHECKS',
       'RATE_LIMITED',
@@ -67,7 +70,9 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
         if (checked.outcome === 'verified') credit(deps, checked.requestId)
       })
       if (checked.outcome === 'busy' || checked.outcome === 'unanswered') throw notChecked(checked)
-      return { body: call.key.publishable ? plainAnswer(deps, checked) : fullAnswer(checked) }
+      if (call.key.publishable) return { body: plainAnswer(deps, checked) }
+      if ('challengeFault' in checked) throw await challengeProblem(deps, challenges, call, checked)
+      return { body: fullAnswer(checked) }
     },
   })
 
@@ -123,7 +128,13 @@ const forwardTo =
     return silent.length > 0 && { silent: silent.map(({ provider }) => provider) }
   }
 
-type Checked = CheckOutcome | { outcome: 'bad_challenge'; requestId: string }
+/** A challenge was needed, and the one that came is none; `unavailable`: its vendor does not say. */
+interface BadChallenge {
+  outcome: 'bad_challenge'
+  requestId: string
+  challengeFault: Refusal | 'unavailable'
+}
+type Checked = CheckOutcome | BadChallenge
 
 /** A challenge is spent only where the recipient's budget asks for one: a caller may give one with every check. */
 async function check(
@@ -143,8 +154,14 @@ async function check(
   }
   const checked = await checkCode(checksDb, keyring, input)
   if (checked.outcome !== 'held_back' || checked.forGood || challenge === undefined) return checked
-  if (!(await challenges.spend(key.app.id, challenge)))
-    return { outcome: 'bad_challenge', requestId: checked.requestId }
+  const { requestId } = checked
+  const use = challengeUseOf(deps, { app: key.app.id, action: 'verify' })
+  const { address } = call.client
+  const spent = await challenges.spend(challenge, { ...use, ...(key.publishable && { address }) })
+  if (spent.outcome !== 'solved') {
+    const challengeFault = spent.outcome === 'refused' ? spent.why : spent.outcome
+    return { outcome: 'bad_challenge', requestId, challengeFault }
+  }
   return checkCode(checksDb, keyring, { ...input, solvedChallenge: true })
 }
 
@@ -175,6 +192,18 @@ function plainAnswer({ keyring }: ApiDeps, checked: Exclude<Checked, NotChecked>
   return { ...verifiedAnswer(checked), proof: proofOf(keyring, checked.requestId) }
 }
 
+function challengeProblem(
+  deps: ApiDeps,
+  challenges: Challenges,
+  { key }: KeyCall<VerifyBody>,
+  { requestId, challengeFault: why }: BadChallenge,
+): Promise<Problem> {
+  const use = challengeUseOf(deps, { app: key.app.id, action: 'verify' })
+  return why === 'unavailable'
+    ? anotherRequired(challenges, use, { requestId })
+    : invalidChallenge(challenges, use, { key, why, requestId })
+}
+
 type NotChecked = Extract<Checked, { outcome: 'busy' | 'unanswered' }>
 
 function notChecked({ outcome, requestId }: NotChecked): Problem {
@@ -193,7 +222,7 @@ function notChecked({ outcome, requestId }: NotChecked): Problem {
 }
 
 /** @throws {Problem} when this code, or the recipient's budget, takes no more checks. */
-function fullAnswer(checked: Exclude<Checked, NotChecked>): VerifyAnswer {
+function fullAnswer(checked: Exclude<Checked, NotChecked | BadChallenge>): VerifyAnswer {
   if (checked.outcome === 'verified') return verifiedAnswer(checked)
   if (checked.outcome !== 'rejected') throw problemOf(checked)
   return {
@@ -205,15 +234,11 @@ function fullAnswer(checked: Exclude<Checked, NotChecked>): VerifyAnswer {
   }
 }
 
-function problemOf(
-  checked: Extract<Checked, { outcome: 'locked' | 'held_back' | 'bad_challenge' }>,
-): Problem {
+function problemOf(checked: Extract<Checked, { outcome: 'locked' | 'held_back' }>): Problem {
   const { requestId } = checked
   if (checked.outcome === 'locked')
     return new Problem('LOCKED', { requestId, action: 'send_again' })
   const action = 'solve_challenge'
-  if (checked.outcome === 'bad_challenge')
-    return new Problem('INVALID_CHALLENGE', { requestId, action })
   const { forGood, retryAfterSeconds } = checked
   if (!forGood) return new Problem('TOO_MANY_CHECKS', { requestId, action, retryAfterSeconds })
   return new Problem('LOCKED', {

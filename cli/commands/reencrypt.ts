@@ -2,7 +2,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { readKeyFile } from '../../codes/key-file'
 import { keyStates } from '../../codes/key-rotation'
-import { reencrypt, type Reencrypted, type Stuck } from '../../db/upkeep/reencrypt'
+import { reencrypt } from '../../db/upkeep/reencrypt'
+import type { Reencrypted, Stuck } from '../../db/upkeep/reencrypt-rows'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'
 
@@ -54,7 +55,14 @@ async function untilInUse(file: string): Promise<void> {
 }
 
 function createProgress() {
-  const counts: Record<Reencrypted, number> = { recipients: 0, requests: 0, endpoints: 0 }
+  const counts: Record<Reencrypted, number> = {
+    recipients: 0,
+    requests: 0,
+    endpoints: 0,
+    hooks: 0,
+    lists: 0,
+    test_numbers: 0,
+  }
   let toldAt = Date.now()
   return {
     add: (kind: Reencrypted, count: number): void => {

@@ -37,6 +37,19 @@ export const lineTypes = [
 ] as const
 export type LineType = (typeof lineTypes)[number]
 
+/**
+ * Kinds of challenges. `altcha`: proof of work, which this service makes and checks itself. The others: a vendor's
+ * word that its user is a person.
+ */
+export const challengeKinds = ['altcha', 'turnstile', 'hcaptcha'] as const
+export type ChallengeKind = (typeof challengeKinds)[number]
+
+/** Which solved challenges are taken, and from pages of which hosts; of any when absent. */
+export interface ChallengeSettings {
+  kinds: readonly ChallengeKind[]
+  hosts?: readonly string[] | undefined
+}
+
 /** How sends are protected; one app's, for one country, once the file's overrides are applied. */
 export interface ProtectionSettings {
   /** By the environment of the key. */
@@ -50,12 +63,17 @@ export interface ProtectionSettings {
     keys: Readonly<Record<string, readonly RateLimit[]>>
   }
   ipAddress: AddressDuty
+  /** Sends that an app may ask for in a minute, with all of its keys; absent: as many as its keys may. */
+  sendsPerMinute?: number | undefined
   /** Two letters each, or names of countryGroups; absent: every country in development, none in production. */
   countries?: readonly string[] | undefined
   /** Kinds of numbers that are sent to. */
   lineTypes: readonly LineType[]
   /** The account that is asked what carriers know of a number; absent: none is. */
-  lookup?: { provider: string } | undefined
+  lookup?: { provider: string; risk?: boolean | undefined } | undefined
+  /** The account that is asked whether the number's SIM card changed within so many hours; absent: none is. */
+  simSwap?: { provider: string; maxAgeHours: number } | undefined
+  challenges: ChallengeSettings
   /** Rules that differ from the mode: not looked at, or only written down. */
   rules: Readonly<Partial<Record<RuleName, 'off' | 'observe'>>>
   /** The most that may be spent, in the currency of `costs`: decimal numbers with a point. */
@@ -105,6 +123,7 @@ export const usualProtection = {
   },
   ipAddress: 'warn',
   lineTypes: ['mobile', 'fixed_line_or_mobile', 'unknown'],
+  challenges: { kinds: ['altcha'] },
   rules: {},
 } satisfies ProtectionSettings
 
@@ -146,9 +165,12 @@ export function protectionOf(
       keys: first(({ limits }) => limits?.keys) ?? usual.limits.keys,
     },
     ipAddress: first(({ ipAddress }) => ipAddress) ?? usual.ipAddress,
+    sendsPerMinute: first(({ sendsPerMinute }) => sendsPerMinute),
     countries: first(({ countries }) => countries),
     lineTypes: first(({ lineTypes }) => lineTypes) ?? usual.lineTypes,
     lookup: first(({ lookup }) => lookup),
+    simSwap: first(({ simSwap }) => simSwap),
+    challenges: first(({ challenges }) => challenges) ?? usual.challenges,
     rules: first(({ rules }) => rules) ?? usual.rules,
     budget: first(({ budget }) => budget),
   }

@@ -81,7 +81,7 @@ const tightFloors: Readonly<Record<ScopeKind, number>> = {
 /** A country where hardly anybody has ever come back has less. */
 const coldCountryFloor = { usual: 15, tight: 5 } as const
 /** Codes of the last month that make a country one with users; `count_send` knows it too. */
-export const warmFrom = 3
+const warmFrom = 3
 
 /** How long a user takes to type a code in, in seconds. */
 const typingSeconds = 60
@@ -94,7 +94,7 @@ const lossPrior = { messages: 30, share: 0.15 } as const
  * The share of a scope's messages that are lost on its own users, as far as the last month tells; the last day does not
  * count, or an attack would be what is usual.
  */
-export function usualLoss({ failed, passedDay, failedEver, passedEver }: Standing): number {
+function usualLoss({ failed, passedDay, failedEver, passedEver }: Standing): number {
   const lost = Math.max(failedEver - failed, 0)
   const all = lost + Math.max(passedEver - passedDay, 0)
   const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)

@@ -59,7 +59,7 @@ export function scopesOf({ app, environment, number, country, ip, keys }: Scoped
 }
 
 /** Rows that all sends of an app write are spread over so many, by chance: one row would make them queue. */
-export const spread: Readonly<Record<ScopeKind, number>> = {
+const spread: Readonly<Record<ScopeKind, number>> = {
   app: 4,
   cold: 4,
   country: 4,

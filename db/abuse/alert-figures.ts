@@ -31,9 +31,10 @@ export const readProviderFigures = (db: Queries, at?: Date): Promise<ProviderFig
         where p.hour >= clock.hour - interval '1 hour' and p.hour <= clock.hour group by 1, 2) sums
       group by 1
     ), open as (
-      select provider, array_agg(channel::text order by channel) as channels,
-        extract(epoch from max(clock.t - opened_at)) as seconds
-      from provider_breakers, clock where open group by 1
+      -- Closed ones too: of an account that nobody uses they are all that says that it is well again.
+      select provider, array_agg(channel::text order by channel) filter (where open) as channels,
+        extract(epoch from max(clock.t - opened_at) filter (where open)) as seconds
+      from provider_breakers, clock group by 1
     )
     select provider, coalesce(good, 0)::int as good, coalesce(bad, 0)::int as bad, coalesce(buckets, '{}') as "acceptMs",
       coalesce(channels, '{}') as open, coalesce(seconds, 0)::float8 as "openSeconds"

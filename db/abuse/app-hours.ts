@@ -62,7 +62,8 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
         count(*) filter (where tried and state <> 'cancelled' and expires_at <= now - make_interval(secs => ${graceSeconds})),
         count(*) filter (where tried and state = 'verified' and expires_at <= now - make_interval(secs => ${graceSeconds})),
         count(*) filter (where state = 'locked')
-      from clock, lateral (select *, attempt_seq > 0 as tried from otp_requests where ${within('created_at')}) r
+      from clock, lateral (select *, attempt_seq > 0 as tried from otp_requests
+        where ${within('created_at')} and not test_number) r
       group by 1, 2, 3
     ), sums as (
       select app_id, environment, country, sum(sends) as sends, sum(challenged) as challenged, sum(blocked) as blocked,
@@ -88,37 +89,47 @@ export const readAppFigures = (db: Queries, at?: Date): Promise<AppFigures[]> =>
     with clock as (select date_trunc('hour', ${momentOf(at)}) as now), active as (
       select distinct app_id, environment, country from app_hours, clock
       where hour > now - interval '24 hours' and hour <= now
-    ), hours as (
-      select h.*, (extract(epoch from now - h.hour) / 3600)::int as age
+    -- Once: every sum below asks for the age.
+    ), hours as materialized (
+      select h.*, (extract(epoch from now - h.hour)::int / 3600) as age
       from clock cross join active join app_hours h using (app_id, environment, country)
       where h.hour > now - make_interval(hours => ${(usualDays + 1) * 24}) and h.hour <= now
     ), days as (
-      select app_id, environment, country, age / 24 as day, sum(sends + quiet) filter (where age % 24 = 0) as hour,
-        sum(sends + quiet) filter (where age % 24 = 1) as before, sum(sends + quiet) filter (where age % 24 < 12) as half
-      from hours group by 1, 2, 3, 4
-    ), daily as (
-      select app_id, environment, country, jsonb_agg(jsonb_build_object('day', day, 'hour', coalesce(hour, 0),
-        'before', coalesce(before, 0), 'half', coalesce(half, 0)) order by day) as days
-      from days group by 1, 2, 3
-    ), sums as (
-      select app_id, environment, country, max(age) as oldest,
+      select app_id, environment, country, age / 24 as day, max(age) as oldest,
+        ${summed('age % 24 = 0', { hour: 'sends + quiet' })}, ${summed('age % 24 = 1', { before: 'sends + quiet' })},
+        ${summed('age % 24 < 12', { half: 'sends + quiet' })},
         ${recent(2, { sends: 'sends', refused: 'challenged + blocked + quiet', locked: 'locked' })},
         ${recent(3, { due: 'due', reached: 'reached' })},
         ${recent(4, { matured: 'matured', converted: 'converted' })},
         ${recent(6, { sends_six: 'sends + quiet' })},
         ${usually({ week_sends: 'sends + quiet', week_refused: 'challenged + blocked + quiet', week_locked: 'locked' })},
         ${usually({ week_matured: 'matured', week_converted: 'converted' })}
-      from hours group by 1, 2, 3
+      from hours group by 1, 2, 3, 4
+    ), sums as (
+      select app_id, environment, country, max(oldest) as oldest,
+        jsonb_agg(jsonb_build_object('day', day, 'hour', hour, 'before', before, 'half', half) order by day) as days,
+        ${together}
+      from days group by 1, 2, 3
     )
-    select app_id as "appId", environment, country, days, oldest, sends::int, refused::int, locked::int, due::int, reached::int,
-      matured::int, converted::int, sends_six::int as "sendsSix", week_sends::int as "weekSends",
-      week_refused::int as "weekRefused", week_locked::int as "weekLocked", week_matured::int as "weekMatured",
-      week_converted::int as "weekConverted",
-      -- Of the month, and only where it is asked: the sum of a few hundred rows of the primary key.
-      case when sends_six < 15 then 0 else (select coalesce(sum(m.converted), 0) from app_hours m
-        where m.app_id = s.app_id and m.environment = s.environment and m.country = s.country
-          and m.hour > now - interval '28 days' and m.hour <= now - interval '24 hours') end::int as users
-    from clock, sums s join daily using (app_id, environment, country) order by 1, 2, 3`)
+    select app_id as "appId", environment, country, days, oldest, sends, refused, locked, due, reached, matured, converted,
+      sends_six as "sendsSix", week_sends as "weekSends", week_refused as "weekRefused", week_locked as "weekLocked",
+      week_matured as "weekMatured", week_converted as "weekConverted",
+      -- Of the month only where the week does not say it, and somebody asks.
+      case when sends_six < 15 or week_converted >= 10 then week_converted
+        else (select coalesce(sum(m.converted), 0) from app_hours m
+          where m.app_id = s.app_id and m.environment = s.environment and m.country = s.country
+            and m.hour > now - interval '28 days' and m.hour <= now - interval '24 hours') end::int as users
+    from clock, sums s order by 1, 2, 3`)
+
+/** The sums of an app's days as one. */
+const together = sql.raw(
+  [
+    ...['sends', 'refused', 'locked', 'due', 'reached', 'matured', 'converted', 'sends_six'],
+    ...['week_sends', 'week_refused', 'week_locked', 'week_matured', 'week_converted'],
+  ]
+    .map((name) => `sum(${name})::int as ${name}`)
+    .join(', '),
+)
 
 type Sums = Readonly<Record<string, string>>
 

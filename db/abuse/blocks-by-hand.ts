@@ -83,7 +83,8 @@ export const liftBlock = (
       with held as (
         select name from send_standings where name = any(${rows}) order by name collate "C" for update
       )
-      update send_standings s set pending = 0, failed = 0, places = '{}' from held where s.name = held.name`)
+      update send_standings s set pending = 0, failed = 0, failed_ever = greatest(failed_ever - failed, 0), places = '{}'
+      from held where s.name = held.name`)
     await tx.many(sql`
       update send_decisions d set scopes = array(select n from unnest(d.scopes) n where n <> all(${rows})),
         place = case when ${scope} = 'block' then null else place end

@@ -161,6 +161,10 @@ function wantedFrom(windows: readonly Window[]) {
       recipient_id text, maxima integer[], seconds integer[], pauses integer[], longest integer, partners text))`
 }
 
+/** The name of the window that counts messages to a number over all apps, by its global index. */
+export const messageWindow = (environment: Environment, index: Buffer): string =>
+  `messages|${environment}|${index.toString('hex')}`
+
 /** The recipient's own window first; the others by name. */
 function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
   const { app, environment, recipientId, number, limits } = send
@@ -171,7 +175,7 @@ function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
     name: `key|${environment}|${app}|${key}|${digest}`,
   }))
   if (number !== undefined) {
-    const nameOf = (index: Buffer) => `messages|${environment}|${index.toString('hex')}`
+    const nameOf = (index: Buffer) => messageWindow(environment, index)
     const name = nameOf(globalIndex(keyring, number))
     const before = globalIndexes(keyring, number).map(nameOf)
     others.push({

@@ -1,6 +1,14 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Budget, Purse } from '../../core/abuse/money'
+import {
+  anyAccount,
+  type Budget,
+  cheapestOf,
+  type Purse,
+  purseOf,
+  type RequestMoney,
+} from '../../core/abuse/money'
 import type { Channel } from '../../core/channel'
+import type { Plan } from '../../core/plan'
 import type { Queries } from '../index'
 import { momentOf } from './moment'
 
@@ -33,6 +41,22 @@ export interface Shortage {
 
 const limitsOf = (budget: Budget | undefined): SQL =>
   sql`${budget?.hour ?? null}::numeric, ${budget?.day ?? null}::numeric`
+
+/**
+ * The CTE `paid` of a claim: it reserves the price of a call for the request in the CTE `held`, and says in `is_paid`
+ * whether the budgets had room for it.
+ */
+export const payFor = ({ channel, provider }: { channel: Channel; provider: string }): SQL => sql`
+    priced as (
+      select id, app_id, environment, clock_timestamp() as priced_at, money ->> 'currency' as currency,
+        coalesce(money #>> array['prices', ${channel}, ${provider}],
+          money #>> array['prices', ${channel}, ${anyAccount}])::numeric as price,
+        (money #>> '{budget,hour}')::numeric as hour_limit, (money #>> '{budget,day}')::numeric as day_limit
+      from held
+    ), paid as materialized (
+      select id, currency, price, priced_at, take_money(app_id, environment = 'production', currency, price,
+        hour_limit, day_limit, priced_at) as is_paid from priced
+    )`
 
 /** Of a window; a day by UTC has 24 hours whatever the session's time zone. */
 const lengthOf = (window: SQL): SQL =>
@@ -80,6 +104,24 @@ export async function findShortage(
     select "window", greatest(1, ceil(extract(epoch from
       date_trunc("window", moment, 'UTC') + ${lengthOf(sql`"window"`)} - moment)))::int as "retryAfterSeconds"
     from short where "window" is not null`)
+}
+
+/** Which budget has no room even for the cheapest message of a plan. The claim of each call asks again, for its own price. */
+export async function shortageOf(
+  tx: Queries,
+  {
+    owner,
+    money,
+    plan,
+  }: {
+    owner: Parameters<typeof purseOf>[0]
+    money?: RequestMoney | null | undefined
+    plan: Plan
+  },
+): Promise<Shortage | undefined> {
+  if (!money?.budget) return undefined
+  const price = cheapestOf(money, plan)
+  return findShortage(tx, { ...purseOf(owner, money), price, budget: money.budget })
 }
 
 /**
@@ -134,7 +176,7 @@ export function readSpendingParts(
       ${currency} as currency
     from attempts a join otp_requests r on r.id = a.request_id
     where a.claimed_at >= date_trunc('day', clock_timestamp(), 'UTC') and r.app_id = ${appId}
-      and (r.environment = 'production') = ${live} and a.state <> 'refused' and a.send_no > 0
+      and (r.environment = 'production') = ${live} and a.state <> 'refused' and a.send_no > 0 and not r.test_number
     group by a.channel, a.provider, r.country, ${currency}
     order by sum(a.counted_amount) desc nulls last, a.channel, a.provider, r.country limit ${limit}`)
 }

@@ -5,6 +5,7 @@ import { rankOf, type SuccessRule } from '../../core/receipt'
 import type { Autofill } from '../../core/message/autofill'
 import type { OwnTemplate } from '../../core/message/text'
 import { templateFor } from '../apps/templates'
+import { payFor } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { codeColumns, type CodeRow } from '../requests/code-row'
@@ -82,25 +83,44 @@ export function findOwnAttempt(db: Queries, { requestId, sendNo, firstSendNo }: 
 }
 
 /**
- * Claims a provider call under the row lock that every ending takes: no claim commits after the end.
- * @returns undefined when the request is over.
+ * Claims a provider call under the row lock that every ending takes: no claim commits after the end. Its price is
+ * reserved by the same statement, so that no call is made that its app's budgets have no room for.
+ * @returns undefined when the request is over; `unaffordable` when the money does not last.
  * @throws a unique violation when another execution claimed the same try.
  */
-export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | undefined> {
+export async function claimAttempt(
+  db: Queries,
+  claim: NewClaim,
+): Promise<Claim | 'unaffordable' | undefined> {
   const id = randomId('att')
-  return db.one<Claim>(sql`
-    with live as (
+  const row = await db.one<(Claim & { isPaid: true }) | { isPaid: false }>(sql`
+    with held as (
+      select * from otp_requests
+      where id = ${claim.requestId} and state = 'pending' and expires_at > now() and ${servedIn(claim.region)}
+      for update
+    ), ${payFor(claim)}, live as (
       update otp_requests set attempt_seq = attempt_seq + 1, audit_seq = audit_seq + 1,
         current_step = greatest(current_step, ${claim.step}),
         -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
         workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
-      where id = ${claim.requestId} and state = 'pending' and expires_at > now() and ${servedIn(claim.region)}
-      returning *
-    ), claimed as (
+      from paid where otp_requests.id = paid.id and paid.is_paid
+      returning otp_requests.*, currency, price, priced_at
+    ), unpaid as (
+      update otp_requests set audit_seq = audit_seq + 1, current_step = greatest(current_step, ${claim.step}),
+        workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
+      from paid where otp_requests.id = paid.id and not paid.is_paid
+      returning otp_requests.id, app_id, audit_seq
+    ), told as (${auditFrom(sql`unpaid`, {
+      type: 'budget_refused',
+      actor: 'worker',
+      runId: claim.runId,
+      detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
+    })}), claimed as (
       insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success,
-        callback_digest, run_id, claimed_at)
+        callback_digest, run_id, claimed_at, estimate_amount, estimate_currency, counted_amount, counted_at)
       select ${id}, id, attempt_seq, ${claim.step}, ${claim.sendNo}, ${claim.tryNo}, ${claim.channel},
-        ${claim.provider}, ${claim.success}, ${claim.callbackDigest}, ${claim.runId}, clock_timestamp() from live
+        ${claim.provider}, ${claim.success}, ${claim.callbackDigest}, ${claim.runId}, clock_timestamp(), price,
+        case when price is not null then currency end, price, case when price is not null then priced_at end from live
     ), logged as (${auditFrom(sql`live`, {
       type: 'attempt_claimed',
       actor: 'worker',
@@ -108,7 +128,7 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
       attemptId: id,
       detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
     })})
-    select ${id} as "attemptId", live.attempt_seq as number,
+    select paid.is_paid as "isPaid", ${id} as "attemptId", live.attempt_seq as number,
       coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
       live.app_id as "appId",
       r.id as "recipientId", r.ciphertext, r.kid, ${codeColumns(sql`live`)},
@@ -118,7 +138,9 @@ export function claimAttempt(db: Queries, claim: NewClaim): Promise<Claim | unde
       jsonb_build_object('domain', live.autofill_domain, 'appHash', live.android_app_hash) as autofill,
       round(extract(epoch from live.expires_at - live.created_at))::int as "lifetimeSeconds",
       floor(extract(epoch from live.expires_at - now()))::int as "lifeLeftSeconds"
-    from live join recipients r on r.id = live.recipient_id`)
+    from paid left join live on live.id = paid.id left join recipients r on r.id = live.recipient_id`)
+  if (!row) return undefined
+  return row.isPaid ? row : 'unaffordable'
 }
 
 /** Whether a request goes on in another region: a claim that was refused for this is not the end. */

@@ -46,7 +46,7 @@ export async function sumProviderHours(db: Queries): Promise<void> {
           when a.claimed_at < now() - make_interval(secs => ${patienceSeconds}) then 'no' end as success
       from due join attempts a on a.claimed_at >= due.since join otp_requests r on r.id = a.request_id
       -- A number below zero is a dial before the step's turn: nobody was called.
-      where a.state <> 'open' and a.send_no > 0
+      where a.state <> 'open' and a.send_no > 0 and not r.test_number
     -- Most calls are alike: what is taken apart next is far fewer rows.
     ), alike as (
       select hour, provider, channel, country, state, fault, status, success, cost_currency, accepted_in, reported_in,

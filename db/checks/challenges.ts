@@ -1,17 +1,37 @@
 import { sql } from 'drizzle-orm'
 import type { Queries } from '../index'
 
+/** The row that says which call spent a challenge lies among the challenges, and goes when they do. */
+const markOf = (call: string): string => `call:${call}`
+
 /**
  * Spends a solved challenge: of any number of calls at once, one gets true. By the database's clock, so that a row
  * that cleanup took away cannot be spent again.
+ * @param spent.call what that one may come again as, see {@link wasSpentBy}
  */
 export async function spendChallenge(
   db: Queries,
-  { id, expiresAt }: { id: string; expiresAt: Date },
+  { id, expiresAt, call }: { id: string; expiresAt: Date; call?: string | undefined },
 ): Promise<boolean> {
+  const mark = call === undefined ? null : markOf(call)
   const spent = await db.one(sql`
-    insert into spent_challenges (id, expires_at)
-    select ${id}, ${expiresAt}::timestamptz where ${expiresAt}::timestamptz > now()
-    on conflict (id) do nothing returning id`)
+    with spent as (
+      insert into spent_challenges (id, expires_at)
+      select ${id}, ${expiresAt}::timestamptz where ${expiresAt}::timestamptz > now()
+      on conflict (id) do nothing returning id
+    ), marked as (
+      insert into spent_challenges (id, expires_at)
+      select ${mark}, ${expiresAt}::timestamptz from spent where ${mark}::text is not null
+      on conflict (id) do update set expires_at = excluded.expires_at
+    )
+    select id from spent`)
   return spent !== undefined
+}
+
+/** Whether this very call spent a challenge before: an equal one is the same send, made again. */
+export async function wasSpentBy(db: Queries, call: string): Promise<boolean> {
+  const found = await db.one(
+    sql`select id from spent_challenges where id = ${markOf(call)} and expires_at > now()`,
+  )
+  return found !== undefined
 }

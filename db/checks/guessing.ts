@@ -3,6 +3,7 @@ import { holdName } from '../hold'
 import { type Alphabet, codeSpace } from '../../core/alphabet'
 import { guessing } from '../../core/limits'
 import type { Environment } from '../../core/state'
+import { raiseAlert } from '../abuse/alerts'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
 
@@ -73,13 +74,18 @@ export function alertGuessing(
   const chain = appId === null ? 'admin' : `app:${appId}`
   return db.transaction(async (tx) => {
     await holdName(tx, `guessing|${chain}`)
+    const figures = { level, expected: Number(expected.toFixed(6)) }
+    const severity = level === 'high' ? 'critical' : 'warning'
+    const name = { appId, environment, rule: 'guessing', subject: '' } as const
+    // Told by the row below, which comes again while it goes on.
+    await raiseAlert(tx, { ...name, severity, detail: figures, isTold: true })
     const recent =
       await tx.one(sql`select from audit_events where chain = ${chain} and type = 'alert'
       and at > now() - make_interval(secs => ${guessing.alertEverySeconds})
       and detail->>'alert' = 'guessing' and detail->>'level' = ${level}
       and detail->>'environment' = ${environment}`)
     if (recent) return false
-    const detail = { alert: 'guessing', level, environment, expected: Number(expected.toFixed(6)) }
+    const detail = { alert: 'guessing', environment, ...figures }
     await tx.many(auditAdmin({ appId, type: 'alert', actor: 'api', detail }))
     return true
   })

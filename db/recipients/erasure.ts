@@ -2,9 +2,11 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndexes } from '../../codes/seal'
 import type { Wake } from '../../core/wake'
+import { forgetDecisions, forgetMessages, forgetPlace } from '../abuse/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from '../requests/ending'
-import { type Addressee, holdRecipients } from './held-recipients'
+import { forgetNumber } from '../abuse/forget-number'
+import { type Addressee, holdRecipients, isKnownAnywhere } from './held-recipients'
 import { type Database, isLockTimeout, type Queries } from '../index'
 import { eventKeyIn } from '../attempts/receipts'
 import { servedIn } from '../requests/region'
@@ -51,6 +53,12 @@ async function erase(
   await tx.many(sql`delete from send_windows where recipient_id = any(${sql.param(ids)})`)
   const wakes = await endLive(tx, ids, actor)
   const requests = await forgetRequests(tx, ids, actor)
+  await forgetDecisions(tx, ids)
+  if (addressee.kind === 'phone')
+    await forgetPlace(tx, keyring, {
+      number: addressee.value,
+      apps: held.map(({ appId }) => appId),
+    })
   // After the requests: a check holds its request, then takes of the budget.
   await forgetHabits(tx, ids)
   await shred(tx, ids)
@@ -60,6 +68,10 @@ async function erase(
     )
     await tx.many(sql`delete from ussd_dials where global_index in ${dialled}`)
   }
+  await forgetNumber(tx, keyring, addressee)
+  // Counted over all apps: it stays as long as another one knows the number.
+  if (addressee.kind === 'phone' && !(await isKnownAnywhere(tx, keyring, addressee)))
+    await forgetMessages(tx, keyring, addressee.value)
   await noteErasure(tx, { held, requests, actor, appId: addressee.appId })
   return { recipients: held.length, requests: requests.length, wakes }
 }
@@ -73,7 +85,7 @@ const ofServed = ({ servedBy }: Addressee) =>
 export async function shred(tx: Queries, ids: readonly string[]): Promise<void> {
   await tx.many(sql`
     update recipients set index = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), ciphertext = null,
-      kid = ${noKey}, index_kid = ${noKey}, erased_at = clock_timestamp()
+      kid = ${noKey}, index_kid = ${noKey}, verified_at = null, erased_at = clock_timestamp()
     where id = any(${sql.param(ids)}) and erased_at is null`)
 }
 

@@ -45,9 +45,29 @@ export async function holdRecipients(
     order by id for update`)
 }
 
-const allApps = async (tx: Queries, servedBy: Place | undefined): Promise<string[]> => {
+/** Every app, or those that a place serves. */
+export const allApps = async (tx: Queries, servedBy: Place | undefined): Promise<string[]> => {
   const where = servedBy ? isServedIn(servedBy.region) : sql`true`
   return (await tx.many<{ id: string }>(sql`select id from apps where ${where}`)).map(
     ({ id }) => id,
   )
+}
+
+/** Whether any app still knows an address, those of other regions included. */
+export async function isKnownAnywhere(
+  tx: Queries,
+  keyring: Keyring,
+  { kind, value }: Pick<Addressee, 'kind' | 'value'>,
+): Promise<boolean> {
+  const apps = await tx.many<{ id: string }>(sql`select id from apps`)
+  const known = apps.flatMap(({ id: appId }) =>
+    appIndexes(keyring, { appId, kind, value }).map(({ index }) => ({ appId, index })),
+  )
+  const owners = sql.param(known.map(({ appId }) => appId))
+  const indexes = sql.param(known.map(({ index }) => index))
+  const row = await tx.one(sql`
+    select from unnest(${owners}::text[], ${indexes}::bytea[]) as known (app_id, index)
+      join recipients r on r.app_id = known.app_id and r.kind = ${kind} and r.index = known.index
+    where r.erased_at is null limit 1`)
+  return row !== undefined
 }

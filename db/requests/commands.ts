@@ -1,17 +1,20 @@
 import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
+import type { RequestMoney } from '../../core/abuse/money'
+import { type ProtectionPolicy, protectionOf, usualMessageCap } from '../../core/abuse/protection'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan, Step } from '../../core/plan'
 import type { State } from '../../core/state'
 import type { Channel } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
+import { type Limited, takeLimits } from '../abuse/limits'
+import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
-import { takeSend } from './send-limits'
 import { type Owner, ownedBy } from './owner'
 
 interface Command extends Owner {
@@ -31,8 +34,9 @@ export type CommandOutcome =
     }
   | { outcome: 'not_found' | 'no_next' }
   | { outcome: 'already_sending'; channel: Channel; sends: number }
+  | ({ outcome: 'over_budget' } & Shortage)
   | { outcome: 'ended'; state: State }
-  | { outcome: 'rate_limited'; retryAfterSeconds: number }
+  | ({ outcome: 'rate_limited' } & Limited)
 
 /** Stops a request: its code is gone, nothing more is claimed. */
 export async function cancelRequest(
@@ -59,12 +63,14 @@ export async function askNext(
 ): Promise<CommandOutcome> {
   const row = await db.one<{
     step: number
-    dueAt: Date
+    dueAt: Date | null
     channel: Channel
     instruction: string | null
   }>(sql`
     with asked as (
       update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1,
+        -- No run moves a quiet one.
+        current_step = current_step + quiet::int,
         signal_due_at = ${dueNow}
       where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
         and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step
@@ -86,7 +92,7 @@ export async function askNext(
     outcome: 'done',
     channel: row.channel,
     ...(row.channel === 'ussd' && { instruction: row.instruction ?? undefined }),
-    wake: { requestId, dueAt: row.dueAt, signal: 'next', step: row.step },
+    ...(row.dueAt && { wake: { requestId, dueAt: row.dueAt, signal: 'next', step: row.step } }),
   }
 }
 
@@ -120,9 +126,13 @@ class Refused extends Error {
  * Sends the same code again, on the channel in progress or on that of `step`; counts against the recipient's limits.
  * A channel claimed less than 10 s ago is not sent again.
  */
-export async function askResend(db: Database, wish: ResendWish): Promise<CommandOutcome> {
+export async function askResend(
+  db: Database,
+  keyring: Keyring,
+  wish: ResendWish,
+): Promise<CommandOutcome> {
   try {
-    return await db.transaction((tx) => resend(tx, wish))
+    return await db.transaction((tx) => resend(tx, keyring, wish))
   } catch (error) {
     if (error instanceof Refused) return error.outcome
     throw error
@@ -133,7 +143,9 @@ interface ResendWish extends Command {
   /** Of the channel that the caller named. */
   step?: Step | undefined
   /** Where codes can be dialled for; nowhere when absent. */
-  dialling?: { keyring: Keyring; dialStrings: DialStrings }
+  dialStrings?: DialStrings | undefined
+  /** Says the limits; the usual ones when absent. */
+  policy?: ProtectionPolicy | undefined
 }
 
 interface Resendable {
@@ -141,38 +153,61 @@ interface Resendable {
   channel: Channel
   sends: number
   everClaimed: boolean
+  money: RequestMoney | null
+  /** Nothing is ever sent for it, which nobody is to notice. */
+  quiet: boolean
+}
+
+/**
+ * Takes one send of the limits of a live request's recipient; their windows first, as in a send: the two never wait for
+ * each other crosswise.
+ * @returns undefined when there is no such request
+ */
+async function takeLimitsOf(
+  tx: Queries,
+  keyring: Keyring,
+  { requestId, policy = {}, ...owner }: Omit<ResendWish, 'actor'>,
+): Promise<{ number: string | undefined } | undefined> {
+  const found = await tx.one<{
+    recipientId: string
+    country: string | null
+    isPhone: boolean
+  }>(sql`select recipient_id as "recipientId", country,
+      (select kind = 'phone' from recipients p where p.id = recipient_id) as "isPhone"
+    from otp_requests where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
+  if (!found) return undefined
+  const { recipientId, country, isPhone } = found
+  const { appId: app, environment } = owner
+  const number = isPhone ? await openRecipient(tx, keyring, recipientId) : undefined
+  const { recipient } = protectionOf(policy, { app, country }).limits
+  const messages = policy.protection?.messageCap ?? usualMessageCap
+  const send = { app, environment, recipientId, number, limits: { recipient, messages } }
+  const slot = await takeLimits(tx, keyring, send)
+  if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+  return { number }
 }
 
 async function resend(
   tx: Queries,
-  { requestId, actor, step, dialling, ...owner }: ResendWish,
+  keyring: Keyring,
+  { requestId, actor, step, dialStrings, policy, ...owner }: ResendWish,
 ): Promise<CommandOutcome> {
-  // The recipient's window first, as in a send: the two never wait for each other crosswise.
-  const found = await tx.one<{
-    recipientId: string
-  }>(sql`select recipient_id as "recipientId" from otp_requests
-    where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
+  const found = await takeLimitsOf(tx, keyring, { requestId, policy, ...owner })
   if (!found) return whyNot(tx, owner, requestId)
-  const slot = await takeSend(tx, found.recipientId, owner.environment)
-  if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
-  const locked = await tx.one(sql`select id from otp_requests
-    where id = ${requestId} and state = 'pending' and expires_at > now() for update`)
-  if (!locked) throw new Refused(await whyNot(tx, owner, requestId))
-  // A statement of its own, so that it sees a claim that the lock waited for.
-  const live = await tx.one<Resendable>(sql`
-    select plan, sends, ${channelInProgress} as channel,
-      exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed"
-    from otp_requests r where id = ${requestId}`)
-  if (!live) throw new Error('A locked request vanished.')
+  const { number } = found
+  const live = await lockResendable(tx, requestId)
+  if (!live) throw new Refused(await whyNot(tx, owner, requestId))
   const target = step?.channel ?? live.channel
   const chosen = live.plan.find(({ channel }) => channel === target) ?? step
-  const busy =
-    await tx.one(sql`select from attempts where request_id = ${requestId} and channel = ${target}
-    and claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`)
-  if (busy || !live.everClaimed || !chosen) {
+  const isBusy = await isJustSending(tx, requestId, target)
+  if (isBusy || !live.everClaimed || !chosen) {
     throw new Refused({ outcome: 'already_sending', channel: target, sends: live.sends })
   }
-  const row = await tx.one<{ seq: number; sends: number; dueAt: Date }>(sql`
+  const shortage = live.quiet
+    ? undefined
+    : await shortageOf(tx, { owner, money: live.money, plan: [chosen] })
+  if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
+  const row = await tx.one<{ seq: number; sends: number; dueAt: Date | null }>(sql`
     with asked as (
       update otp_requests set sends = sends + 1, resend_seq = resend_seq + 1,
         resend_step = ${JSON.stringify(chosen)}::jsonb, audit_seq = audit_seq + 1, signal_due_at = ${dueNow}
@@ -180,27 +215,41 @@ async function resend(
     ), logged as (${auditFrom(sql`asked`, { type: 'resend_requested', actor, detail: { channel: target } })})
     select resend_seq as seq, sends, signal_due_at as "dueAt" from asked`)
   if (!row) throw new Error('A locked request vanished.')
-  const { recipientId } = found
-  const again = { requestId, recipientId, plan: live.plan, step: chosen }
+  const again = { requestId, plan: live.plan, step: chosen }
   const instruction =
-    dialling && chosen.channel === 'ussd' ? await dialAgain(tx, dialling, again) : undefined
+    dialStrings && number !== undefined && chosen.channel === 'ussd' && !live.quiet
+      ? await reopenWindow(tx, keyring, { ...again, phoneNumber: number, dialStrings })
+      : undefined
   return {
     outcome: 'done',
     channel: target,
     ...(instruction && { instruction }),
     sends: row.sends,
-    wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
+    ...(row.dueAt && {
+      wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
+    }),
   }
 }
 
-async function dialAgain(
-  tx: Queries,
-  { keyring, dialStrings }: NonNullable<ResendWish['dialling']>,
-  { recipientId, ...again }: { requestId: string; recipientId: string; plan: Plan; step: Step },
-): Promise<string | undefined> {
-  const phoneNumber = await openRecipient(tx, keyring, recipientId)
-  if (phoneNumber === undefined) return undefined
-  return reopenWindow(tx, keyring, { ...again, phoneNumber, dialStrings })
+/** @returns undefined when the request is over */
+async function lockResendable(tx: Queries, requestId: string): Promise<Resendable | undefined> {
+  const locked = await tx.one(sql`select id from otp_requests
+    where id = ${requestId} and state = 'pending' and expires_at > now() for update`)
+  if (!locked) return undefined
+  // A statement of its own, so that it sees a claim that the lock waited for.
+  return tx.one<Resendable>(sql`
+    select plan, sends, ${channelInProgress} as channel, quiet, money,
+      quiet or exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed"
+    from otp_requests r where id = ${requestId}`)
+}
+
+/** Whether a message went out by a channel in the last seconds; a quiet request says so of its beginning. */
+async function isJustSending(tx: Queries, requestId: string, channel: Channel): Promise<boolean> {
+  const recently = sql`now() - make_interval(secs => ${alreadySendingSeconds})`
+  const busy = await tx.one(sql`
+    select from attempts where request_id = ${requestId} and channel = ${channel} and claimed_at > ${recently}
+    union all select from otp_requests where id = ${requestId} and quiet and created_at > ${recently}`)
+  return busy !== undefined
 }
 
 async function whyNot(db: Queries, owner: Owner, requestId: string): Promise<CommandOutcome> {

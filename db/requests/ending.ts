@@ -6,16 +6,20 @@ import type { Queries } from '../index'
 
 /**
  * The mark of news for a run. Later than every mark before it, by the millisecond that a Date keeps, so that clearing
- * an older one never clears this.
+ * an older one never clears this. A quiet request has no run to tell.
  */
-export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '1 millisecond')`
+export const dueNow = sql`case when not quiet
+  then greatest(clock_timestamp(), signal_due_at + interval '1 millisecond') end`
 
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
 const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
   audit_seq = audit_seq + 1,
   signal_due_at = ${dueNow}, outcome_due_at = ${outcomeDue}`
 
-export const setState = (state: State, reason: Reason): SQL =>
+export const setState = (state: State, reason: Reason): SQL => endAs(state, sql`${reason}`)
+
+/** The same for a reason that the statement itself finds out. */
+export const endAs = (state: State, reason: SQL): SQL =>
   sql`state = ${state}::request_state, reason = ${reason}::request_reason, ${endColumns}`
 
 /** The state that a request gets when its time is over. */

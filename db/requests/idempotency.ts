@@ -61,6 +61,18 @@ async function holdKey(tx: Queries, keyMacs: readonly Buffer[]): Promise<void> {
   }
 }
 
+/** Whether a key of this owner is in use, without waiting for a send that is just claiming it. */
+export async function isKeyInUse(
+  db: Queries,
+  keyring: Keyring,
+  { key, ...owner }: Pick<IdempotencyKey, 'key'> & Owner,
+): Promise<boolean> {
+  const keyMacs = idempotencyMacs(keyring, owner, 'key', Buffer.from(key))
+  const row = await db.one(sql`select from idempotency_keys
+    where app_id = ${owner.appId} and key_mac in ${keyMacs} and not ${isFree}`)
+  return row !== undefined
+}
+
 /** Points a claimed key at the live request that the send turned out to repeat. */
 export async function moveIdempotencyKey(db: Queries, from: string, to: string): Promise<void> {
   await db.many(sql`update idempotency_keys set request_id = ${to} where request_id = ${from}`)

@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm'
-import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
+import { deriveCode, macOfCode, macOfNoCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
+import type { RequestMoney } from '../../core/abuse/money'
 import type { Alphabet } from '../../core/alphabet'
 import type { RecipientKind } from '../../core/channel'
 import { maxChecks } from '../../core/limits'
@@ -15,12 +16,13 @@ import type { Consent } from '../recipients/consent'
 import type { IdempotencyKey } from './idempotency'
 import type { Owner } from './owner'
 import type { GuardedSend } from '../abuse/guard'
+import type { SendLimits } from '../abuse/limits'
 
 /** What the fraud rules need to know beside the request itself. */
 export type SendProtection = Pick<
   GuardedSend,
   'mode' | 'rules' | 'isTrusted' | 'isSolved' | 'ip' | 'keys' | 'signals'
->
+> & { limits: SendLimits }
 
 export interface SendInput extends Owner {
   /** Of the request that this send may make. */
@@ -45,10 +47,14 @@ export interface SendInput extends Owner {
   /** How to repeat on a channel that the caller named and the live plan may lack. */
   explicitStep?: Step | undefined
   idempotency?: IdempotencyKey | undefined
+  /** What its messages cost, and what its app may spend; absent: nobody knows. */
+  money?: RequestMoney | undefined
   /** How it is protected. */
   protection: SendProtection
   /** Where codes can be dialled for; nowhere when absent. */
   dialStrings?: DialStrings | undefined
+  /** The fixed code of a test number, in clear: its plan reaches no provider, and it counts for nothing. */
+  testCode?: string | undefined
 }
 
 /** What the run of a request needs to be started; also what the sweeper starts it with. */
@@ -59,45 +65,52 @@ export interface Startable {
   queued: boolean
 }
 
-/** Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. */
+interface NewRow {
+  requestId: string
+  recipientId: string
+  /** When its first send was taken, as Postgres writes it. */
+  at: string
+  /** It is to look like any other, and nothing is ever sent for it. */
+  isQuiet: boolean
+}
+
+/**
+ * Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. A
+ * quiet one counts as started, so that nobody starts a run for it: it just ends with its time, and no code is right.
+ */
 export async function createRequest(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  { requestId, recipientId, at }: { requestId: string; recipientId: string; at: string },
+  { requestId, recipientId, at, isQuiet }: NewRow,
 ) {
-  const seed = {
-    requestId,
-    generation: 1,
-    kid: keyring.active('codes').kid,
-    salt: makeSalt(),
-    length: input.codeLength,
-    alphabet: input.codeAlphabet,
-  }
-  const mac = macOfCode(keyring, seed, deriveCode(keyring, seed))
+  const { seed, mac } = makeCode(keyring, input, { requestId, isQuiet })
   const { message, metadata, kid } = sealTexts(keyring, requestId, input)
   const place = placeInPlan(input.plan, input.dialStrings)
-  const opening = place && { keyring, phoneNumber: input.recipient.value, place }
+  const opening =
+    place && !isQuiet ? { keyring, phoneNumber: input.recipient.value, place } : undefined
   const first = input.plan[0]
   if (!first) throw new Error('A request needs at least one step.')
   const row = await tx.one<{ expiresAt: Date }>(sql`
     with made as (
       insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
         message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        code_alphabet, max_checks, audit_seq, created_at, expires_at,
+        code_alphabet, max_checks, audit_seq, created_at, expires_at, quiet, workflow_started_at, money, test_number,
         template_revision, autofill_domain, android_app_hash)
       select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
         ${input.country}, ${input.locale}, ${input.brand},
         ${message}, ${metadata}, ${kid},
         ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
         ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
+        ${isQuiet}, case when ${isQuiet} then clock_timestamp() end, ${input.money ? JSON.stringify(input.money) : null}::jsonb,
+        ${input.testCode !== undefined},
         apps.template_revision, apps.autofill_domain, apps.android_app_hash
       from apps where apps.id = ${input.appId}
       returning id, app_id, audit_seq, expires_at
     ), logged as (${auditFrom(sql`made`, {
       type: 'requested',
       actor: `key:${input.keyId}`,
-      detail: { channel: first.channel, purpose: input.purpose, country: input.country },
+      detail: requestedDetail(input, { channel: first.channel, isQuiet }),
     })}), context as (
       insert into request_contexts (request_id, ip)
       select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
@@ -113,10 +126,41 @@ export async function createRequest(
     instruction: place?.serviceCode ?? null,
     expiresAt: row.expiresAt,
     sends: 1,
-    needsStart: true,
+    needsStart: !isQuiet,
+    isQuiet,
     ended: false,
   }
 }
+
+/** The seed of a new code, and the digest that typed ones are held against: a quiet request's fits none. */
+function makeCode(
+  keyring: Keyring,
+  input: SendInput,
+  { requestId, isQuiet }: Pick<NewRow, 'requestId' | 'isQuiet'>,
+) {
+  const seed = {
+    requestId,
+    generation: 1,
+    kid: keyring.active('codes').kid,
+    salt: makeSalt(),
+    length: input.codeLength,
+    alphabet: input.codeAlphabet,
+  }
+  const code = input.testCode ?? deriveCode(keyring, seed)
+  return { seed, mac: isQuiet ? macOfNoCode() : macOfCode(keyring, seed, code) }
+}
+
+/** What the audit says of a request that begins. */
+const requestedDetail = (
+  { purpose, country, testCode }: SendInput,
+  { channel, isQuiet }: { channel: string; isQuiet: boolean },
+) => ({
+  channel,
+  purpose,
+  country,
+  ...(isQuiet && { quiet: true }),
+  ...(testCode !== undefined && { test_number: true }),
+})
 
 /** What the caller wrote, under one key. */
 function sealTexts(keyring: Keyring, requestId: string, { message, metadata }: SendInput) {

@@ -4,7 +4,7 @@ import type { Step } from '../../core/plan'
 import { rankOf } from '../../core/receipt'
 import type { State } from '../../core/state'
 import { type AuditEntry, auditFrom } from '../audit/entry'
-import { closeOverdue, setState } from './ending'
+import { closeOverdue, endAs, setState } from './ending'
 import { unhealthyProviders } from '../attempts/breakers'
 import type { Queries } from '../index'
 
@@ -51,24 +51,26 @@ function change(db: Queries, requestId: string, changes: SQL, entry: AuditEntry)
     ) ${auditFrom(sql`changed`, entry)}`)
 }
 
-/** Ends a request of which no provider accepted anything. */
+/** Ends a request of which no provider accepted anything; for want of money, where a call was not made for that. */
 export async function failNothingAccepted(
   db: Queries,
   requestId: string,
   runId: string,
 ): Promise<void> {
+  const reason = sql`(case when exists (select from audit_events e
+    where e.chain = r.id and e.type = 'budget_refused') then 'budget_exceeded' else 'no_channel_accepted' end)`
   await db.many(sql`
     with ended as (
-      update otp_requests r set ${setState('failed', 'no_channel_accepted')}
+      update otp_requests r set ${endAs('failed', reason)}
       where id = ${requestId} and state = 'pending' and not exists (
         select from attempts a where a.request_id = r.id
           and (a.state <> 'refused' or a.status_rank >= ${rankOf.delivered}))
-      returning id, app_id, audit_seq
+      returning id, app_id, audit_seq, reason
     ) ${auditFrom(sql`ended`, {
       type: 'failed',
       actor: 'worker',
       runId,
-      detail: { reason: 'no_channel_accepted' },
+      detail: sql`jsonb_build_object('reason', reason)`,
     })}`)
 }
 

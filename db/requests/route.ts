@@ -13,6 +13,7 @@ export interface RequestTraits {
   number: string | undefined
   country: string | null
   risk: Risk
+  isTest: boolean
 }
 
 /** @returns undefined when the owner has no such request */
@@ -23,6 +24,7 @@ export async function readTraits(
 ): Promise<RequestTraits | undefined> {
   const row = await db.one<Omit<RequestTraits, 'number'> & { recipientId: string }>(sql`
     select (select kind from recipients where id = r.recipient_id) as kind, country, risk,
+      test_number as "isTest",
       recipient_id as "recipientId"
     from otp_requests r where id = ${requestId} and ${ownedBy(owner)}`)
   if (!row) return undefined

@@ -4,17 +4,19 @@ import type { Channel } from '../../core/channel'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan } from '../../core/plan'
 import type { Wake } from '../../core/wake'
-import { noteRefusal } from '../abuse/decisions'
+import { moveDecision } from '../abuse/decision-log'
+import { noteRefusal, raiseAll } from '../abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
+import { type Limited, type LimitedSend, takeLimits } from '../abuse/limits'
+import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { channelInProgress } from './channel-in-progress'
 import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
-import { instructionOf, reopenWindow } from '../attempts/ussd'
+import { instructionOf, placeInPlan, reopenWindow } from '../attempts/ussd'
 import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockTimeout, type Queries } from '../index'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
-import { takeSend } from './send-limits'
 import { ownedBy } from './owner'
 import { holdRecipient } from '../recipients/recipients'
 
@@ -28,6 +30,8 @@ export type SendDecision =
       sends: number
       /** Its run is not known to have started: start it, which is harmless if it has. */
       needsStart: boolean
+      /** The fraud rules let it look like any other: nothing is sent for it. */
+      isQuiet: boolean
       /** Closed meanwhile: a replay of a request that is over. */
       ended: boolean
       resend?: 'sent' | 'already_sending'
@@ -35,8 +39,12 @@ export type SendDecision =
       instruction: string | null
       /** To be sent after the commit. */
       wakes: Wake[]
+      /** Until the next send to this recipient is taken, where sends are paced. */
+      pauseSeconds?: number | undefined
     } & Startable)
-  | { outcome: 'rate_limited'; retryAfterSeconds: number }
+  | ({ outcome: 'rate_limited' } & Limited)
+  /** A budget of the app has no room for it. */
+  | ({ outcome: 'over_budget' } & Shortage)
   | { outcome: 'idempotency_mismatch' }
   /** The fraud rules refuse it. */
   | ({ outcome: 'protected'; send: GuardedSend } & Guarded)
@@ -64,7 +72,9 @@ export async function openRequest(
 ): Promise<SendDecision> {
   for (let patience = lockPatience; ; patience--) {
     try {
-      return await db.transaction((tx) => decide(tx, keyring, input))
+      const { decision, quieted } = await db.transaction((tx) => decide(tx, keyring, input))
+      if (quieted) await raiseAll(db, quieted.send, quieted)
+      return decision
     } catch (error) {
       if (error instanceof Refused) return noted(db, error.decision)
       if (patience === 0 || !isLockTimeout(error)) throw error
@@ -78,27 +88,42 @@ async function noted(db: Database, decision: SendDecision): Promise<SendDecision
   return decision
 }
 
-/** The send as the rules see it: what it sends again counts for the request that is live. */
+/** The send as the rules see it, for the request that it makes or repeats. */
 const guardedSend = (
   { protection, recipient, ...input }: SendInput,
-  {
-    recipientId,
-    isKnown,
-    live,
-  }: { recipientId: string; isKnown: boolean; live: LiveRow | undefined },
+  { recipientId, isKnown, requestId }: { recipientId: string; isKnown: boolean; requestId: string },
 ): GuardedSend => ({
   ...protection,
   app: input.appId,
   environment: input.environment,
   country: input.country,
   number: recipient.kind === 'phone' ? recipient.value : undefined,
-  requestId: live?.requestId ?? input.requestId,
+  requestId,
   recipientId,
   lifetimeSeconds: input.lifetimeSeconds,
   isTrusted: protection.isTrusted || isKnown,
 })
 
-async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
+/** The send as the limits see it: a solved challenge stands for the end user's address. */
+const limitedSend = (
+  { protection, recipient, appId, environment, testCode }: SendInput,
+  recipientId: string,
+): LimitedSend => ({
+  app: appId,
+  environment,
+  recipientId,
+  // A test number gets no messages.
+  number: recipient.kind === 'phone' && testCode === undefined ? recipient.value : undefined,
+  limits: { ...protection.limits, ...(protection.isSolved && { ip: undefined }) },
+})
+
+interface Decided {
+  decision: SendDecision
+  /** What the rules found where it is to look like a send: blocks are raised for it after the commit. */
+  quieted?: { send: GuardedSend; findings: Guarded['findings'] } | undefined
+}
+
+async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<Decided> {
   const { requestId } = input
   const { id: recipientId, isKnown } = await holdRecipient(tx, keyring, {
     appId: input.appId,
@@ -113,10 +138,11 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
     })
     // Nothing of it stays, the recipient's row neither.
     if (prior && !prior.sameBody) throw new Refused({ outcome: 'idempotency_mismatch' })
-    if (prior) return replayOf(tx, prior)
+    if (prior) return { decision: await replayOf(tx, prior, input) }
   }
-  const slot = await takeSend(tx, recipientId, input.environment)
-  if ('retryAfterSeconds' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+  const slot = await takeLimits(tx, keyring, limitedSend(input, recipientId))
+  if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+  const { at, pauseSeconds } = slot
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
   const withdrawal = withdrawalOf({ ...input, recipientId })
@@ -125,21 +151,44 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
   if (found.live?.overdue) await closeOverdue(tx, same, 'api')
   const live = found.live?.overdue ? undefined : found.live
-  const guarded = guardedSend(input, { recipientId, isKnown, live })
-  const judged = await guardSend(tx, keyring, guarded)
-  if (judged.verdict !== 'allowed')
-    throw new Refused({ outcome: 'protected', send: guarded, ...judged })
-  if (live && !(live.halfLifeGone && !live.recentlyClaimed && live.everClaimed)) {
-    if (input.idempotency) await moveIdempotencyKey(tx, requestId, live.requestId)
-    const repeated = await repeat(tx, keyring, input, live)
-    await keepConsent(tx, live.requestId, input)
-    return repeated
+  const isTest = input.testCode !== undefined
+  // A number that became a test number since, or ceased to be one, has another code now.
+  const repeatable = live && !isSpent(live) && live.isTest === isTest ? live : undefined
+  const held = { recipientId, isKnown, requestId: repeatable?.requestId ?? requestId }
+  const send = guardedSend(input, held)
+  const judged = isTest ? unjudged(at) : await guardSend(tx, keyring, send)
+  const isQuiet = judged.verdict === 'quiet'
+  if (judged.verdict !== 'allowed' && !isQuiet)
+    throw new Refused({ outcome: 'protected', send, ...judged })
+  const shortage = isQuiet ? undefined : await shortageOf(tx, { owner: input, ...input })
+  if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
+  const quieted = isQuiet ? { send, ...judged } : undefined
+  // Whose sends count again gets a code: that of a quiet request was never sent, and is none.
+  if (repeatable && (isQuiet || !repeatable.quiet)) {
+    if (input.idempotency) await moveIdempotencyKey(tx, requestId, repeatable.requestId)
+    const repeated = await repeat(tx, keyring, input, { live: repeatable, isQuiet })
+    await keepConsent(tx, repeatable.requestId, input)
+    return { decision: Object.assign(repeated, { pauseSeconds }), quieted }
   }
+  if (repeatable) await moveDecision(tx, judged.decisionId, requestId)
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
-  const created = await createRequest(tx, keyring, input, { requestId, recipientId, at: slot.at })
+  const row = { requestId, recipientId, at, isQuiet }
+  const created = await createRequest(tx, keyring, input, row)
   await keepConsent(tx, requestId, input)
-  return { ...created, wakes }
+  return { decision: { ...created, wakes, pauseSeconds }, quieted }
 }
+
+/** Nothing goes to a test number: there is nothing to judge, and it counts for nothing. */
+const unjudged = (at: string): Guarded => ({
+  verdict: 'allowed',
+  findings: [],
+  decisionId: undefined,
+  at: new Date(at),
+})
+
+/** Too little of its life is left for another message with its code. */
+const isSpent = (live: LiveRow): boolean =>
+  live.halfLifeGone && !live.recentlyClaimed && live.everClaimed
 
 /**
  * The live request, locked, and what its recipient has withdrawn. Its attempts are read by a second statement: a claim that the lock waited for is
@@ -168,6 +217,10 @@ interface LiveRow {
   expiresAt: Date
   queued: boolean
   started: boolean
+  /** Nothing is ever sent for it, which nobody is to notice. */
+  quiet: boolean
+  /** To a test number. */
+  isTest: boolean
   sends: number
   /** The channel in progress. */
   channel: Channel
@@ -185,36 +238,43 @@ interface LiveRow {
 
 const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
 
+/** What a quiet request would have sent by now. */
+const quietly = sql`(r.quiet and r.created_at > now() - make_interval(secs => ${alreadySendingSeconds}))`
+
 const liveColumns = (target: Channel | undefined): SQL => sql`
-  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
+  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends, r.quiet, r.test_number as "isTest",
   r.workflow_started_at is not null as started,
   ${channelInProgress} as channel, ${instructionOf} as instruction,
-  exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
-  exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
-  exists (select from attempts a where a.request_id = r.id and ${recently}
+  r.quiet or exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
+  ${quietly} or exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
+  ${quietly} or exists (select from attempts a where a.request_id = r.id and ${recently}
     and a.channel::text = coalesce(${target ?? null}, ${channelInProgress})) as "targetClaimed",
   r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
   r.expires_at <= now() as overdue`
+
+/** A budget that was raised since is to let the same code through. */
+const moneyIn = ({ money }: SendInput): string | null => (money ? JSON.stringify(money) : null)
 
 async function repeat(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  live: LiveRow,
+  { live, isQuiet }: { live: LiveRow; isQuiet: boolean },
 ): Promise<SendDecision> {
   const target = input.explicitStep?.channel ?? live.channel
   const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
   // Nothing claimed yet means the first message is still on its way out.
-  const again = step !== undefined && live.everClaimed && !live.targetClaimed
+  const isDue = step !== undefined && live.everClaimed && !live.targetClaimed
+  const again = isDue && !isQuiet
   const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
     with asked as (
-      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1
+      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1, money = coalesce(${moneyIn(input)}::jsonb, money)
         ${again ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
       where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, {
       type: again ? 'resend_requested' : 'repeated',
       actor: `key:${input.keyId}`,
-      detail: { channel: target },
+      detail: { channel: target, ...(isQuiet && { quiet: true }) },
     })})
     select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
   const instruction =
@@ -230,14 +290,15 @@ async function repeat(
   return {
     ...startable(input.appId, live),
     outcome: 'repeated',
-    instruction: instruction ?? live.instruction,
+    instruction: instruction ?? toldToDial(live, input),
     requestId: live.requestId,
     channel: target,
     expiresAt: live.expiresAt,
     sends: row?.sends ?? live.sends,
     needsStart: !live.started && !live.queued,
+    isQuiet,
     ended: false,
-    resend: again ? 'sent' : 'already_sending',
+    resend: isDue ? 'sent' : 'already_sending',
     wakes:
       again && row
         ? [
@@ -252,6 +313,10 @@ async function repeat(
         : [],
   }
 }
+
+/** A quiet request has nothing to dial for, and says what it would have said. */
+const toldToDial = (live: LiveRow, { dialStrings }: SendInput): string | null =>
+  live.quiet ? (placeInPlan(live.plan, dialStrings)?.serviceCode ?? null) : live.instruction
 
 async function supersede(tx: Queries, requestId: string, keyId: string): Promise<Wake[]> {
   const rows = await tx.many<{ dueAt: Date | null }>(sql`
@@ -268,6 +333,7 @@ async function supersede(tx: Queries, requestId: string, keyId: string): Promise
 async function replayOf(
   tx: Queries,
   prior: { requestId: string; outcome: string },
+  input: SendInput,
 ): Promise<SendDecision> {
   const row = await tx.one<LiveRow & { appId: string; ended: boolean }>(sql`
     select ${liveColumns(undefined)}, app_id as "appId", state <> 'pending' as ended
@@ -278,10 +344,11 @@ async function replayOf(
     outcome: 'replayed',
     requestId: row.requestId,
     channel: row.channel,
-    instruction: row.instruction,
+    instruction: toldToDial(row, input),
     expiresAt: row.expiresAt,
     sends: row.sends,
     needsStart: !row.started && !row.queued && !row.ended,
+    isQuiet: row.quiet,
     ended: row.ended,
     wakes: [],
   }

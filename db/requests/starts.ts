@@ -56,9 +56,14 @@ export async function failNotStarted(
 ): Promise<boolean> {
   const row = await db.one(sql`
     with held as (
-      -- A send holds the recipient's window before it touches a request, so this does too.
-      select recipient_id from send_windows where (recipient_id, environment) = (
-        select recipient_id, environment from otp_requests where id = ${requestId}) for update
+      -- A send holds the recipient's window, and then its other ones, before it touches a request, so this does too.
+      select w.recipient_id, w.name, w.sends, array(
+          select unnest(string_to_array(p, ' ')) from unnest(w.sends, w.partners) as held (t, p)
+          where t >= r.created_at) as partners
+      from otp_requests r join send_windows w on w.name = concat_ws('|', 'recipient', r.environment, r.recipient_id)
+      where r.id = ${requestId} for update of w
+    ), others as (
+      select name from send_windows where name = any((select partners from held)::text[]) order by name for update
     ), ended as (
       update otp_requests set ${setState('failed', 'not_started')}
       where id = ${requestId} and state = 'pending' and workflow_started_at is null
@@ -68,11 +73,12 @@ export async function failNotStarted(
       delete from idempotency_keys where request_id in (select id from ended)
     ), limit_released as (
       -- As many sends as the request had: its own, and of the later ones the newest.
-      update send_windows w set sends =
-        array(select t from unnest(w.sends) t where t < ended.created_at)
-        || array(select t from unnest(w.sends) t where t > ended.created_at order by t limit greatest(0,
-            (select count(*) from unnest(w.sends) t where t > ended.created_at) - (ended.sends - 1)))
-      from ended where w.recipient_id = ended.recipient_id and w.environment = ended.environment
+      update send_windows w set (sends, partners) = (
+        select coalesce(array_agg(t order by n), '{}'), coalesce(array_agg(coalesce(p, '') order by n), '{}')
+        from unnest(w.sends, w.partners) with ordinality as kept (t, p, n)
+        where t <> ended.created_at and t not in (
+          select t from unnest(held.sends) t where t > ended.created_at order by t desc limit ended.sends - 1))
+      from ended, held where w.name = held.name or w.name in (select name from others)
     ), logged as (${auditFrom(sql`ended`, { type: 'failed', actor, detail: { reason: 'not_started' } })})
     select id from ended`)
   return row !== undefined

@@ -9,6 +9,7 @@ import { type Plan, ruleFor } from '../../core/plan'
 import type { ReceiptStatus, SuccessRule } from '../../core/receipt'
 import type { Reason, State } from '../../core/state'
 import { type StepStatus, stepStatus } from '../../core/step-status'
+import { type DecisionView, lastDecision } from '../abuse/decision-log'
 import { instructionOf } from '../attempts/ussd'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue } from './ending'
@@ -44,7 +45,8 @@ export interface AttemptView {
   claimedAt: Date
   finishedAt: Date | null
   deliveredAt: Date | null
-  cost: { amount: string; currency: string } | null
+  /** By the provider's word, or else estimated by the policy's prices; null where neither says. */
+  cost: { amount: string; currency: string; estimated: boolean } | null
   /** What there is to dial. */
   instruction: string | null
 }
@@ -79,6 +81,10 @@ export interface RequestStatus extends RequestSummary {
   /** What there is to dial for the code. */
   instruction: string | null
   metadata: Record<string, string> | undefined
+  /** Nothing is ever sent for it. */
+  quiet: boolean
+  /** What the fraud rules said about its newest send. */
+  decision: DecisionView | undefined
   steps: StepView[]
   /** The newest ones. */
   events: EventView[]
@@ -98,6 +104,7 @@ interface StatusRow extends RequestSummary {
   /** Some step succeeded, and not before the plan came to its end without another one. */
   succeeded: boolean
   instruction: string | null
+  quiet: boolean
   metadataCiphertext: Buffer | null
   sealKid: string | null
 }
@@ -122,8 +129,9 @@ export async function readStatus(
     await closeOverdue(db, sql`id = ${requestId}`, 'api')
     return again()
   }
-  const [attempts, events] = await Promise.all([
+  const [attempts, decision, events] = await Promise.all([
     readAttempts(db, requestId),
+    lastDecision(db, { ...owner, requestId }),
     readEvents(db, requestId, row.version),
   ])
   // Something happened between the two looks: told apart, a step would have succeeded before its request had.
@@ -135,6 +143,7 @@ export async function readStatus(
   const { plan, overdue: _, metadataCiphertext, sealKid, succeeded, ...rest } = row
   return {
     ...rest,
+    decision,
     allChannelsFailed: row.planEnded && !succeeded,
     metadata:
       metadataCiphertext && sealKid
@@ -177,8 +186,8 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
     select ${summaryColumns}, r.state = 'pending' and r.expires_at <= now() as overdue,
       r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
       r.current_step as "currentStep", r.leave_step as "leaveStep",
-      r.plan_ended_at is not null or (r.state = 'failed' and r.reason = 'no_channel_accepted') as "planEnded",
-      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
+      r.plan_ended_at is not null or (r.state = 'failed' and r.reason in ('no_channel_accepted', 'budget_exceeded')) as "planEnded",
+      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction, r.quiet,
       r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
     from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 
@@ -187,8 +196,10 @@ const readAttempts = (db: Queries, requestId: string) =>
     select (select audit_seq from otp_requests where id = ${requestId}) as version, id as "attemptId", step, channel, provider, state, status, fault, delegated, wasted,
       claimed_at as "claimedAt", finished_at as "finishedAt",
       case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
-      case when cost_amount is null then null
-        else jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency) end as cost,
+      case when cost_amount is not null
+          then jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency, 'estimated', false)
+        when estimate_amount is not null and state <> 'refused'
+          then jsonb_build_object('amount', estimate_amount::text, 'currency', estimate_currency, 'estimated', true) end as cost,
       instruction
     from attempts where request_id = ${requestId} order by number`)
 

@@ -130,16 +130,28 @@ export const preferences = pgTable('preferences', {
   updatedAt: at('updated_at').notNull().defaultNow(),
 })
 
-/** Times of the last sends to a recipient, for the sliding limits. */
+/** Times of the last sends that something has in common, for the sliding limits. */
 export const sendWindows = pgTable(
   'send_windows',
   {
-    recipientId: text('recipient_id')
-      .notNull()
-      .references(() => recipients.id),
+    /** Says what: a recipient, a number over all apps, an end user's network, a name of the caller's. Only digests. */
+    name: text().primaryKey(),
+    /** Where they are those of one recipient. */
+    recipientId: text('recipient_id').references(() => recipients.id),
     /** Tests of an integration must not keep the same person from a real code. */
     environment: environmentType().notNull(),
     sends: timestamp({ withTimezone: true, precision: 6 }).array().notNull(),
+    /** By send, the other windows that it was counted in, between spaces; only in the recipient's own. */
+    partners: text()
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    expiresAt: at('expires_at').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+  (table) => [
+    index('send_windows_recipient')
+      .on(table.recipientId)
+      .where(sql`recipient_id is not null`),
+    index('send_windows_expiry').using('brin', table.expiresAt),
+  ],
 )

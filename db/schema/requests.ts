@@ -17,6 +17,7 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import { reasonsOf, states } from '../../core/state'
+import type { RequestMoney } from '../../core/abuse/money'
 import type { Plan, Step } from '../../core/plan'
 import { apps } from './apps'
 import { recipients } from './recipients'
@@ -70,6 +71,8 @@ export const otpRequests = pgTable(
     autofillDomain: text('autofill_domain'),
     androidAppHash: text('android_app_hash'),
     plan: jsonb().$type<Plan>().notNull(),
+    /** What its messages cost, and the app's budget; null where the policy had no prices. */
+    money: jsonb().$type<RequestMoney>(),
     /** Wiped at the end, with the MAC: the code is then gone for good. */
     codeSalt: bytea('code_salt'),
     codeMac: bytea('code_mac'),
@@ -103,6 +106,10 @@ export const otpRequests = pgTable(
     endedAt: at('ended_at'),
     /** Its recipient was erased: what a provider says later about its messages is not kept. */
     erased: boolean().notNull().default(false),
+    /** To a number with a fixed code: no message of it leaves, and it counts for nothing. */
+    testNumber: boolean('test_number').notNull().default(false),
+    /** It looks like any other, and nothing is ever sent for it: the fraud rules said so. */
+    quiet: boolean().notNull().default(false),
   },
   (table) => [
     uniqueIndex('otp_requests_live')
@@ -196,8 +203,15 @@ export const attempts = pgTable(
     statusRank: smallint('status_rank').notNull().default(-1),
     callbackDigest: bytea('callback_digest').notNull(),
     providerMessageId: text('provider_message_id'),
+    /** What the provider says that it cost. */
     costAmount: numeric('cost_amount'),
     costCurrency: text('cost_currency'),
+    /** By the policy's prices, at the claim. */
+    estimateAmount: numeric('estimate_amount'),
+    estimateCurrency: text('estimate_currency'),
+    /** What of it `spending` holds, and in which hour. */
+    countedAmount: numeric('counted_amount'),
+    countedAt: at('counted_at'),
     /** Claimed before, answered after the request had ended: paid for, of no use. */
     wasted: boolean().notNull().default(false),
     runId: text('run_id').notNull(),

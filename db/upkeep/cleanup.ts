@@ -1,11 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm'
-import { sendLimits } from '../../core/limits'
 import { isForgotten } from '../checks/check-budgets'
 import { unmatchedKeptFor } from '../attempts/early-receipts'
 import { keptFor } from '../requests/idempotency'
 import type { Queries } from '../index'
-
-const longestWindow = Math.max(...sendLimits.map(({ windowSeconds }) => windowSeconds))
 
 /** What is short-lived, and when a row of it has had its time. */
 const outlived: { table: SQL; condition: SQL }[] = [
@@ -15,14 +12,14 @@ const outlived: { table: SQL; condition: SQL }[] = [
   { table: sql`ussd_windows`, condition: sql`expires_at < now()` },
   { table: sql`ussd_dials`, condition: sql`expires_at < now()` },
   { table: sql`delegated_codes`, condition: sql`expires_at < now()` },
+  { table: sql`list_entries`, condition: sql`expires_at < now()` },
+  { table: sql`number_lookups`, condition: sql`expires_at < now()` },
   { table: sql`unmatched_receipts`, condition: sql`received_at < now() - ${unmatchedKeptFor}` },
   { table: sql`idempotency_keys`, condition: sql`created_at < now() - ${keptFor}` },
-  {
-    table: sql`send_windows`,
-    // The sends are in order; an outage may have given all of them back.
-    condition: sql`coalesce(sends[array_upper(sends, 1)], '-infinity')
-      < now() - make_interval(secs => ${longestWindow})`,
-  },
+  { table: sql`send_windows`, condition: sql`expires_at < now()` },
+  // What was told of them goes with them.
+  { table: sql`alerts`, condition: sql`resolved_at < now() - interval '90 days'` },
+  { table: sql`app_hours`, condition: sql`hour < now() - interval '60 days'` },
   // Wrong checks in a row are kept until a right one ends the row.
   { table: sql`check_budgets`, condition: isForgotten },
 ]

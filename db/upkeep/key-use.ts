@@ -28,8 +28,13 @@ export async function keyUses(db: Queries, auditKids: readonly string[]): Promis
       'sealed messages and metadata',
       byKid(sql`otp_requests`, sql`seal_kid`, hasSealedText),
     )),
-    ...(await of('phones', 'secrets of event endpoints', endpointSecrets)),
+    ...(await of('phones', 'secrets of event endpoints', secretsIn(sql`event_endpoints`))),
+    ...(await of('phones', 'secrets of pre-send hooks', secretsIn(sql`pre_send_hooks`))),
+    ...(await of('phones', 'entries of lists', kidsOf(sql`list_entries`, sql`kid`))),
+    ...(await of('phones', 'test numbers', kidsOf(sql`test_numbers`, sql`kid`))),
     ...(await of('app_index', 'recipients', byKid(sql`recipients`, sql`index_kid`, hasAddress))),
+    ...(await of('app_index', 'entries of lists', kidsOf(sql`list_entries`, sql`index_kid`))),
+    ...(await of('app_index', 'test numbers', kidsOf(sql`test_numbers`, sql`index_kid`))),
     ...(await of('audit', 'audit seals', auditSeals(auditKids))),
   ]
 }
@@ -43,9 +48,9 @@ const counted = (rows: SQL) => sql`(select count(*)::int from (${rows} limit ${c
 const pendingCodes = sql`select code_kid as kid, count(*)::int as rows from otp_requests
   where state = 'pending' group by code_kid`
 
-const endpointSecrets = sql`select kid, count(*)::int as rows from (
-    select secret_kid as kid from event_endpoints
-    union all select previous_secret_kid from event_endpoints where previous_secret_ciphertext is not null
+const secretsIn = (table: SQL) => sql`select kid, count(*)::int as rows from (
+    select secret_kid as kid from ${table}
+    union all select previous_secret_kid from ${table} where previous_secret_ciphertext is not null
   ) secrets group by kid`
 
 /** Goes from kid to kid along the column's index, so that a table of millions costs a few look-ups. */
@@ -57,6 +62,10 @@ const byKid = (table: SQL, column: SQL, condition: SQL) => sql`
   )
   select kid, ${counted(sql`select from ${table} where ${column} = kids.kid and ${condition}`)} as rows
   from kids where kid is not null`
+
+/** Of tables that operators fill by hand. */
+const kidsOf = (table: SQL, column: SQL) =>
+  sql`select ${column} as kid, count(*)::int as rows from ${table} group by 1`
 
 /** No index leads from kid to kid there. */
 const auditSeals = (kids: readonly string[]) => sql`

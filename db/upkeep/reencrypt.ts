@@ -5,25 +5,26 @@ import { appIndex, seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
 import type { RecipientKind } from '../../core/channel'
 import type { Database, Queries } from '../index'
 import { hasAddress, hasSealedText } from './key-use'
+import { listJob, testNumberJob } from './reencrypt-numbers'
+import {
+  bytes,
+  type Job,
+  type Reencrypted,
+  renewAll,
+  rowsOf,
+  type Stuck,
+  texts,
+} from './reencrypt-rows'
 
 /** How long a round that found every remaining row taken by others waits for the next, and how often. */
 const idlePauseMs = 200
 const maxIdleRounds = 50
-
-export type Reencrypted = 'recipients' | 'requests' | 'endpoints'
 
 export interface ReencryptOptions {
   /** Rows a transaction moves: what it holds, sends to these recipients wait for. */
   batch: number
   /** Told after each batch how many rows of a kind it moved. */
   onMoved?: (kind: Reencrypted, count: number) => void
-}
-
-/** A row that stays where it is until somebody has looked at it. */
-export interface Stuck {
-  kind: Reencrypted
-  id: string
-  why: 'unreadable' | 'twin'
 }
 
 export interface ReencryptResult {
@@ -58,32 +59,20 @@ export async function reencrypt(
   return result
 }
 
-/** One table's rows under one older key. */
-interface Job {
-  kind: Reencrypted
-  table: SQL
-  condition: SQL
-  /** Locks the next rows that nobody holds, and moves those that can be opened. */
-  move(tx: Queries, page: Page): Promise<Moved>
-}
-interface Page {
-  after: string
-  batch: number
-}
-interface Moved {
-  /** The last row looked at; undefined when there was none. */
-  last: string | undefined
-  moved: number
-  stuck: Pick<Stuck, 'id' | 'why'>[]
-}
-
 const jobsOf = (keyring: Keyring): Job[] => [
   ...older(keyring, 'phones').flatMap((kid) => [
     recipientJob(keyring, sql`kid = ${kid}`),
     requestJob(keyring, kid),
-    endpointJob(keyring, kid),
+    secretsJob(keyring, kid, endpoints),
+    secretsJob(keyring, kid, hooks),
+    listJob(keyring, sql`kid = ${kid}`),
+    testNumberJob(keyring, sql`kid = ${kid}`),
   ]),
-  ...older(keyring, 'app_index').map((kid) => recipientJob(keyring, sql`index_kid = ${kid}`)),
+  ...older(keyring, 'app_index').flatMap((kid) => [
+    recipientJob(keyring, sql`index_kid = ${kid}`),
+    listJob(keyring, sql`index_kid = ${kid}`),
+    testNumberJob(keyring, sql`index_kid = ${kid}`),
+  ]),
 ]
 
 const older = (keyring: Keyring, purpose: 'phones' | 'app_index'): string[] =>
@@ -210,7 +199,7 @@ function requestJob(keyring: Keyring, kid: string): Job {
   }
 }
 
-interface EndpointRow {
+interface SecretRow {
   id: string
   appId: string
   secret: Buffer
@@ -219,27 +208,52 @@ interface EndpointRow {
   previousKid: string | null
 }
 
-function endpointJob(keyring: Keyring, kid: string): Job {
-  const table = sql`event_endpoints`
+/** A table with a secret that signs, and the one before it. */
+interface SecretTable {
+  kind: Reencrypted
+  table: SQL
+  id: SQL
+  contextOf: (row: SecretRow) => string
+}
+
+const endpoints: SecretTable = {
+  kind: 'endpoints',
+  table: sql`event_endpoints`,
+  id: sql`id`,
+  contextOf: ({ appId, id }) => sealedIn.endpointSecret(appId, id),
+}
+
+const hooks: SecretTable = {
+  kind: 'hooks',
+  table: sql`pre_send_hooks`,
+  id: sql`app_id`,
+  contextOf: ({ appId }) => sealedIn.hookSecret(appId),
+}
+
+function secretsJob(
+  keyring: Keyring,
+  kid: string,
+  { kind, table, id, contextOf }: SecretTable,
+): Job {
   const condition = sql`(secret_kid = ${kid} or previous_secret_kid = ${kid})`
-  const renew = (row: EndpointRow) => {
-    const context = sealedIn.endpointSecret(row.appId, row.id)
+  const renew = (row: SecretRow) => {
+    const context = contextOf(row)
     const previous = reseal(keyring, row.previous, row.previousKid ?? kid, context)
     return { row, secret: reseal(keyring, row.secret, row.kid, context), previous }
   }
   return {
-    kind: 'endpoints',
+    kind,
     table,
     condition,
     async move(tx, page) {
-      const rows = await tx.many<EndpointRow>(sql`
-        select id, app_id as "appId", secret_ciphertext as secret, secret_kid as kid,
+      const rows = await tx.many<SecretRow>(sql`
+        select ${id} as id, app_id as "appId", secret_ciphertext as secret, secret_kid as kid,
           previous_secret_ciphertext as previous, previous_secret_kid as "previousKid" from ${table}
-        where ${condition} and id > ${page.after}
-        order by id limit ${page.batch} for no key update skip locked`)
+        where ${condition} and ${id} > ${page.after}
+        order by ${id} limit ${page.batch} for no key update skip locked`)
       const { renewed, stuck } = renewAll(rows, renew)
       const moved = await tx.many(sql`
-        update event_endpoints e set secret_ciphertext = n.secret, secret_kid = n.kid,
+        update ${table} e set secret_ciphertext = n.secret, secret_kid = n.kid,
           previous_secret_ciphertext = n.previous, previous_secret_kid = n.previous_kid
         from ${rowsOf({
           id: texts(renewed.map(({ row }) => row.id)),
@@ -249,7 +263,7 @@ function endpointJob(keyring: Keyring, kid: string): Job {
           previous: bytes(renewed.map(({ previous }) => previous?.ciphertext ?? null)),
           previous_kid: texts(renewed.map(({ previous }) => previous?.kid ?? null)),
         })}
-        where e.id = n.id and e.secret_kid = n.old_kid returning 1`)
+        where e.${id} = n.id and e.secret_kid = n.old_kid returning 1`)
       return { last: rows.at(-1)?.id, moved: moved.length, stuck }
     },
   }
@@ -262,30 +276,3 @@ const reseal = (
   context: string,
 ): Sealed | null =>
   ciphertext && seal(keyring, unseal(keyring, { ciphertext, kid }, context), context)
-
-function renewAll<Row extends { id: string }, Renewed>(
-  rows: readonly Row[],
-  renew: (row: Row) => Renewed,
-): { renewed: Renewed[]; stuck: Moved['stuck'] } {
-  const renewed: Renewed[] = []
-  const stuck: Moved['stuck'] = []
-  for (const row of rows) {
-    try {
-      renewed.push(renew(row))
-    } catch {
-      // Tampered with, or under a key that is gone: one such row must not keep the others from moving.
-      stuck.push({ id: row.id, why: 'unreadable' })
-    }
-  }
-  return { renewed, stuck }
-}
-
-const texts = (values: readonly (string | null)[]) => sql`${sql.param(values)}::text[]`
-const bytes = (values: readonly (Buffer | null)[]) => sql`${sql.param(values)}::bytea[]`
-
-/** Columns of equal length as the rows `n` of a `from`. */
-const rowsOf = (columns: Record<string, SQL>): SQL =>
-  sql`unnest(${sql.join(
-    Object.values(columns),
-    sql`, `,
-  )}) as n(${sql.raw(Object.keys(columns).join(', '))})`

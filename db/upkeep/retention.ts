@@ -1,12 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { type Retained, type Retention, wholeRequestDays } from '../../core/retention'
+import { forgetDecisions, isFaded, isOldBlock } from '../abuse/forget-sends'
 import { isLockedForGood } from '../checks/check-budgets'
 import { forgetHabits, forgetProviderIds, shred } from '../recipients/erasure'
 import type { Database } from '../index'
 
 /** What one batch removed; 0 of a part says that it was looked through. */
 export interface Retired {
-  part: Retained | 'providers'
+  part: Retained | 'providers' | 'protection'
   count: number
 }
 
@@ -22,11 +23,15 @@ export async function* retire(
   yield* inBatches('messages', batch, () => retireMessages(db, keep.messages, batch))
   yield* inBatches('contexts', batch, () => retireContexts(db, keep.contexts, batch))
   yield* inBatches('events', batch, () => retireEvents(db, keep.events, batch))
+  yield* inBatches('events', batch, () => retireDecisions(db, keep.events, batch))
+  yield* inBatches('protection', batch, () => retireRows(db, sql`send_standings`, isFaded, batch))
+  yield* inBatches('protection', batch, () => retireRows(db, sql`send_blocks`, isOldBlock, batch))
   yield* retireRecipients(db, keep.recipients, batch)
   yield* inBatches('requests', batch, () => retireRequests(db, wholeRequestDays(keep), batch))
   yield* inBatches('recipients', batch, () => removeShredded(db, keep.requests, batch))
   for (const table of [sql`provider_hours`, sql`provider_ping_hours`])
     yield* inBatches('providers', batch, () => retireHours(db, table, keep.requests, batch))
+  yield* inBatches('requests', batch, () => retireSpending(db, keep.requests, batch))
 }
 
 async function* inBatches(
@@ -63,6 +68,23 @@ const retireHours = (db: Database, table: SQL, days: number, limit: number) =>
   countOf(
     db.many(sql`delete from ${table} where ctid in (
       select ctid from ${table} where ${olderThan(sql`hour`, days)} limit ${limit}) returning 1`),
+  )
+
+/** What an app spent in a day, once no late price can be about it. */
+const retireSpending = (db: Database, days: number, limit: number) =>
+  countOf(
+    db.many(sql`delete from spending where ctid in (
+      select ctid from spending where day < current_date - ${days}::integer limit ${limit}) returning 1`),
+  )
+
+/** Why sends were let through or not. */
+const retireDecisions = (db: Database, days: number, limit: number) =>
+  retireRows(db, sql`send_decisions`, olderThan(sql`at`, days), limit)
+
+const retireRows = (db: Database, table: SQL, condition: SQL, limit: number) =>
+  countOf(
+    db.many(sql`delete from ${table} where ctid in (
+      select ctid from ${table} where ${condition} limit ${limit} for update skip locked) returning 1`),
   )
 
 /** Their deliveries and tries go with them. */
@@ -123,6 +145,7 @@ const shredDue = (db: Database, days: number, candidates: readonly string[]): Pr
         and not (${isNeeded(days)})`)
     const ids = due.map(({ id }) => id)
     await forgetProviderIds(tx, ids)
+    await forgetDecisions(tx, ids)
     await forgetHabits(tx, ids)
     await shred(tx, ids)
     return ids.length

@@ -1,8 +1,10 @@
 import { Router } from 'express'
 import { africasTalking } from './africas-talking'
 import { arkesel } from './arkesel'
+import { hcaptcha } from './hcaptcha'
 import { infobip } from './infobip'
 import { meta } from './meta'
+import { turnstile } from './turnstile'
 import { twilio } from './twilio'
 import { smtp } from './smtp'
 import type { Vendor, VendorParts } from './vendor'
@@ -18,6 +20,9 @@ export const vendors: readonly Vendor[] = [
   twilio,
   vonage,
 ]
+
+/** Those that deliver nothing: they tell people from programs. */
+export const challengeVendors: readonly Vendor[] = [hcaptcha, turnstile]
 
 const prefixOf = ({ name }: Pick<Vendor, 'name'>): string =>
   `${name.toUpperCase().replaceAll('-', '_')}_`
@@ -61,7 +66,7 @@ export function listenToVendors(partsOf: (vendor: Vendor) => VendorParts) {
 /** All of them, each at `/vendors/{name}`. */
 export function vendorRoutes(
   partsOf: (vendor: Vendor) => VendorParts,
-  played: readonly Vendor[] = vendors,
+  played: readonly Vendor[] = [...vendors, ...challengeVendors],
 ): Router {
   const router = Router()
   for (const vendor of played) {

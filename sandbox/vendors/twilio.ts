@@ -225,12 +225,32 @@ function refusalOf(status: number, errorCode: string, to: string) {
   return { status, code, message: `Refused for ${to}, as this scenario says.` }
 }
 
-/** Every well-formed number is a mobile phone's. */
+/** Every well-formed number is a mobile phone's, with the SIM card that it has long had, and nobody pumps it. */
 function lineOf(phoneNumber: string, asked: unknown) {
   const valid = /^\+[1-9]\d{7,14}$/.test(phoneNumber)
   const validation_errors = valid ? [] : ['INVALID_LENGTH']
-  const line = { type: 'mobile', carrier_name: 'Played Carrier', error_code: null }
-  const wanted = String(asked).split(',').includes('line_type_intelligence')
-  const line_type_intelligence = wanted && valid ? line : null
-  return { phone_number: phoneNumber, valid, validation_errors, line_type_intelligence }
+  const wanted = (field: string) => valid && String(asked).split(',').includes(field)
+  const error_code = null
+  return {
+    phone_number: phoneNumber,
+    valid,
+    validation_errors,
+    line_type_intelligence: wanted('line_type_intelligence')
+      ? { type: 'mobile', carrier_name: 'Played Carrier', error_code }
+      : null,
+    sms_pumping_risk: wanted('sms_pumping_risk')
+      ? { sms_pumping_risk_score: 0, number_blocked: false, error_code }
+      : null,
+    sim_swap: wanted('sim_swap')
+      ? {
+          last_sim_swap: {
+            last_sim_swap_date: '2020-01-01T00:00:00Z',
+            swapped_period: 'PT48H',
+            swapped_in_period: false,
+          },
+          carrier_name: 'Played Carrier',
+          error_code,
+        }
+      : null,
+  }
 }

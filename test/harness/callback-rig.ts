@@ -92,7 +92,7 @@ export async function claimed({
     ...{ success: channel === 'voice' ? 'answered' : 'delivered', runId: 'run' },
     callbackDigest: callbackDigest(rig.system.keyring, token),
   })
-  if (!claim) throw new Error('no claim')
+  if (!claim || claim === 'unaffordable') throw new Error('no claim')
   const messageId = newId(channel === 'voice' ? 'CA' : 'SM')
   const { attemptId } = claim
   const ref = { requestId, attemptId, runId: 'run' }

@@ -5,6 +5,7 @@ import { createDatabase, type Queries } from '../../db'
 import { createApp } from '../../db/apps/apps'
 import { claimAttempt } from '../../db/attempts/attempts'
 import { checkCode } from '../../db/checks/checks'
+import { askResend } from '../../db/requests/commands'
 import { openRequest, type SendDecision } from '../../db/requests/sends'
 import { markStarted } from '../../db/requests/starts'
 import { freshDatabase } from './database'
@@ -41,12 +42,13 @@ export async function requestsOnly(keyring = openKeyFile(tempKeyFile(), { strict
       await markStarted(db, opened.requestId, 'run')
       return opened
     },
-    claim: (
+    resend: (wish: Parameters<typeof askResend>[2]) => askResend(db, keyring, wish),
+    claim: async (
       requestId: string,
       given: Partial<Parameters<typeof claimAttempt>[1]> = {},
       within: Queries = db,
-    ) =>
-      claimAttempt(within, {
+    ) => {
+      const claim = await claimAttempt(within, {
         requestId,
         sendNo: 1,
         firstSendNo: 1,
@@ -58,7 +60,10 @@ export async function requestsOnly(keyring = openKeyFile(tempKeyFile(), { strict
         runId: 'run',
         callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
         ...given,
-      }),
+      })
+      if (claim === 'unaffordable') throw new Error(claim)
+      return claim
+    },
     codeOf: async (requestId: string): Promise<string> => {
       const row = await db.one<Omit<CodeSeed, 'requestId'>>(
         sql`select code_salt as salt, code_kid as kid, code_generation as generation, code_length as length,

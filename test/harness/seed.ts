@@ -5,6 +5,7 @@ import { makeKeyFile } from '../../codes/key-file'
 import { randomId } from '../../codes/random-id'
 import type { Plan, Step } from '../../core/plan'
 import { stepDefaults } from '../../core/plan'
+import { usualSendLimits } from '../../db/abuse/limits'
 import type { SendInput } from '../../db/requests/new-request'
 
 /** A key file of its own, in a temporary folder. */
@@ -38,6 +39,12 @@ export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   codeLength: 6,
   codeAlphabet: 'digits',
   plan: smsThenVoice,
-  protection: { mode: 'observe', rules: {}, isTrusted: false, isSolved: false },
+  protection: {
+    mode: 'observe',
+    rules: {},
+    isTrusted: false,
+    isSolved: false,
+    limits: usualSendLimits,
+  },
   ...given,
 })

@@ -6,6 +6,7 @@ import { request } from 'undici'
 import { createApi } from '../../api/app'
 import { createEngine, type Engine } from '../../engine'
 import { openKeyFile } from '../../codes/key-file'
+import { readChallengeAccounts } from '../../config/challenges'
 import { loadPolicy, type Policy } from '../../config/policy'
 import type { TrustProxy } from '../../config/trust-proxy'
 import { createDatabase, type Database } from '../../db'
@@ -16,7 +17,7 @@ import type { Channel } from '../../core/channel'
 import { createProviders } from '../../providers'
 import type { Variables } from '../../providers/adapter'
 import { createSandbox } from '../../sandbox'
-import { variablesFor, vendors } from '../../sandbox/vendors'
+import { challengeVendors, variablesFor, vendors } from '../../sandbox/vendors'
 import { startEvents } from '../../worker/events'
 import { startReceiptPoller } from '../../worker/receipt-poller'
 import { startSweeper } from '../../worker/sweeper'
@@ -77,7 +78,9 @@ export async function startSystem(options: SystemOptions = {}) {
   const publicUrl = await listen(apiServer)
   const sandboxServer = createServer()
   const sandboxUrl = await listen(sandboxServer)
-  const played = vendors.filter(({ name }) => options.fakes?.includes(name))
+  const played = [...vendors, ...challengeVendors].filter(({ name }) =>
+    options.fakes?.includes(name),
+  )
   const variables = { ...variablesFor(sandboxUrl, played), ...options.variables }
   const sandbox = createSandbox({ secret, otpilotUrl: publicUrl, logger: log, variables })
   sandboxServer.on('request', sandbox.app as RequestListener)
@@ -104,6 +107,7 @@ export async function startSystem(options: SystemOptions = {}) {
       trustProxy: options.trustProxy,
       publicUrl,
       sandboxUrl,
+      challengeAccounts: readChallengeAccounts(variables),
       requireWorker: false,
     }) as RequestListener
   apiServer.on('request', makeApi())
@@ -138,6 +142,7 @@ export async function startSystem(options: SystemOptions = {}) {
       providers: accounts,
       region,
       retention: policy.retention,
+      alertPolicy: () => policy.alerts,
       publicUrl,
       wake: (wake) => engine.wake(wake),
       log,

@@ -8,7 +8,6 @@ import {
   maxEndpoints,
   rotateSecret,
 } from '../../../db/outbox/endpoints'
-import { faultOfUrl, leadsAstray, literalOf } from '../../../events/address'
 import {
   DeletedEndpointAnswer,
   EventEndpointAnswer,
@@ -25,6 +24,7 @@ import { route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { endpointInPath, ownEndpointInPath, whatOfEndpoints } from './endpoint-in-path'
 import { findAppIn, requireEnvironment } from './reach'
+import { requireReachable } from './reachable-url'
 
 const tag = 'Events'
 
@@ -163,20 +163,6 @@ const rotateRoute = (deps: ApiDeps) =>
   })
 
 const refusal = (detail: string) => new Problem('INVALID_ENDPOINT', { detail })
-
-/**
- * Told at once what every call would find again.
- * @returns the URL as it is called
- * @throws {Problem} INVALID_ENDPOINT with a sentence
- */
-async function requireReachable(reach: ApiDeps, url: string): Promise<string> {
-  const fault = faultOfUrl(url, reach)
-  if (fault !== undefined) throw refusal(fault)
-  const { hostname, href } = new URL(url)
-  if (literalOf(hostname) === undefined && (await leadsAstray(hostname, reach)))
-    throw refusal('The name in the URL leads to an address that is not of the public internet.')
-  return href
-}
 
 const answerOf = (endpoint: EventEndpoint): EventEndpointAnswer => ({
   endpoint_id: endpoint.id,

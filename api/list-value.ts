@@ -1,0 +1,137 @@
+import ipaddr from 'ipaddr.js'
+import { isSupportedCountry } from 'libphonenumber-js/max'
+import type { ListKind } from '../core/abuse/lists'
+import type { ListValue } from '../db/abuse/lists'
+import { readPhoneNumber } from './phone-number'
+import { Problem } from './problem'
+import { type RecipientAddress, readAddress } from './recipient-address'
+
+const prefixDigits = { least: 2, most: 14 } as const
+/** Networks that an entry can be about. Few lengths of IPv6, since each is looked up with every send. */
+const ipv4Bits = { least: 8, most: 32 } as const
+const ipv6Bits = [16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 128]
+
+/**
+ * Reads what an entry of a list is about.
+ * @throws {Problem} INVALID_NUMBER, INVALID_EMAIL or INVALID_REQUEST unless it is of its kind.
+ */
+export function readListValue(
+  kind: ListKind,
+  text: string,
+  defaultCountry: string | null,
+): ListValue {
+  return readers[kind](text.trim(), defaultCountry)
+}
+
+const readers: Readonly<
+  Record<ListKind, (value: string, defaultCountry: string | null) => ListValue>
+> = {
+  phone_number: (value, defaultCountry) => ({
+    kind: 'phone_number',
+    value: readPhoneNumber(value, defaultCountry).number,
+    length: 0,
+  }),
+  prefix: readPrefix,
+  country: readCountry,
+  network: readNetwork,
+  email: (value) => ({
+    kind: 'email',
+    value: readAddress({ email: value }, null).value,
+    length: 0,
+  }),
+  domain: (value) => readDomain(value.toLowerCase()),
+}
+
+const refuse = (message: string) =>
+  new Problem('INVALID_REQUEST', {
+    detail: `value: ${message}.`,
+    errors: [{ field: 'value', message }],
+  })
+
+function readPrefix(value: string): ListValue {
+  const { least, most } = prefixDigits
+  if (!/^\+[1-9]\d{1,13}$/.test(value))
+    throw refuse(`must be + and the first ${least} to ${most} digits of a number, as in +23324`)
+  return { kind: 'prefix', value, length: value.length - 1 }
+}
+
+function readCountry(value: string): ListValue {
+  if (!isSupportedCountry(value)) throw refuse('is no country’s two letters, as in GH')
+  return { kind: 'country', value, length: 0 }
+}
+
+function readDomain(value: string): ListValue {
+  if (value.length > 253 || !/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/.test(value))
+    throw refuse('must be a domain, as in example.com')
+  return { kind: 'domain', value, length: value.split('.').length }
+}
+
+function readNetwork(value: string): ListValue {
+  const [address = '', bits] = value.split('/')
+  if (!ipaddr.isValid(address) || address.includes('%') || !/^\d{1,3}$/.test(bits ?? '0'))
+    throw refuse('must be an address, or a network as in 203.0.113.0/24')
+  const parsed = ipaddr.process(address)
+  const isIpv4 = parsed.kind() === 'ipv4'
+  const length = Number(bits ?? (isIpv4 ? ipv4Bits.most : 128))
+  if (isIpv4 && (length < ipv4Bits.least || length > ipv4Bits.most))
+    throw refuse(`an IPv4 network has ${ipv4Bits.least} to ${ipv4Bits.most} bits`)
+  if (!isIpv4 && !ipv6Bits.includes(length))
+    throw refuse(`an IPv6 network has one of ${ipv6Bits.join(', ')} bits`)
+  return { kind: 'network', value: networkOf(parsed, length), length }
+}
+
+type Address = ReturnType<typeof ipaddr.process>
+
+const networkOf = (address: Address, bits: number): string => {
+  const cidr = `${address.toString()}/${bits}`
+  const family = address.kind() === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6
+  return `${family.networkAddressFromCIDR(cidr).toString()}/${bits}`
+}
+
+/** Every value that an entry about a send could have. */
+export function listValuesOf(
+  { kind, value, country }: RecipientAddress,
+  ip: string | undefined,
+): Omit<ListValue, 'length'>[] {
+  return [
+    ...(kind === 'phone' ? valuesOfNumber(value) : valuesOfEmail(value)),
+    ...(country === null ? [] : [{ kind: 'country' as const, value: country }]),
+    ...(ip === undefined ? [] : networksOf(ipaddr.process(ip))),
+  ]
+}
+
+function valuesOfNumber(number: string) {
+  const { least, most } = prefixDigits
+  const lengths = Array.from({ length: most - least + 1 }, (_, index) => least + index)
+  return [
+    { kind: 'phone_number' as const, value: number },
+    ...lengths
+      .filter((length) => length < number.length)
+      .map((length) => ({ kind: 'prefix' as const, value: number.slice(0, length + 1) })),
+  ]
+}
+
+/** The address, its domain, and the domains that that one is in. */
+function valuesOfEmail(email: string) {
+  const labels = email.slice(email.lastIndexOf('@') + 1).split('.')
+  const domains = labels.slice(0, -1).map((_, index) => labels.slice(index).join('.'))
+  return [
+    { kind: 'email' as const, value: email },
+    ...domains.map((value) => ({ kind: 'domain' as const, value })),
+  ]
+}
+
+function networksOf(address: Address) {
+  const { least, most } = ipv4Bits
+  const lengths =
+    address.kind() === 'ipv4'
+      ? Array.from({ length: most - least + 1 }, (_, index) => least + index)
+      : ipv6Bits
+  return lengths.map((bits) => ({ kind: 'network' as const, value: networkOf(address, bits) }))
+}
+
+/** What an entry is about, for people: the last digits of a number, and most of a mailbox, are not shown. */
+export function shownListValue({ kind, value }: Pick<ListValue, 'kind' | 'value'>): string {
+  if (kind === 'phone_number') return `${value.slice(0, -4)}****`
+  return kind === 'email' ? value.replace(/^(.).*@/, '$1***@') : value
+}

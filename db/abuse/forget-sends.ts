@@ -1,0 +1,67 @@
+import { type SQL, sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { placeInBlock } from '../../codes/scope-digest'
+import { globalIndexes } from '../../codes/seal'
+import { scopesOf } from '../../core/abuse/scopes'
+import { memory } from '../../core/abuse/standing'
+import { environments } from '../../core/state'
+import type { Queries } from '../index'
+import { messageWindow } from './limits'
+
+/** Takes away what leads from decisions to these recipients: that it was they, and where their number lies. */
+export async function forgetDecisions(tx: Queries, recipientIds: readonly string[]): Promise<void> {
+  await tx.many(sql`
+    update send_decisions set recipient_id = null, scopes = null, place = null
+    where request_id in (select id from otp_requests where recipient_id = any(${sql.param(recipientIds)}))
+      and (recipient_id is not null or scopes is not null or place is not null)`)
+}
+
+/**
+ * Takes a number's place out of the last ones of its block: together with the key file, and the name of the block, it
+ * would be the number.
+ */
+export async function forgetPlace(
+  tx: Queries,
+  keyring: Keyring,
+  { number, apps }: { number: string; apps: readonly string[] },
+): Promise<void> {
+  const blocks = apps.flatMap((app) =>
+    environments.flatMap((environment) =>
+      scopesOf({ app, environment, number, country: null }).filter(({ kind }) => kind === 'block'),
+    ),
+  )
+  const names = sql.param([...new Set(blocks.map(({ name }) => name))])
+  await tx.many(sql`
+    with held as (
+      select name from send_standings where name = any(${names}::text[]) order by name collate "C" for update
+    )
+    update send_standings s set places = array_remove(s.places, ${placeInBlock(keyring, number)}::integer)
+    from held where s.name = held.name`)
+}
+
+/** Forgets how many messages of all apps a number got of late. */
+export async function forgetMessages(tx: Queries, keyring: Keyring, number: string): Promise<void> {
+  const names = globalIndexes(keyring, number).flatMap((index) =>
+    environments.map((environment) => messageWindow(environment, index)),
+  )
+  await tx.many(sql`delete from send_windows where name = any(${sql.param(names)})`)
+}
+
+/** A count below this is none. */
+const nothing = 0.01
+/** What nobody was sent to for so long is not known any more, whatever it was known for. */
+const forgottenDays = 90
+/** Nothing fades to nothing sooner. */
+const freshSeconds = 3_600
+
+const isNone = (count: string, memorySeconds: number): SQL =>
+  sql.raw(`faded_count(${count}, date_part('epoch', now()) - at, ${memorySeconds}) < ${nothing}`)
+
+/** A row of `send_standings` that says nothing any more. */
+export const isFaded = sql`at < date_part('epoch', now()) - ${sql.raw(String(freshSeconds))} and (
+  at < date_part('epoch', now() - interval '${sql.raw(String(forgottenDays))} days')
+  or (${isNone('pending', memory.pending)} and ${isNone('passed', memory.passed)} and ${isNone('failed', memory.day)}
+    and ${isNone('passed_day', memory.day)} and ${isNone('passed_ever', memory.ever)}))`
+
+/** The last block of a place goes when it can make no next one longer, and nobody asks after it. */
+export const isOldBlock = sql`least(until, coalesce(lifted_at, until)) < now() - interval '30 days'`

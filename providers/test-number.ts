@@ -1,0 +1,12 @@
+import { testNumberProvider } from '../core/abuse/number'
+import { channels } from '../core/channel'
+import type { ProviderAccount } from './provider'
+
+/** The account of numbers with a fixed code: it takes every message, and none of them goes anywhere. */
+export const testNumberAccount: ProviderAccount = {
+  name: testNumberProvider,
+  adapter: testNumberProvider,
+  channels,
+  test: true,
+  sender: { send: ({ attemptId }) => Promise.resolve({ providerMessageId: attemptId }) },
+}
