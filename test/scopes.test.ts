@@ -213,9 +213,8 @@ async function realIds(): Promise<Record<string, string>> {
   )
   expect([status, body]).toMatchObject([200, {}])
   const requestId = await clientOf(system).sent(freshPhone())
-  const event = await system.db.one<{ id: string }>(
-    sql`select id from events where request_id = ${requestId}`,
-  )
+  const eventOf = sql`select id from events where request_id = ${requestId}`
+  const event = await system.db.one<{ id: string }>(eventOf)
   return {
     request_id: requestId,
     app_id: 'app',
@@ -306,9 +305,8 @@ describe('another app', () => {
       'app_id' in ((z.toJSONSchema(schema, { io: 'input' }).properties ?? {}) as object)
     const inBody = routes.filter(({ body, path }) => naming(body) && path !== '/admin/apps')
     // There is one to be read.
-    const hook = await clientOf(system, system.operatorKey).call('PUT', '/admin/pre-send-hook', {
-      ...bodies.putPreSendHook,
-    })
+    const operator = clientOf(system, system.operatorKey)
+    const hook = await operator.call('PUT', '/admin/pre-send-hook', bodies.putPreSendHook)
     expect(hook.status).toBe(200)
     const inQuery = routes.filter(({ query }) => naming(query))
     for (const route of inBody) {
