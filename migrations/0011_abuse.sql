@@ -8,6 +8,7 @@ CREATE TABLE "send_standings" (
 	"passed_day" double precision DEFAULT 0 NOT NULL,
 	"passed_ever" double precision DEFAULT 0 NOT NULL,
 	"failed_ever" double precision DEFAULT 0 NOT NULL,
+	"failed_hour" double precision DEFAULT 0 NOT NULL,
 	"places" integer[] DEFAULT '{}' NOT NULL
 ) WITH (fillfactor = 70);
 --> statement-breakpoint
@@ -27,6 +28,7 @@ CREATE TABLE "send_blocks" (
 	"until" timestamp (6) with time zone NOT NULL,
 	"lifted_at" timestamp (6) with time zone,
 	"refused" integer DEFAULT 0 NOT NULL,
+	"solved" integer DEFAULT 0 NOT NULL,
 	"last_refused_at" timestamp (6) with time zone,
 	CONSTRAINT "send_blocks_asks" CHECK (asks in ('block', 'challenge'))
 );
@@ -113,17 +115,19 @@ begin
       passed_day = faded_count(s.passed_day, now_s - s.at, 86400),
       passed_ever = faded_count(s.passed_ever, now_s - s.at, 2592000),
       failed_ever = faded_count(s.failed_ever, now_s - s.at, 2592000),
+      failed_hour = faded_count(s.failed_hour, now_s - s.at, 3600),
       places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
     returning s.*
   )
-  select json_agg(json_build_array(name, pending, passed, passed_hour, failed, passed_day, passed_ever, failed_ever, places)) into standings
+  select json_agg(json_build_array(name, pending, passed, passed_hour, failed, passed_day, passed_ever, failed_ever,
+    failed_hour, places)) into standings
   from (
     select * from now_counted
     union all
     select s.name, now_s, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
       faded_count(s.passed_hour, now_s - s.at, 3600), faded_count(s.failed, now_s - s.at, 86400),
       faded_count(s.passed_day, now_s - s.at, 86400), faded_count(s.passed_ever, now_s - s.at, 2592000),
-      faded_count(s.failed_ever, now_s - s.at, 2592000), s.places
+      faded_count(s.failed_ever, now_s - s.at, 2592000), faded_count(s.failed_hour, now_s - s.at, 3600), s.places
     from send_standings s where s.name = any(rows_to_read)
   ) known;
   return json_build_object('at', moment, 'warm', is_warm, 'decision', made::text, 'blocks', blocks, 'standings', standings);

@@ -98,7 +98,7 @@ describe('what a send alone shows', () => {
 
   test.each([
     ['range', 'range_velocity', 25, 'block'],
-    ['cold', 'cold_velocity', 25, 'block'],
+    ['cold', 'cold_velocity', 60, 'challenge'],
     ['ip', 'ip_velocity', 10, 'block'],
     ['key', 'key_velocity', 5, 'block'],
     ['app', 'app_velocity', 60, 'challenge'],
@@ -111,11 +111,27 @@ describe('what a send alone shows', () => {
   })
 
   test('a country that nobody has ever come back from has less; one with users is asked for a challenge', () => {
-    const [unknown] = judgeSend(known({ country: { pending: 16 } }))
+    const app = { passedEver: 100 }
+    const [unknown] = judgeSend(known({ app, country: { pending: 16 } }))
     expect(unknown).toMatchObject({ rule: 'country_velocity', asks: 'block' })
     expect(rulesOf(known({ country: { pending: 16, passedEver: 10 } }))).toEqual([])
-    const [usual] = judgeSend(known({ country: { pending: 41, passedEver: 10 } }))
+    // While an app is new every country is: its first users are asked for a challenge at most.
+    expect(rulesOf(known({ country: { pending: 16 } }))).toEqual([])
+    const [first] = judgeSend(known({ country: { pending: 41 } }))
+    expect(first).toMatchObject({ rule: 'country_velocity', asks: 'challenge' })
+    const [usual] = judgeSend(known({ app, country: { pending: 41, passedEver: 10 } }))
     expect(usual).toMatchObject({ rule: 'country_velocity', asks: 'challenge' })
+  })
+
+  test('in a block where people came back, a challenge is asked for before it is shut', () => {
+    const asked = (pending: number) =>
+      judgeSend(known({ block: { pending, passedEver: 1 } }))[0]?.asks
+    expect([asked(5), asked(6), asked(10), asked(11)]).toEqual([
+      undefined,
+      'challenge',
+      'challenge',
+      'block',
+    ])
   })
 
   test('while an app has more waiting than its users explain, places count for less', () => {
@@ -200,10 +216,12 @@ describe('what shows once codes had their time', () => {
     kind: KnownScope['kind'],
     standing: Partial<Standing>,
     app: Standing = talking,
+    standingBlocks = 0,
   ) =>
-    judgeMatured({ kind, name: kind, standing: { ...noStanding, ...standing } }, app).map(
-      ({ rule }) => rule,
-    )
+    judgeMatured(
+      { kind, name: kind, standing: { ...noStanding, ...standing } },
+      { standing: app, standingBlocks },
+    ).map(({ rule }) => rule)
 
   test('the upper end of what a share may be', () => {
     expect(wilsonUpper(0, 20)).toBeCloseTo(0.161, 3)
@@ -224,8 +242,8 @@ describe('what shows once codes had their time', () => {
     expect(matured('block', { failed: 4, places: numbers(4), passedDay: 1 })).toEqual([])
     // An app that loses every second message needs more to say so.
     const lossy = { ...talking, failed: 200, failedEver: 4_010 }
-    expect(matured('block', { failed: 9, places: numbers(9) }, lossy)).toEqual([])
-    expect(matured('block', { failed: 10, places: numbers(10) }, lossy)).toEqual(['block_silence'])
+    expect(matured('block', { failed: 8, places: numbers(8) }, lossy)).toEqual([])
+    expect(matured('block', { failed: 9, places: numbers(9) }, lossy)).toEqual(['block_silence'])
     // Nobody at all comes back: that is an outage, not a place.
     expect(
       matured('block', { failed: 9, places: numbers(9) }, { ...noStanding, failed: 500 }),
@@ -246,16 +264,24 @@ describe('what shows once codes had their time', () => {
   test('an app that loses more than it ever did asks for challenges, and its places are judged by less', () => {
     const drained = { ...talking, failed: 90 }
     expect(matured('block', { failed: 3, places: numbers(3) }, drained)).toEqual(['block_silence'])
-    expect(judgeMatured({ kind: 'app', name: 'app', standing: drained }, drained)).toEqual([])
+    expect(
+      judgeMatured(
+        { kind: 'app', name: 'app', standing: drained },
+        { standing: drained, standingBlocks: 0 },
+      ),
+    ).toEqual([])
     const lost = { ...talking, failed: 250 }
-    const [finding] = judgeMatured({ kind: 'app', name: 'app', standing: lost }, lost)
+    const [finding] = judgeMatured(
+      { kind: 'app', name: 'app', standing: lost },
+      { standing: lost, standingBlocks: 0 },
+    )
     expect(finding).toMatchObject({ rule: 'app_loss', asks: 'challenge' })
   })
 
   test('where users live, a challenge is asked for instead of a block', () => {
     const [known] = judgeMatured(
       { kind: 'country', name: 'GH', standing: { ...noStanding, failed: 50, passedEver: 500 } },
-      talking,
+      { standing: talking, standingBlocks: 0 },
     )
     expect(known).toMatchObject({ rule: 'conversion', asks: 'challenge' })
   })

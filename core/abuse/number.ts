@@ -81,6 +81,9 @@ export const findingOf = (rule: RuleName, asks: Finding['asks'] = 'block'): Find
 /** What the account is called that serves test numbers; no account of the policy file can be. */
 export const testNumberProvider = 'test-number'
 
+/** Who may be asked about SIM cards without an account that carries messages; no account of the policy file is named so. */
+export const camara = 'camara'
+
 /** Sends to a test number, for whoever runs tests of their own: nothing leaves, so that they cost rows only. */
 export const testNumberLimits: readonly RateLimit[] = [{ max: 60, seconds: 60 }]
 

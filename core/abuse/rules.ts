@@ -22,6 +22,7 @@ export const ruleNames = [
   'country_silence',
   'cold_silence',
   'conversion',
+  'country_loss',
   'app_loss',
   // Of the number itself, before anything is counted.
   'number_type',
@@ -82,13 +83,21 @@ const tightFloors: Readonly<Record<ScopeKind, number>> = {
 const coldCountryFloor = { usual: 15, tight: 5 } as const
 /** Codes of the last month that make a country one with users; `count_send` knows it too. */
 const warmFrom = 3
+/** An app from which fewer codes came back is new. */
+const newApp = 20
+const newAppFloors = { country: 40, cold: 60 } as const
+/** A block where people came back asks for challenges first, and is shut at so many times its limit. */
+const challengedFor = 2
 
 /** How long a user takes to type a code in, in seconds. */
 const typingSeconds = 60
 /** The share of messages whose code no user types in: never taken for less, or for more, than this. */
 const lossBounds = { least: 0.15, most: 0.6 } as const
 /** What is taken for granted before anything was seen: so many messages, such a share of them lost. */
-const lossPrior = { messages: 30, share: 0.15 } as const
+const lossPrior = { messages: 100, share: 0.18 } as const
+/** While a place is known for less than about three days, what it loses is never taken for more than this to be usual. */
+const newcomersLoss = 0.25
+const knownForDays = 2.5
 
 /**
  * The share of a scope's messages that are lost on its own users, as far as the last month tells; the last day does not
@@ -98,7 +107,8 @@ function usualLoss({ failed, passedDay, failedEver, passedEver }: Standing): num
   const lost = Math.max(failedEver - failed, 0)
   const all = lost + Math.max(passedEver - passedDay, 0)
   const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
-  return Math.min(Math.max(seen, lossBounds.least), lossBounds.most)
+  const most = passedEver > knownForDays * passedDay ? lossBounds.most : newcomersLoss
+  return Math.min(Math.max(seen, lossBounds.least), most)
 }
 
 /**
@@ -118,11 +128,22 @@ export function pendingLimit(standing: Standing, floor: number): number {
   return floor + 1.5 * expected + 3 * Math.sqrt(expected)
 }
 
-/** How many more messages than its users explain were lost of late, beyond chance. */
-function lostBeyondUsual(standing: Standing): number {
-  const { failed, passedDay } = standing
-  const expected = (failed + passedDay) * usualLoss(standing)
-  return failed - expected - 3 * Math.sqrt(expected)
+/** How many more messages than users explain were lost, beyond chance: in the last day, and in the last hour. */
+function lostBeyond(standing: Standing, loss: number): { day: number; hour: number } {
+  const { failed, passedDay, failedHour, passedHour } = standing
+  const beyond = (lost: number, passed: number) => {
+    const expected = (lost + passed) * loss
+    return lost - expected - 3 * Math.sqrt(expected)
+  }
+  return { day: beyond(failed, passedDay), hour: beyond(failedHour, passedHour) }
+}
+
+/** The share that an app loses in all other places: what one of them loses beyond is its own. */
+function lossElsewhere(place: Standing, app: Standing): number {
+  const lost = Math.max(app.failed - place.failed, 0)
+  const all = lost + Math.max(app.passedDay - place.passedDay, 0)
+  const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
+  return Math.min(Math.max(seen, lossBounds.least), lossBounds.most)
 }
 
 const neighbours = { least: 4, gap: 10, gaps: 3 } as const
@@ -134,13 +155,35 @@ export function judgeSend(scopes: readonly KnownScope[]): Finding[] {
   const app = standingOf('app')
   const isTight = app.pending - expectedPending(app) > tightFrom
   const findings = scopes.flatMap((scope): Finding[] => {
-    if (scope.blocked) return [blockedBy(scope, scope.blocked)]
-    return velocity(scope, isTight)
+    // What a solved challenge passes may have too much waiting all the same.
+    const more = scope.blocked === 'block' ? [] : velocity(scope, { app, isTight })
+    return scope.blocked ? [blockedBy(scope, scope.blocked), ...more] : more
   })
   const block = scopes.find(({ kind }) => kind === 'block')
   if (block && !block.blocked) findings.push(...neighboursIn(block))
   return findings
 }
+
+/** While an app is new all countries are cold, and its first users come in a rush. */
+function floorOf(
+  { kind, standing }: KnownScope,
+  { app, isTight }: { app: Standing; isTight: boolean },
+): number {
+  const usual = (isTight ? tightFloors : floors)[kind]
+  const isNew = app.passedEver < newApp
+  if (kind === 'cold') return isNew ? newAppFloors.cold : usual
+  if (kind !== 'country' || standing.passedEver >= warmFrom) return usual
+  return isNew ? newAppFloors.country : coldCountryFloor[isTight ? 'tight' : 'usual']
+}
+
+/**
+ * What a place that is out of line asks for. Of a whole app only some sends are the attacker's. And while an app is new,
+ * every country is cold: a block of them would keep its first users out, who are to make them warm.
+ */
+const asksOf = (kind: ScopeKind, app: Standing): Finding['asks'] =>
+  kind === 'app' || ((kind === 'cold' || kind === 'country') && app.passedEver < newApp)
+    ? 'challenge'
+    : 'block'
 
 const blockedBy = ({ kind, name }: KnownScope, asks: Finding['asks']): Finding => ({
   rule: 'blocked',
@@ -151,16 +194,20 @@ const blockedBy = ({ kind, name }: KnownScope, asks: Finding['asks']): Finding =
   limit: 1,
 })
 
-function velocity({ kind, name, standing }: KnownScope, isTight: boolean): Finding[] {
-  const isKnown = standing.passedEver >= warmFrom
-  const usual = (isTight ? tightFloors : floors)[kind]
-  const cold = coldCountryFloor[isTight ? 'tight' : 'usual']
-  const floor = kind === 'country' && !isKnown ? cold : usual
-  const limit = pendingLimit(standing, floor)
-  if (standing.pending <= limit) return []
-  // Of a whole app, and of a country with users in it, only some sends are the attacker's: nobody can say which.
-  const asks = kind === 'app' || (kind === 'country' && isKnown) ? 'challenge' : 'block'
-  return [{ rule: `${kind}_velocity`, scope: kind, name, asks, count: standing.pending, limit }]
+function velocity(
+  scope: KnownScope,
+  { app, isTight }: { app: Standing; isTight: boolean },
+): Finding[] {
+  const { kind, name, standing } = scope
+  const { pending, passedEver } = standing
+  const limit = pendingLimit(standing, floorOf(scope, { app, isTight }))
+  if (pending <= limit) return []
+  // Where users live only some sends are the attacker's: nobody can say which. Whoever solves for money is stopped later.
+  const mayBeUser =
+    (kind === 'country' && passedEver >= warmFrom) ||
+    (kind === 'block' && passedEver >= 0.5 && pending <= challengedFor * limit)
+  const asks = mayBeUser ? 'challenge' : asksOf(kind, app)
+  return [{ rule: `${kind}_velocity`, scope: kind, name, asks, count: pending, limit }]
 }
 
 function neighboursIn({ kind, name, standing }: KnownScope): Finding[] {
@@ -172,34 +219,51 @@ function neighboursIn({ kind, name, standing }: KnownScope): Finding[] {
 }
 
 /** So unlikely must it be that users left a place silent by chance. */
-const silenceChance = 0.001
-/** Fewer numbers than this say nothing, however little an app loses; the second while it loses more than it should. */
-const silentNumbers = { usual: 4, tight: 3 } as const
+const silenceChance = 0.002
+/**
+ * Fewer numbers than this say nothing, however little an app loses; the second while it loses more than it should, or
+ * where so many blocks of its stand already.
+ */
+const silentNumbers = { usual: 4, tight: 3, standingBlocks: 3 } as const
 /** What other places than blocks need, whose numbers are not told apart. */
 const silentMessages: Partial<Record<ScopeKind, number>> = { range: 15, country: 15, cold: 20 }
 /** While an app loses this many more messages than it should, its places are judged by less. */
-const tightLossFrom = 20
-/** From this many on everybody is asked for a challenge: nobody can say where it is. */
-const lossFrom = 40
+const tightLossFrom = { day: 20, hour: 10 } as const
+/** From this many on everybody there is asked for a challenge: nobody can say who it is. */
+const lossFrom = {
+  app: { day: 40, hour: 25 },
+  country: { day: 25, hour: 15 },
+} as const
 /** Below this an app's own codes come back so seldom that silence says nothing. */
 const speakingShare = 0.3
 /** The share of codes that may come back, at most, for a scope to be one of an attack. */
 const poorShare = 0.1
 const conversionFrom = 20
 
-/** Rules on messages that had their time; `app` is the scope's app. */
-export function judgeMatured(scope: KnownScope, app: Standing): Finding[] {
+/**
+ * Rules on messages that had their time.
+ * @param app the scope's app, and how many of its number blocks are shut
+ */
+export function judgeMatured(
+  scope: KnownScope,
+  { standing: app, standingBlocks }: { standing: Standing; standingBlocks: number },
+): Finding[] {
   const { kind, name, standing } = scope
   const { failed, passedDay } = standing
   const isKnown = kind === 'app' || (kind === 'country' && standing.passedEver >= warmFrom)
   const found = (rule: RuleName, count: number, limit: number): Finding[] => [
-    { rule, scope: kind, name, asks: isKnown ? 'challenge' : 'block', count, limit },
+    { rule, scope: kind, name, asks: isKnown ? 'challenge' : asksOf(kind, app), count, limit },
   ]
-  if (kind === 'app') {
-    const lost = lostBeyondUsual(standing)
-    return speaks(standing) && lost > lossFrom ? found('app_loss', lost, lossFrom) : []
+  if (isKnown && speaks(standing)) {
+    const usual = usualLoss(standing)
+    const loss = kind === 'app' ? usual : Math.max(usual, lossElsewhere(standing, app))
+    const { day, hour } = lostBeyond(standing, loss)
+    const from = lossFrom[kind === 'app' ? 'app' : 'country']
+    if (hour > from.hour) return found(`${kind}_loss`, hour, from.hour)
+    return day > from.day ? found(`${kind}_loss`, day, from.day) : []
   }
-  const least = isKnown || !speaks(app) || passedDay >= 0.5 ? undefined : silenceFor(kind, app)
+  const least =
+    isKnown || !speaks(app) || passedDay >= 0.5 ? undefined : silenceFor(kind, app, standingBlocks)
   if (least !== undefined && isSilent(scope, least))
     return found(`${kind as 'block' | 'range' | 'country' | 'cold'}_silence`, failed, least)
   const all = failed + passedDay
@@ -212,13 +276,14 @@ const speaks = ({ passedDay, failed }: Standing): boolean =>
   passedDay >= 5 && passedDay / (passedDay + failed) >= speakingShare
 
 /** From how many lost messages on a scope is silent; undefined where silence says nothing. */
-function silenceFor(kind: ScopeKind, app: Standing): number | undefined {
-  const isTight = lostBeyondUsual(app) > tightLossFrom
+function silenceFor(kind: ScopeKind, app: Standing, standingBlocks: number): number | undefined {
+  const { day, hour } = lostBeyond(app, usualLoss(app))
+  const isTight = day > tightLossFrom.day || hour > tightLossFrom.hour
   if (kind !== 'block') {
     const least = silentMessages[kind]
     return least && (isTight ? Math.ceil(least / 2) : least)
   }
-  if (isTight) return silentNumbers.tight
+  if (isTight || standingBlocks >= silentNumbers.standingBlocks) return silentNumbers.tight
   return Math.max(
     Math.ceil(Math.log(silenceChance) / Math.log(usualLoss(app))),
     silentNumbers.usual,
@@ -231,7 +296,28 @@ const isSilent = ({ kind, standing: { failed, places } }: KnownScope, least: num
 
 /** How long blocks of a scope stand, in seconds: the first, the next within the week after, and so on; then until lifted. */
 export const blockLives = [900, 3_600, 21_600, 86_400] as const
-/** Those that a solved challenge passes do not get longer than this: users live there. */
-export const longestChallengeSeconds = 3_600
+/** What slow rules find is slow: a block that ends before the next message comes would let it through. */
+const firstLevels: Partial<Record<RuleName, number>> = {
+  block_silence: 4,
+  range_silence: 2,
+  country_silence: 2,
+  cold_silence: 2,
+}
+/** Where many users may be met too: these end by themselves, and never get longer than this. */
+const mostLevels: Partial<Record<Finding['scope'], number>> = { cold: 3, country: 3 }
+/** A solved challenge passes it: users live there, and it does not get longer than this. */
+const mostOfChallenges = 2
+
+/** Which of {@link blockLives} a finding's block begins with, and the last that it may have; 5: until lifted. */
+export function levelsOf({ rule, scope, asks }: Finding): { first: number; most: number } {
+  const most =
+    asks === 'challenge' ? mostOfChallenges : (mostLevels[scope] ?? blockLives.length + 1)
+  return { first: Math.min(firstLevels[rule] ?? 1, most), most }
+}
+
+/** Whether refusals keep a block from ending: where it is one of few, so that hardly any user is kept waiting by it. */
+export const mayPersist = ({ scope }: Pick<Finding, 'scope'>): boolean =>
+  mostLevels[scope] === undefined
+
 /** A block that ends and is needed again within this, in seconds, is the next one. */
 export const blockMemorySeconds = 7 * 86_400

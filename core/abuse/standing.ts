@@ -4,7 +4,7 @@ export const memory = {
   pending: 600,
   /** Codes that came back, for how busy a place is now. */
   passed: 600,
-  /** The same, for how busy it is at this time of day. */
+  /** The same, and messages in vain, for what it is like at this time of day. */
   hour: 3_600,
   /** Messages whose code had the time to come back and did not, and codes that did. */
   day: 86_400,
@@ -21,6 +21,8 @@ export interface Standing {
   /** Of about the last day: had their time, and did not come back. */
   failed: number
   passedDay: number
+  /** Those of them of about the last hour. */
+  failedHour: number
   /** Of about the last month. */
   passedEver: number
   failedEver: number
@@ -36,6 +38,7 @@ export const noStanding: Standing = {
   passed: 0,
   passedHour: 0,
   failed: 0,
+  failedHour: 0,
   passedDay: 0,
   passedEver: 0,
   failedEver: 0,
@@ -48,6 +51,7 @@ export const together = (one: Standing, other: Standing): Standing => ({
   passed: one.passed + other.passed,
   passedHour: one.passedHour + other.passedHour,
   failed: one.failed + other.failed,
+  failedHour: one.failedHour + other.failedHour,
   passedDay: one.passedDay + other.passedDay,
   passedEver: one.passedEver + other.passedEver,
   failedEver: one.failedEver + other.failedEver,

@@ -79,17 +79,18 @@ export const liftBlock = (
     if (!lifted) return undefined
     const { appId, environment, scope, name, label, rule } = lifted
     const rows = sql`${sql.param(rowsOf({ kind: scope, name }))}::text[]`
-    await tx.many(sql`
-      with held as (
-        select name from send_standings where name = any(${rows}) order by name collate "C" for update
-      )
-      update send_standings s set pending = 0, failed = 0, failed_ever = greatest(failed_ever - failed, 0), places = '{}'
-      from held where s.name = held.name`)
+    // In the order of who counts what matured: decisions, then standings.
     await tx.many(sql`
       update send_decisions d set scopes = array(select n from unnest(d.scopes) n where n <> all(${rows})),
         place = case when ${scope} = 'block' then null else place end
       where app_id = ${appId} and environment = ${environment} and matures_at is not null
         and at > now() - make_interval(mins => ${unsettledMinutes}) and d.scopes && ${rows}`)
+    await tx.many(sql`
+      with held as (
+        select name from send_standings where name = any(${rows}) order by name collate "C" for update
+      )
+      update send_standings s set pending = 0, failed = 0, failed_hour = 0, failed_ever = greatest(failed_ever - failed, 0), places = '{}'
+      from held where s.name = held.name`)
     const detail = { block_id: id, environment, scope, label, rule }
     await tx.many(auditAdmin({ appId, type: 'block_lifted', actor, detail }))
     return lifted

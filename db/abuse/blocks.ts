@@ -4,7 +4,8 @@ import {
   blockLives,
   blockMemorySeconds,
   type Finding,
-  longestChallengeSeconds,
+  levelsOf,
+  mayPersist,
 } from '../../core/abuse/rules'
 import { rowsOf } from '../../core/abuse/scopes'
 import type { Environment } from '../../core/state'
@@ -13,8 +14,15 @@ import type { Queries } from '../index'
 import { momentOf, secondsOf } from './moment'
 
 const firstLife = blockLives[0]
-/** So many refusals within a block's life make it stand as long as they go on, where nobody comes back from there. */
+/**
+ * So many refusals within a block's life make it stand as long as they go on: where nobody comes back from there, and of
+ * challenges where clearly more are asked for than solved, since each user is asked once.
+ */
 const persistsFrom = 3
+const challengesPersistFrom = 20
+const askedToSolved = 1.3
+/** And no longer than this, in seconds: users whom it refuses cannot come back either. */
+const persistsSeconds = 21_600
 
 export interface NewBlock {
   appId: string
@@ -30,20 +38,18 @@ export interface NewBlock {
  */
 export async function raiseBlock(db: Queries, block: NewBlock): Promise<boolean> {
   const { appId, environment, finding, label, at } = block
-  const lives = sql.param([...blockLives])
+  const { first, most } = levelsOf(finding)
+  const lives = sql`${sql.param([...blockLives])}::int[]`
+  const isNext = sql`b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})`
+  const level = sql`least(greatest(case when ${isNext} then b.level + 1 else 1 end, ${first}::int), ${most}::int)`
   const raised = await db.one<{ level: number }>(sql`
     insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
     select ${randomId('blk')}, ${finding.name}, ${appId}, ${environment}::key_environment, ${finding.scope}, ${label},
-      ${finding.rule}, ${finding.asks}, 1, t, t + make_interval(secs => ${firstLife}) from (select ${momentOf(at)} as t) now
+      ${finding.rule}, ${finding.asks}, ${first}, t, t + make_interval(secs => (${lives})[${first}::int])
+      from (select ${momentOf(at)} as t) now
     on conflict (name) do update set rule = excluded.rule, asks = excluded.asks, since = excluded.since, lifted_at = null,
-      refused = 0, last_refused_at = null,
-      level = case when b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})
-        then b.level + 1 else 1 end,
-      until = case when b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})
-        then case when excluded.asks = 'challenge'
-            then excluded.since + make_interval(secs => least((${lives}::int[])[b.level + 1], ${longestChallengeSeconds}))
-          else coalesce(excluded.since + make_interval(secs => (${lives}::int[])[b.level + 1]), 'infinity') end
-        else excluded.until end
+      refused = 0, solved = 0, last_refused_at = null, level = ${level},
+      until = coalesce(excluded.since + make_interval(secs => (${lives})[${level}]), 'infinity')
     where b.until <= excluded.since or b.lifted_at is not null
     returning level`)
   if (!raised) return false
@@ -65,9 +71,18 @@ export async function noteBlocked(
   const seconds = secondsOf(at)
   await db.many(sql`
     update send_blocks b set refused = refused + 1, last_refused_at = ${momentOf(at)},
-      until = case when refused + 1 >= ${persistsFrom} and asks = 'block' and not exists (
-          select from send_standings s where s.name = any(${sql.param(rowsOf({ kind, name }))}::text[])
-            and faded_count(s.passed_hour, ${seconds} - s.at, 3600) >= 1)
-        then greatest(until, ${momentOf(at)} + make_interval(secs => ${firstLife})) else until end
+      until = case when (refused + 1 >= ${challengesPersistFrom} and refused + 1 > solved * ${askedToSolved}::float8
+            and asks = 'challenge')
+          or (refused + 1 >= ${persistsFrom} and asks = 'block' and ${mayPersist({ scope: kind })} and not exists (
+            select from send_standings s where s.name = any(${sql.param(rowsOf({ kind, name }))}::text[])
+              and faded_count(s.passed_hour, ${seconds} - s.at, 3600) >= 1))
+        then greatest(until, least(${momentOf(at)} + make_interval(secs => ${firstLife}),
+          since + make_interval(secs => ${persistsSeconds}))) else until end
     where name = ${name}`)
 }
+
+/** Notes that a send passed these blocks by a solved challenge. */
+export const noteSolved = (db: Queries, names: readonly string[]): Promise<unknown> =>
+  db.many(
+    sql`update send_blocks set solved = solved + 1 where name = any(${sql.param([...names])}::text[])`,
+  )

@@ -70,7 +70,10 @@ const summedUp = sql`
 /** The update of all counts; what is added to each beside its fading. */
 const updated = (
   more: Partial<
-    Record<'pending' | 'passed' | 'hour' | 'failed' | 'day' | 'ever' | 'failedEver', SQL>
+    Record<
+      'pending' | 'passed' | 'hour' | 'failed' | 'day' | 'ever' | 'failedEver' | 'failedHour',
+      SQL
+    >
   >,
 ) => {
   const none = sql`0`
@@ -82,7 +85,8 @@ const updated = (
       failed = ${faded('failed', memory.day)} + ${more.failed ?? none},
       passed_day = ${faded('passed_day', memory.day)} + ${more.day ?? none},
       passed_ever = ${faded('passed_ever', memory.ever)} + ${more.ever ?? none},
-      failed_ever = ${faded('failed_ever', memory.ever)} + ${more.failedEver ?? none}`
+      failed_ever = ${faded('failed_ever', memory.ever)} + ${more.failedEver ?? none},
+      failed_hour = ${faded('failed_hour', memory.hour)} + ${more.failedHour ?? none}`
 }
 
 /**
@@ -97,9 +101,14 @@ export const creditSends = (
   inTransaction(db, async (tx) => {
     const ids = sql.param([...requestIds])
     const rows = await tx.many(sql`
-      with taken as (
+      with holders as materialized (
+        -- An erasure holds recipients before their decisions, so this does too.
+        select id from recipients where id in (select recipient_id from send_decisions
+          where request_id = any(${ids}) and outcome is null) order by id for no key update
+      ), taken as (
         update send_decisions set outcome = 'converted', matures_at = null
         where request_id = any(${ids}) and outcome is null and verdict in ('allowed', 'quiet')
+          and (select count(*) from holders) >= 0
         returning request_id, recipient_id, at, scopes, place, ${secondsOf(at)} as now_s
       ), known as (
         update recipients r set verified_at = ${momentOf(at)} from taken
@@ -170,7 +179,7 @@ async function settle(tx: Queries, limit: number, at: Date | undefined) {
       update send_decisions set outcome = 'unconverted', matures_at = null where id = any(${sql.param(failed)}::bigint[])
       returning request_id, app_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
     ), ${summedUp}, counted as (
-      ${updated({ failed: sql`messages`, failedEver: sql`messages` })} from sums join held using (name) where s.name = sums.name
+      ${updated({ failed: sql`messages`, failedHour: sql`messages`, failedEver: sql`messages` })} from sums join held using (name) where s.name = sums.name
     )
     select distinct app_id as "appId", environment, n.name from taken cross join unnest(scopes) as n (name)`)
   await tx.many(
@@ -198,10 +207,14 @@ async function judgeAll(
     ...[...apps.keys()].map((name): Scope => ({ kind: 'app', name })),
   ]
   const standings = await readStandings(db, wanted, at)
+  const shut = await countBlocks(db, [...apps.values()], at)
   let raised = 0
   for (const { appId, environment, scope } of named.values()) {
     const { kind, name, label = null } = scope
-    const app = standings.get(`${environment}|${appId}|app`) ?? noStanding
+    const app = {
+      standing: standings.get(`${environment}|${appId}|app`) ?? noStanding,
+      standingBlocks: shut.get(`${environment}|${appId}`) ?? 0,
+    }
     const standing = standings.get(name) ?? noStanding
     for (const finding of judgeMatured({ kind, name, standing }, app)) {
       const isNew = await inTransaction(db, (tx) =>
@@ -211,6 +224,19 @@ async function judgeAll(
     }
   }
   return raised
+}
+
+/** How many number blocks of apps are shut, by environment and app. */
+async function countBlocks(
+  db: Queries,
+  appIds: readonly string[],
+  at: Date | undefined,
+): Promise<Map<string, number>> {
+  const rows = await db.many<{ name: string; count: number }>(sql`
+    select environment || '|' || app_id as name, count(*)::int as count from send_blocks
+    where app_id = any(${sql.param([...appIds])}) and scope = 'block' and lifted_at is null and until > ${momentOf(at)}
+    group by 1`)
+  return new Map(rows.map(({ name, count }) => [name, count]))
 }
 
 /** What is known of scopes now. */
@@ -225,7 +251,8 @@ export async function readStandings(
       ${faded('passed_hour', memory.hour)} as "passedHour",
       ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
       ${faded('passed_ever', memory.ever)} as "passedEver",
-      ${faded('failed_ever', memory.ever)} as "failedEver", s.places
+      ${faded('failed_ever', memory.ever)} as "failedEver",
+      ${faded('failed_hour', memory.hour)} as "failedHour", s.places
     from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)
   const standings = new Map<string, Standing>()
   for (const { name, ...standing } of rows) {

@@ -27,6 +27,7 @@ export const sendStandings = pgTable(
     passedDay: doublePrecision('passed_day').notNull().default(0),
     passedEver: doublePrecision('passed_ever').notNull().default(0),
     failedEver: doublePrecision('failed_ever').notNull().default(0),
+    failedHour: doublePrecision('failed_hour').notNull().default(0),
     places: integer()
       .array()
       .notNull()
@@ -56,6 +57,8 @@ export const sendBlocks = pgTable(
     until: at('until').notNull(),
     liftedAt: at('lifted_at'),
     refused: integer().notNull().default(0),
+    /** Sends that passed it by a solved challenge. */
+    solved: integer().notNull().default(0),
     lastRefusedAt: at('last_refused_at'),
   },
   (table) => [
