@@ -1,5 +1,4 @@
 import { Context, heartbeat } from '@temporalio/activity'
-import { alertBudgets } from '../db/abuse/budget-alerts'
 import { settleSends } from '../db/abuse/decisions'
 import type { ActivityDeps } from './deps'
 
@@ -26,7 +25,6 @@ export const watchAbuse = (deps: ActivityDeps) => async (): Promise<Watched> => 
     heartbeat()
     cancellationSignal.throwIfAborted()
   }
-  await alertBudgets(deps.db)
   if (watched.raised > 0)
     deps.log.warn({ ...watched }, 'blocks were raised: codes do not come back')
   return watched

@@ -6,6 +6,7 @@ import type { Wake } from '../core/wake'
 import type { RecordedReceipt } from '../db/attempts/receipts'
 import type { Database } from '../db/index'
 import type { Engine } from '../engine'
+import type { SimSwapCheck } from '../providers/provider'
 import type { Routing } from './plan-for'
 
 /** All that the API works with; made once per process. */
@@ -34,6 +35,8 @@ export interface ApiDeps {
   sandboxUrl?: string | undefined
   /** At vendors of challenges; without any, proof of work is all there is. */
   challengeAccounts?: ChallengeAccounts | undefined
+  /** Asks operators about SIM cards, beside the accounts of the policy. */
+  camara?: SimSwapCheck | undefined
   /** Whether readiness needs a worker that polls. */
   requireWorker: boolean
 }

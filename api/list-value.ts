@@ -130,8 +130,16 @@ function networksOf(address: Address) {
   return lengths.map((bits) => ({ kind: 'network' as const, value: networkOf(address, bits) }))
 }
 
-/** What an entry is about, for people: the last digits of a number, and most of a mailbox, are not shown. */
+/** Few countries have numbers that short. */
+const shownOfPrefix = '+'.length + 8
+
+/**
+ * What an entry is about, for people: the last digits of a number, and most of a mailbox, are not shown; of a prefix
+ * neither what may be the last digits of a number.
+ */
 export function shownListValue({ kind, value }: Pick<ListValue, 'kind' | 'value'>): string {
   if (kind === 'phone_number') return `${value.slice(0, -4)}****`
+  if (kind === 'prefix')
+    return value.slice(0, shownOfPrefix) + '*'.repeat(Math.max(value.length - shownOfPrefix, 0))
   return kind === 'email' ? value.replace(/^(.).*@/, '$1***@') : value
 }

@@ -7,6 +7,7 @@ import { type Config, readConfig } from '../config/index'
 import { followPolicy } from '../config/live-policy'
 import { errorForLog } from '../db/error-for-log'
 import { createDatabase } from '../db/index'
+import { camaraSimSwap } from '../providers/camara'
 import { accountsLeftOut } from '../providers/index'
 import { createApi } from './app'
 import { openCertificate } from './certificate'
@@ -55,6 +56,7 @@ async function main(): Promise<void> {
     workflowsUrl: workflowsUrl(config),
     sandboxUrl: config.sandboxUrl,
     challengeAccounts: config.challenges,
+    ...(config.camara && { camara: camaraSimSwap(config.camara) }),
     requireWorker: true,
   })
   void registerSearchAttributes(engine, logger, draining.signal)

@@ -3,7 +3,9 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { z } from 'zod'
 import { settingsFaults } from '../providers'
 import type { Variables } from '../providers/adapter'
+import type { CamaraAccount } from '../providers/camara'
 import { alertFaults, type AlertSettings, readAlertSettings } from './alerts'
+import { carrierFaults, readCamara } from './carriers'
 import { type ChallengeAccounts, challengeFaults, readChallengeAccounts } from './challenges'
 import { loadPolicy, type Policy } from './policy'
 import { readTrustProxy, type TrustProxy } from './trust-proxy'
@@ -129,6 +131,8 @@ export interface Config {
   alerts: AlertSettings
   /** Accounts at vendors of challenges. */
   challenges: ChallengeAccounts
+  /** Who is asked about SIM cards beside the accounts of the policy. */
+  camara: CamaraAccount | undefined
   /** Where the accounts of the policy find their settings. */
   variables: Variables
   logLevel: Environment['LOG_LEVEL']
@@ -153,6 +157,9 @@ export function readConfig(
       isProduction: isProduction(env),
     }),
     ...challengeFaults(policy.success ? policy.policy : undefined, env, {
+      isProduction: isProduction(env),
+    }),
+    ...carrierFaults(policy.success ? policy.policy : undefined, env, {
       isProduction: isProduction(env),
     }),
     ...(policy.success
@@ -194,6 +201,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     sandboxUrl: env.SANDBOX_URL,
     alerts: readAlertSettings(raw),
     challenges: readChallengeAccounts(raw),
+    camara: readCamara(raw),
     variables: raw,
     logLevel: env.LOG_LEVEL,
   }

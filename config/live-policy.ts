@@ -3,6 +3,7 @@ import { type AccountConfig, accountsLeftOut, createProviders, settingsFaults } 
 import { createDispatcher } from '../providers/http'
 import type { ProviderAccount } from '../providers/provider'
 import { alertFaults } from './alerts'
+import { carrierFaults } from './carriers'
 import { challengeFaults } from './challenges'
 import type { Config } from './index'
 import { fileNameOf, type Policy, readPolicy, readPolicyText } from './policy'
@@ -142,6 +143,7 @@ function readAgain(
     ...settingsFaults(reading.policy.accounts, variables, { isProduction }),
     ...alertFaults(reading.policy, variables, { isProduction }),
     ...challengeFaults(reading.policy, variables, { isProduction }),
+    ...carrierFaults(reading.policy, variables, { isProduction }),
   ]
   return faults.length > 0 ? { faults } : reading
 }

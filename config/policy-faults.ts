@@ -1,4 +1,4 @@
-import { testNumberProvider } from '../core/abuse/number'
+import { camara, testNumberProvider } from '../core/abuse/number'
 import type { Channel } from '../core/channel'
 import { otherAccounts } from '../core/routing/policy'
 import type { Policy } from './policy-schema'
@@ -22,8 +22,8 @@ export const faultsBetween = (policy: WellFormed): PolicyFault[] => [
   ...faultsOfLookUps(policy),
 ]
 
-/** One would hide the address of the generic callback, the other is the account of test numbers. */
-const reservedNames = ['otp-status', testNumberProvider]
+/** One would hide the address of the generic callback, the others are accounts that no file describes. */
+const reservedNames = ['otp-status', testNumberProvider, camara]
 
 function faultsOfNames({ accounts = [], rules = [] }: WellFormed): PolicyFault[] {
   const names = (section: string, list: readonly { name: string }[], what: string) =>
@@ -112,7 +112,7 @@ function faultsOfSettings(
   return [...chosen, ...judged]
 }
 
-/** Who is asked about numbers must be an account of the file. */
+/** Who is asked about numbers must be an account of the file, or one that needs none. */
 function faultsOfLookUps({ accounts, protection = {} }: WellFormed): PolicyFault[] {
   if (!accounts) return []
   const said = [
@@ -124,7 +124,9 @@ function faultsOfLookUps({ accounts, protection = {} }: WellFormed): PolicyFault
   ]
   return said.flatMap(({ path, lookup, simSwap }) =>
     Object.entries({ lookup, simSwap }).flatMap(([setting, asked]) =>
-      asked && !accounts.some(({ name }) => name === asked.provider)
+      asked &&
+      !accounts.some(({ name }) => name === asked.provider) &&
+      !(setting === 'simSwap' && asked.provider === camara)
         ? [
             {
               path: [...path, setting, 'provider'],

@@ -32,6 +32,10 @@ const timeouts = {
 export const isLockTimeout = (error: unknown): error is pg.DatabaseError =>
   error instanceof pg.DatabaseError && error.code === '55P03'
 
+/** Whether another transaction's rows were in the way, or each waited for the other's: a second try may succeed. */
+export const isLockConflict = (error: unknown): error is pg.DatabaseError =>
+  isLockTimeout(error) || (error instanceof pg.DatabaseError && error.code === '40P01')
+
 /** A server that does not take this at once rolls back by itself when the connection is thrown away. */
 const rollback = { text: 'rollback', query_timeout: 500 }
 

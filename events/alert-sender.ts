@@ -1,14 +1,16 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { type AlertPolicy, type AlertTarget, targetsOf } from '../core/alerts/policy'
-import { type AlertText, textOf } from '../core/alerts/text'
+import { type AlertText, textOf, textOfMany } from '../core/alerts/text'
 import type { Database } from '../db'
 import { finishNotice, noteTold, type TakenNotice, takeNotices } from '../db/abuse/alert-notices'
 import type { Reach } from './address'
 import { isReceived, post } from './post'
 
 const everyMs = 1_000
-const batch = 20
+const batch = 100
+/** More messages than this to one receiver at once become one: chats take one a second. */
+const mostAtOnce = 5
 /** All calls for one message are over before this. */
 const claimSeconds = 120
 const mailTimeoutMs = 20_000
@@ -69,47 +71,79 @@ async function sendUntilStopped(deps: AlertSenderDeps, stopping: AbortSignal): P
 
 async function sendDue(deps: AlertSenderDeps, stopping: AbortSignal): Promise<void> {
   const taken = await takeNotices(deps.db, { limit: batch, claimSeconds })
-  await Promise.all(taken.map((notice) => send(deps, notice, stopping)))
-}
-
-async function send(
-  deps: AlertSenderDeps,
-  notice: TakenNotice,
-  stopping: AbortSignal,
-): Promise<void> {
+  if (taken.length === 0) return
   const receivers = deps.receivers()
-  const usual = { slack: [...receivers.slack.keys()], email: receivers.email }
-  const text = textOf(notice, notice.kind, deps.publicUrl)
-  const left = targetsOf(receivers.policy, usual, notice)
-    .map((target) => ({ target, name: `${target.kind}:${target.name}` }))
-    .filter(({ name }) => !notice.toldTo.includes(name))
-  const faults = await Promise.all(
-    left.map(async ({ target, name }) => {
-      const fault = await tell(deps, { receivers, target, text, notice, stopping })
-      if (fault === undefined) await noteTold(deps.db, notice, name)
-      return fault === undefined ? [] : [`${name}: ${fault}`]
+  const faults = new Map<string, string>()
+  await Promise.all(
+    messagesFor(taken, receivers, deps.publicUrl).map(async ({ name, notices, ...message }) => {
+      const fault = await tell(deps, { ...message, receivers, stopping })
+      for (const notice of notices)
+        if (fault === undefined) await noteTold(deps.db, notice, name)
+        else faults.set(notice.noticeId, `${name}: ${fault}`)
     }),
   )
-  const [fault] = faults.flat()
-  const fields = { alertId: notice.id, fault, tries: notice.tries }
-  if (await finishNotice(deps.db, notice, fault))
-    deps.log.error(fields, 'an alert could not be told: it was given up')
-  else if (fault !== undefined)
-    deps.log.warn(fields, 'an alert could not be told: it is tried again')
+  for (const notice of taken) await finish(deps, notice, faults.get(notice.noticeId))
 }
 
-interface Telling {
-  receivers: AlertReceivers
+interface AlertMessage {
   target: AlertTarget
+  /** The receiver's. */
+  name: string
+  notices: readonly TakenNotice[]
   text: AlertText
-  notice: TakenNotice
+  id: string
+}
+
+/** What goes to each receiver that has not heard yet: a message for each notice, or one for all of a storm. */
+function messagesFor(
+  taken: readonly TakenNotice[],
+  { policy, slack, email }: AlertReceivers,
+  publicUrl: string,
+): AlertMessage[] {
+  const usual = { slack: [...slack.keys()], email }
+  const left = taken.flatMap((notice) =>
+    targetsOf(policy, usual, notice)
+      .map((target) => ({ notice, target, name: `${target.kind}:${target.name}` }))
+      .filter(({ name }) => !notice.toldTo.includes(name)),
+  )
+  const byReceiver = [...Map.groupBy(left, ({ name }) => name).values()]
+  return byReceiver.flatMap((all) => {
+    const [first] = all
+    if (first === undefined || all.length <= mostAtOnce)
+      return all.map(({ notice, ...place }) => ({
+        ...place,
+        notices: [notice],
+        text: textOf(notice, notice.kind, publicUrl),
+        id: `${notice.id}.${notice.noticeId}`,
+      }))
+    const { notice, ...place } = first
+    const notices = all.map((one) => one.notice)
+    const many = notices.map((alert) => ({ alert, kind: alert.kind }))
+    const id = `${notice.id}.${notice.noticeId}.${notices.length}`
+    return [{ ...place, notices, text: textOfMany(many, publicUrl), id }]
+  })
+}
+
+async function finish(
+  { db, log }: Pick<AlertSenderDeps, 'db' | 'log'>,
+  notice: TakenNotice,
+  fault: string | undefined,
+): Promise<void> {
+  const fields = { alertId: notice.id, fault, tries: notice.tries }
+  if (await finishNotice(db, notice, fault))
+    log.error(fields, 'an alert could not be told: it was given up')
+  else if (fault !== undefined) log.warn(fields, 'an alert could not be told: it is tried again')
+}
+
+interface Telling extends Pick<AlertMessage, 'target' | 'text' | 'id'> {
+  receivers: AlertReceivers
   stopping: AbortSignal
 }
 
 /** @returns why it was not told, in our own words */
 async function tell(
   { dispatcher, reach }: Pick<AlertSenderDeps, 'dispatcher' | 'reach'>,
-  { receivers, target, text, notice, stopping }: Telling,
+  { receivers, target, text, id, stopping }: Telling,
 ): Promise<string | undefined> {
   if (target.kind === 'slack') {
     const url = receivers.slack.get(target.name)
@@ -125,7 +159,6 @@ async function tell(
   const signal = AbortSignal.any([stopping, AbortSignal.timeout(mailTimeoutMs)])
   try {
     const { title: subject, lines } = text
-    const id = `${notice.id}.${notice.noticeId}`
     await receivers.mail({ id, to: target.to, subject, text: lines.join('\n') }, signal)
     return undefined
   } catch {

@@ -1,7 +1,9 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
 import { attackOf } from '../bench/abuse/attacks'
 import { BadLines, readEvents, type TrafficEvent } from '../bench/abuse/event'
@@ -83,7 +85,7 @@ describe('traffic of our own making', () => {
       blocks: [drawBlock(random, 'GH')],
     })
     const { results } = await run([...people(random), ...attack])
-    expect(results[0]?.found_after_s).toBeLessThan(86_400)
+    expect(results[0]?.time_to_block_s).toBeLessThan(86_400)
   })
 
   test('users alone are left alone, and counted as a scenario', async () => {
@@ -213,6 +215,23 @@ describe('traffic of a file', () => {
     ])
   })
 
+  test('files of other systems are read as they are', async () => {
+    const first = line({ t: 1, id: 'a', phone: '+233244170001' })
+    const events = await readEvents([
+      `\uFEFF${first}\r`,
+      '{"t":2,"type":"receipt","id":"a","phone":"x","truth":"user","status":0}',
+    ])
+    expect(events.map(({ id }) => id)).toEqual(['a', 'a'])
+  })
+
+  test('names may hold what no database takes', async () => {
+    const odd = { id: '\0', app: 'a\0', device: '\0', ip: '\0' }
+    const { results } = await run(
+      await readEvents([line({ t: noon, phone: '+233244170001', ...odd })]),
+    )
+    expect(results[0]).toMatchObject({ users: 1, sends_user: 1, false_blocks: 0, invalid_users: 0 })
+  })
+
   test('bad lines are told by their number and what is wrong', async () => {
     const good = line({ t: 1, id: 'a', phone: '+233244170001' })
     const verify = line({ t: 1, id: 'a', phone: '+233244170001', type: 'verify' })
@@ -238,18 +257,18 @@ describe('the command', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  const command = (text: string) => {
+  const invocation = (text: string) => {
     const file = join(folder, 'events.jsonl')
     writeFileSync(file, text)
-    return spawnSync(
-      process.execPath,
-      ['--import', 'tsx', 'bench/abuse/main.ts', '--events', file],
-      {
-        cwd: resolve(__dirname, '..'),
-        env: { ...process.env, DATABASE_URL: process.env.OTPILOT_TEST_DATABASE_URL },
-        encoding: 'utf8',
-      },
-    )
+    return {
+      args: ['--import', 'tsx', 'bench/abuse/main.ts', '--events', file],
+      cwd: resolve(__dirname, '..'),
+      env: { ...process.env, DATABASE_URL: process.env.OTPILOT_TEST_DATABASE_URL },
+    }
+  }
+  const command = (text: string) => {
+    const { args, ...options } = invocation(text)
+    return spawnSync(process.execPath, args, { ...options, encoding: 'utf8' })
   }
 
   test('prints one JSON object last', () => {
@@ -273,5 +292,28 @@ describe('the command', () => {
     expect(status).toBe(1)
     expect(stdout).toBe('')
     expect(stderr).toContain('was not run.\nline 1: ')
+  })
+
+  test('leaves nothing behind when it is stopped more than once, as by Ctrl-C under npm', async () => {
+    const own = mkdtempSync(join(folder, 'tmp-'))
+    const sends = Array.from(
+      { length: 5_000 },
+      (_, nth) =>
+        `{"t":${nth * 60_000},"type":"send","id":${nth},"phone":"+23324${4_000_000 + nth}","truth":"user"}`,
+    )
+    const { args, cwd, env } = invocation(sends.join('\n'))
+    const running = spawn(process.execPath, args, { cwd, env: { ...env, TMPDIR: own } })
+    const ended = once(running, 'exit')
+    const isReady = () =>
+      readdirSync(own).some(
+        (name) => name.startsWith('otpilot-abuse-') && existsSync(join(own, name, 'keys.json')),
+      )
+    while (running.exitCode === null && !isReady()) await delay(20)
+    while (running.exitCode === null && running.signalCode === null) {
+      running.kill('SIGINT')
+      await delay(20)
+    }
+    expect(await ended).toEqual([130, null])
+    expect(readdirSync(own).filter((name) => name.startsWith('otpilot-abuse-'))).toEqual([])
   })
 })

@@ -134,6 +134,30 @@ describe('people are told', () => {
     ])
   }, 30_000)
 
+  test('of a storm by one message each, which names the critical ones first', async () => {
+    const slack = await slackOf()
+    const storm = Array.from({ length: 40 }, (_, index) =>
+      wave({
+        subject: `S${index}`,
+        ...(index === 30 && { severity: 'critical' as const }),
+      }),
+    )
+    for (const alert of storm) await raiseAlert(requests.db, alert)
+    await sending({ slack: { ops: slack.url } })
+    const left = () =>
+      requests.db.many(sql`select n.id from alert_notices n
+        join alerts a on a.id = n.alert_id where a.app_id = ${appId} and (due_at is not null or fault is not null
+          or told_to <> '{slack:ops}')`)
+    await until(async () => (await left()).length === 0)
+    // Two senders, each of which may have taken a part.
+    expect(slack.received.length).toBeLessThanOrEqual(2)
+    const bodies = slack.received.map(({ body }) => body as unknown as SlackBody)
+    const counts = bodies.map(({ text }) => Number(/^(\d+) alerts at once/.exec(text)?.[1]))
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(40)
+    expect(bodies.some(({ text }) => text.includes('the first: [critical]'))).toBe(true)
+    for (const { blocks } of bodies) expect(blocks[0]?.text.text.length).toBeLessThan(3_000)
+  })
+
   test('by e-mail, through the SMTP account; a bounce of the server is tried again', async () => {
     const server = await startMailServer({ MAIL: '451 4.3.0 later' })
     stops.push(() => server.close())

@@ -147,6 +147,18 @@ describe.each(vendors)('a challenge of %s', (kind) => {
     expect((await challenges.spend(solved, use)).outcome).toBe('refused')
   })
 
+  test('that is refused as it was called with is no outage, which anybody could make up', async () => {
+    const good = await solve(kind, use)
+    await script(kind, { accept: { status: 413 } })
+    try {
+      const outcome = await challenges.spend(`${kind}:${'x'.repeat(1_000)}`, use)
+      expect(outcome).toEqual({ outcome: 'refused', why: 'unsolved' })
+    } finally {
+      await script(kind, {})
+    }
+    expect((await challenges.spend(good, use)).outcome).toBe('solved')
+  })
+
   test('cannot be checked with a wrong secret: that is not the token’s fault', async () => {
     challenges = challengesWith({ [`${kind.toUpperCase()}_SECRET`]: 'mistyped' })
     const text = await solve(kind, use)

@@ -6,11 +6,13 @@ import { createApi } from '../api/app'
 import { openKeyFile } from '../codes/key-file'
 import { addKeys } from '../codes/key-rotation'
 import type { Policy } from '../config/policy'
+import { createApiKey } from '../db/apps/api-keys'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { apiDepsOf } from './harness/api-deps'
 import { clientOf, freshPhone, type TestClient, timed } from './harness/client'
 import { closeServer, listen } from './harness/listening'
 import { startSystem, type System } from './harness/system'
+import { visitorsOf } from './harness/visitor'
 
 let system: System
 let live: TestClient
@@ -118,8 +120,54 @@ describe('the kind of a line', () => {
       insert into send_blocks (id, name, app_id, environment, scope, rule, asks, level, since, until)
       values ('blk_t', 'production|app|block|+23320999', 'app', 'production', 'block', 'block_velocity', 'block', 1,
         now(), 'infinity')`)
-    await live.send(phone)
+    expect(shown(await live.send(phone, { ip_address: '8.8.4.4' }))).toBe('403 BLOCKED')
     expect(carrier.asked).toEqual([])
+  })
+
+  test('is not asked beyond the limits of sends, and neither is each SIM card', async () => {
+    const simSwap = { provider: 'twilio', maxAgeHours: 72 }
+    const limits = { ip: [{ max: 2, seconds: 60 }] }
+    protect({ ...lookup, simSwap, limits, mode: { live: 'observe' } })
+    const given = { ip_address: '8.8.8.4' }
+    for (let i = 0; i < 2; i++) expect(shown(await live.send(freshPhone(), given))).toBe('200 sent')
+    expect(carrier.asked).toHaveLength(4)
+    expect(shown(await live.send(freshPhone(), given))).toBe('429 RATE_LIMITED')
+    expect(carrier.asked).toHaveLength(4)
+    const phone = freshPhone()
+    for (let i = 0; i < 3; i++) expect(shown(await live.send(phone))).toBe('200 sent')
+    const asked = carrier.asked.length
+    expect(shown(await live.send(phone))).toBe('429 RATE_LIMITED')
+    expect(carrier.asked).toHaveLength(asked)
+  })
+
+  test('is not asked for a stranger who solved nothing', async () => {
+    protect(lookup)
+    const { key } = await createApiKey(system.db, {
+      appId: 'app',
+      environment: 'production',
+      scopes: ['send'],
+      publishable: true,
+    })
+    const answer = await visitorsOf(system, key)().send(freshPhone(), { challenge: 'made up' })
+    expect(shown(answer)).toBe('403 INVALID_CHALLENGE')
+    expect(carrier.asked).toEqual([])
+  })
+
+  test('a block does not keep the SIM card of somebody known from being asked about', async () => {
+    protect({ simSwap: { provider: 'twilio', maxAgeHours: 72 } })
+    carrier.answer = { sim_swap: { last_sim_swap: { swapped_in_period: true } } }
+    const phone = '+233209980001'
+    const given = { ip_address: '8.8.4.5', risk: 'high' }
+    await live.send(phone)
+    await system.db.many(sql`update recipients set verified_at = now() where id in (
+      select recipient_id from otp_requests order by created_at desc limit 1)`)
+    await system.db.many(sql`
+      insert into send_blocks (id, name, app_id, environment, scope, rule, asks, level, since, until)
+      values ('blk_k', 'production|app|block|+23320998', 'app', 'production', 'block', 'block_velocity', 'block', 1,
+        now(), 'infinity')`)
+    carrier.asked = []
+    expect(shown(await live.send(phone, given))).toBe('403 CHALLENGE_REQUIRED')
+    expect(carrier.asked).toHaveLength(1)
   })
 
   test('is asked anew when its time is over', async () => {

@@ -229,6 +229,14 @@ test('every request ended once and legally, with one code and at most one messag
   expect(rig.crashes).toEqual([])
 }, 120_000)
 
+test('what each call cost is counted once, and nothing is held back for calls that nobody makes any more', async () => {
+  const money = await rig.db.one<{ spent: string; reserved: number; counted: string }>(sql`
+    select sum(sum_of(spent))::text as spent, sum(sum_of(reserved))::float8 as reserved,
+      (select sum(counted_amount) from attempts)::text as counted from spending`)
+  expect(money).toMatchObject({ spent: money?.counted, reserved: 0 })
+  expect(Number(money?.spent)).toBeGreaterThan(0)
+})
+
 test('the audit has no gap, no row without its seal and no root that does not hold', async () => {
   const waits = () => rig.db.one(sql`select from audit_unsealed`)
   await until(async () => (await waits()) === undefined, { within: 60_000 })

@@ -114,6 +114,19 @@ describe('a block', () => {
     await Promise.all([remove(global), remove(own)])
   })
 
+  test('of somebody with a live request: no more messages are had by asking', async () => {
+    const phone = freshPhone()
+    const requestId = await client.sent(phone)
+    const entry = await listed('block', 'prefix', phone.slice(0, 9))
+    for (const call of ['resend', 'next'])
+      expect(await client.call('POST', `/otp/${requestId}/${call}`)).toMatchObject({
+        status: 403,
+        body: { error_code: 'BLOCKED', request_id: requestId },
+      })
+    await remove(entry)
+    expect((await client.call('POST', `/otp/${requestId}/next`)).status).toBe(200)
+  })
+
   test('ends with its time', async () => {
     const phone = freshPhone()
     const inAnHour = new Date(Date.now() + 3_600_000).toISOString()
@@ -251,6 +264,15 @@ describe('those who administer lists', () => {
     expect(left).toEqual([{ id: kept.entry_id }])
     expect(await statusOf(phone)).toBe(403)
     await remove(kept)
+  })
+
+  test('a prefix that is a whole number is treated as one', async () => {
+    const phone = freshPhone()
+    const entry = await listed('block', 'prefix', phone)
+    expect(entry.value).toBe(`${phone.slice(0, 9)}****`)
+    expect(await statusOf(phone)).toBe(403)
+    await operator.call('POST', '/admin/erasures', { phone_number: phone })
+    expect(await statusOf(phone)).toBe(200)
   })
 
   test('nothing is in clear in the table, and keys can be replaced', async () => {

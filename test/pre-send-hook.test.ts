@@ -130,7 +130,10 @@ describe('a pre-send hook', () => {
   })
 
   test('is not asked about what cannot be sent anyway', async () => {
-    const { client, calls } = await appWithHook()
+    const { app, client, calls } = await appWithHook()
+    const page = visitorsOf(hooked.system, await publishableKeyOf(hooked.system, app))()
+    const madeUp = await page.send(freshPhone(), { challenge: 'made up' })
+    expect(inWords(madeUp)).toBe('403 INVALID_CHALLENGE')
     expect((await client.send('+2332')).status).toBe(400)
     expect((await client.send(freshPhone(), { channels: ['email'] })).status).toBe(400)
     expect(calls()).toEqual([])

@@ -142,6 +142,13 @@ describe('a quiet send', () => {
     expect(windows).toEqual([])
   })
 
+  test('does not keep its caller waiting for a provider that is never asked', async () => {
+    const since = performance.now()
+    const { status, headers } = await send(blockedPhone(), {}, { prefer: 'wait=10' })
+    expect([status, headers.get('preference-applied')]).toEqual([200, 'wait=10'])
+    expect(performance.now() - since).toBeLessThan(8_000)
+  })
+
   test('ends with its time, by the next look and by the sweeper', async () => {
     const ids = [
       (await send(blockedPhone())).body.request_id,

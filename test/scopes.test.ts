@@ -304,7 +304,7 @@ describe('another app', () => {
       schema !== undefined &&
       'app_id' in ((z.toJSONSchema(schema, { io: 'input' }).properties ?? {}) as object)
     const inBody = routes.filter(({ body, path }) => naming(body) && path !== '/admin/apps')
-      const operator = clientOf(system, system.operatorKey)
+    const operator = clientOf(system, system.operatorKey)
     const hook = await operator.call('PUT', '/admin/pre-send-hook', bodies.putPreSendHook)
     expect(hook.status).toBe(200)
     const inQuery = routes.filter(({ query }) => naming(query))

@@ -257,3 +257,34 @@ test('an app’s sends are counted over all of its keys, and its checks are not'
   expect((await two.verify({ request_id: id, code })).body.status).toBe('verified')
   expect(await sendAll(4, {})).toEqual(Array<string>(4).fill('200 sent'))
 })
+
+test('a resend meets the fraud rules: refused behind a block, and told how a challenge passes one', async () => {
+  system.policy.protection = { mode: { test: 'block' } }
+  const phone = '+233508881234'
+  const { body } = await backEnd.send(phone, {}, elsewhere)
+  await until(async () => (await backEnd.inbox(phone))[0])
+  await system.db.many(sql`update attempts set claimed_at = claimed_at - interval '20 seconds'
+    where request_id = ${body.request_id}`)
+  const raise = (asks: string) =>
+    clientOf(system, system.operatorKey).call('POST', '/admin/blocks', {
+      ...{ app_id: 'app', environment: 'staging', scope: 'block', prefix: '+23350888', asks },
+    })
+  const resend = (headers: Record<string, string>) =>
+    backEnd.call('POST', `/otp/${body.request_id}/resend`, {}, headers)
+  expect((await raise('block')).status).toBe(200)
+  const refused = await resend(elsewhere)
+  expect(shown(refused)).toBe('403 BLOCKED')
+  expect(refused.body.detail).toBe('Refused by the fraud rules: blocked (block).')
+  await raise('challenge')
+  expect(await resend(elsewhere)).toMatchObject({
+    status: 403,
+    body: {
+      error_code: 'CHALLENGE_REQUIRED',
+      action: 'solve_challenge',
+      request_id: body.request_id,
+      detail: expect.stringContaining('POST /otp/send'),
+    },
+  })
+  // On one's own machine.
+  expect((await resend({})).body).toMatchObject({ status: 'sent', resend: 'sent' })
+})

@@ -120,6 +120,19 @@ describe('a test number', () => {
     expect(hours).toEqual([])
   })
 
+  test('meets its own limits with resends too, and no cap of messages', async () => {
+    const phone = await freshTestNumber()
+    let requestId = ''
+    for (let i = 0; i < 10; i++) requestId = await client.sent(phone, { purpose: `again${i}` })
+    await deliveredBy(client, requestId)
+    const resend = () => client.call('POST', `/otp/${requestId}/resend`, { channel: 'whatsapp' })
+    expect((await resend()).status).toBe(200)
+    const windows = await system.db.many(
+      sql`select name from send_windows where name like 'messages|%'`,
+    )
+    expect(windows).toEqual([])
+  })
+
   test('the limits of checks hold', async () => {
     const phone = await freshTestNumber()
     const requestId = await client.sent(phone)

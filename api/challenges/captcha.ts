@@ -15,6 +15,11 @@ const quietMs = 5_000
 /** From when it was solved; the vendors' own are no longer. */
 const lifetimeMs = 300_000
 
+/** What vendors take of a token, in characters: a longer one is none, and might be refused in ways they do not document. */
+const longestToken = { turnstile: 2_048, hcaptcha: 8_192 } as const
+/** Refused for what the call holds, which is the caller's: no outage, also where the answer is a page of a proxy. */
+const refusedAsCalled: readonly number[] = [400, 413, 414, 422, 431]
+
 /** What is the installation's fault or the vendor's own: it says nothing of the token. */
 const notOfToken = new Set(['missing-input-secret', 'invalid-input-secret', 'internal-error'])
 
@@ -96,6 +101,8 @@ export function captchaVerifier(
     )
 
   return async (token, use) => {
+    // Whoever can make an outage up is given proof of work instead.
+    if (token === '' || token.length > longestToken[vendor.name]) return refused('unsolved')
     if (performance.now() < quietUntil) return { outcome: 'unavailable' }
     let answer: Answer
     try {
@@ -105,6 +112,7 @@ export function captchaVerifier(
     }
     const { data: said } = Said.safeParse(answer.body)
     const codes = said?.['error-codes'] ?? []
+    if (!said && refusedAsCalled.includes(answer.status)) return refused('unsolved')
     if (!said || answer.status >= 500 || codes.some((code) => notOfToken.has(code)))
       return missed({ status: answer.status, codes: codes.filter((code) => notOfToken.has(code)) })
     if (!said.success) return refused('unsolved')

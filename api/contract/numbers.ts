@@ -52,7 +52,9 @@ export const ListEntryAnswer = named(
     app_id: appId.nullable().describe('null: of the operators, for every app.'),
     verdict,
     kind,
-    value: z.string().describe('The end of a number, and most of a mailbox, are not shown.'),
+    value: z
+      .string()
+      .describe('The end of a number or of a long prefix, and most of a mailbox, are not shown.'),
     note: z.string().nullable(),
     expires_at: time.nullable(),
     created_at: time,

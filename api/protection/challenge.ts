@@ -71,8 +71,8 @@ export const invalidChallenge = async (
 }
 
 /**
- * Spends the challenge that a send came with; to be called last of all that can refuse, for a mistyped number must not
- * cost its owner another one.
+ * Spends the challenge that a send came with; to be called when the number has been looked at, for a mistyped one must
+ * not cost its owner another challenge.
  * @returns whether one was solved
  * @throws {Problem} INVALID_CHALLENGE, or CHALLENGE_REQUIRED where a vendor's cannot be checked
  */

@@ -21,6 +21,11 @@ export function isAtHome(
   { isProduction }: Pick<ApiDeps, 'isProduction'>,
   call: KeyCall<SendBody>,
 ): boolean {
-  const { address } = endUserOf(call) ?? call.client
-  return !isProduction && ipaddr.parse(address).range() === 'loopback'
+  return isOwnMachine({ isProduction }, endUserOf(call) ?? call.client)
 }
+
+/** As {@link isAtHome}, for a call that says nothing of an end user. */
+export const isOwnMachine = (
+  { isProduction }: Pick<ApiDeps, 'isProduction'>,
+  { address }: Pick<Client, 'address'>,
+): boolean => !isProduction && ipaddr.parse(address).range() === 'loopback'

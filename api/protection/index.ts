@@ -38,24 +38,28 @@ export async function protectSend(
   const { requestId } = hooked
   const settings = protectionOf(deps.routing.policy, { app: app.id, country })
   checkDuties(settings, call)
-  const signals = await checkLine(deps, call, { ...address, requestId, checked })
   const user = endUserOf(call)
   const use = challengeUseOf(deps, { app: app.id, action: 'send', country, recipient })
-  const mode = modeFor(settings, environment)
-  const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode })
-  // Last of all that can refuse.
+  // Before anybody outside is asked: a made-up one must cost neither a look-up nor a call of the app's hook.
   const isSolved = await spendGiven(deps, challenges, call, use)
-  if (needsChallenge && !isSolved) throw await challengeRequired(challenges, use)
-  return {
-    changes,
+  const mode = modeFor(settings, environment)
+  const met = {
     mode,
-    rules: rulesFor(settings, changes?.risk ?? call.body.risk),
+    rules: rulesFor(settings, call.body.risk),
     isTrusted: checked.isTrusted || isAtHome(deps, call),
-    signals,
     isSolved,
     ...(user && { ip: scopeDigest(deps.keyring, 'ip', user.network) }),
     keys: limitKeysOf(deps, call),
     limits: limitsOf(deps, call, checked.testCode === undefined ? settings : forTests(settings)),
+  }
+  const signals = await checkLine(deps, call, { ...address, requestId, checked, met })
+  const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode })
+  if (needsChallenge && !isSolved) throw await challengeRequired(challenges, use)
+  return {
+    ...met,
+    changes,
+    rules: rulesFor(settings, changes?.risk ?? call.body.risk),
+    signals,
   }
 }
 
@@ -66,9 +70,21 @@ export async function refusedBy(
   { challenges, use }: { challenges: Challenges; use: ChallengeUse },
 ): Promise<Problem> {
   if (verdict === 'challenge') return challengeRequired(challenges, use)
-  const rules = [...new Set(findings.map(({ rule, scope }) => `${rule} (${scope})`))].join(', ')
-  return new Problem(
-    'BLOCKED',
-    key.publishable ? {} : { detail: `Refused by the fraud rules: ${rules}.` },
-  )
+  return new Problem('BLOCKED', key.publishable ? {} : { detail: sentenceOf(findings) })
 }
+
+const sentenceOf = (findings: Guarded['findings']): string => {
+  const rules = [...new Set(findings.map(({ rule, scope }) => `${rule} (${scope})`))].join(', ')
+  return `Refused by the fraud rules: ${rules}.`
+}
+
+/** The answer to a resend that they refuse, which only a secret key hears: it takes no challenge, but a send does. */
+export const resendRefusedBy = ({ verdict, findings }: Guarded, requestId: string): Problem =>
+  verdict === 'challenge'
+    ? new Problem('CHALLENGE_REQUIRED', {
+        requestId,
+        action: 'solve_challenge',
+        detail:
+          'A resend takes no challenge: POST /otp/send with a solved one repeats the same code.',
+      })
+    : new Problem('BLOCKED', { requestId, detail: sentenceOf(findings) })

@@ -22,7 +22,7 @@ import { listValuesOf } from '../list-value'
 import { Problem } from '../problem'
 import type { RecipientAddress } from '../recipient-address'
 import type { KeyCall } from '../route'
-import { askCarriers } from './carrier'
+import { askCarriers, type Met } from './carrier'
 import { endUserOf } from './end-user'
 
 /** Whom a send is to, before its request exists. */
@@ -78,6 +78,25 @@ export async function checkNumber(
   return { isTrusted, isExempt, signals }
 }
 
+/**
+ * Holds another message of a live request against the lists: who was put on one since the send gets none.
+ * @returns whether the fraud rules are not to look at it
+ * @throws {Problem} BLOCKED
+ */
+export async function isOnAllowList(
+  { db, keyring, routing }: ApiDeps,
+  { key: { app } }: Pick<KeyCall, 'key'>,
+  { kind, value, country, requestId }: RecipientAddress & { requestId: string },
+): Promise<boolean> {
+  const { rules } = protectionOf(routing.policy, { app: app.id, country })
+  const values = listValuesOf({ kind, value, country }, undefined)
+  const { matches } = await readKnownBefore(db, keyring, { appId: app.id, values })
+  const { isBlocked, isAllowed } = judgeLists(matches)
+  if (isBlocked && rules.listed === undefined)
+    throw new Problem('BLOCKED', { requestId, detail: blockListed.detail })
+  return isAllowed
+}
+
 const blockListed: Fault = {
   rule: 'listed',
   detail: 'A block list names this recipient, or the network of its end user (GET /admin/lists).',
@@ -91,12 +110,12 @@ const blockListed: Fault = {
 export async function checkLine(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { checked, ...recipient }: Recipient & { checked: CheckedNumber },
+  { checked, met, ...recipient }: Recipient & { checked: CheckedNumber; met: Met },
 ): Promise<Finding[]> {
   const { kind, value: number, country } = recipient
   if (kind !== 'phone' || checked.testCode !== undefined) return checked.signals
   const settings = protectionOf(deps.routing.policy, { app: call.key.app.id, country })
-  const { lookup, signals } = await askCarriers(deps, call, settings, { number, country })
+  const { lookup, signals } = await askCarriers(deps, call, settings, { number, country, met })
   const faults = lookup && !checked.isExempt ? faultsOfLine(lookup, settings) : []
   const observed = await refuseUnlessObserved(deps, call, settings, { recipient, faults })
   return [...checked.signals, ...observed, ...signals]

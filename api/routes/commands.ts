@@ -2,15 +2,18 @@ import { addressOf, type Channel } from '../../core/channel'
 import { resendAfterSeconds } from '../../core/limits'
 import { shareOf } from '../../core/routing/share'
 import { askNext, askResend, cancelRequest, type CommandOutcome } from '../../db/requests/commands'
-import { readTraits } from '../../db/requests/route'
+import { readTraits, type RequestTraits } from '../../db/requests/route'
 import { CommandAnswer, ResendBody } from '../contract/send'
 import { dialStringsOf } from '../../providers/dial-strings'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { type HealthView, healthOf } from '../health-view'
 import { namedStep } from '../plan-for'
 import { Problem } from '../problem'
+import { resendRefusedBy } from '../protection'
+import { isOwnMachine } from '../protection/end-user'
 import { limitedBy } from '../protection/limits'
 import { overBudget } from '../protection/money'
+import { isOnAllowList } from '../protection/number'
 import { type KeyCall, route } from '../route'
 import { actorOf, ownerOf } from '../send-wish'
 import { routingOfTests } from '../test-routing'
@@ -29,23 +32,32 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
     tag: 'OTP',
     summary: 'Send the same code again',
     description:
-      'On the channel in progress, or on the one named. Counts against the limits of the recipient.',
+      'On the channel in progress, or on the one named. Counts against the limits of the recipient. The fraud rules look at it as at a send; where they ask for a challenge, a send with a solved one repeats the code too.',
     scope: 'send',
     admission: 'send',
     body: ResendBody,
     bodyOptional: true,
     example: {},
     replies: { 200: { description: 'Sent again, or just being sent.', content: CommandAnswer } },
-    errors: ['REQUEST_ENDED', 'RATE_LIMITED', 'BUDGET_EXCEEDED', 'CHANNEL_UNAVAILABLE'],
+    errors: [
+      'REQUEST_ENDED',
+      'RATE_LIMITED',
+      'BUDGET_EXCEEDED',
+      'CHANNEL_UNAVAILABLE',
+      'BLOCKED',
+      'CHALLENGE_REQUIRED',
+    ],
     async handle(call) {
       const command = commandOf(call)
       const { channel } = call.body
-      const step = channel && (await stepFor(deps, health, call, channel))
+      const traits = await traitsOf(deps, call)
+      const step = channel && (await stepFor(deps, health, call, { channel, traits }))
       const outcome = await askResend(deps.db, deps.keyring, {
         ...command,
         step,
         dialStrings: dialStringsOf(deps.routing.accounts),
         policy: deps.routing.policy,
+        isTrusted: traits.isListed || isOwnMachine(deps, call.client),
       })
       const asked = done(deps, call, outcome)
       const resend = asked.outcome === 'already_sending' ? 'already_sending' : 'sent'
@@ -63,8 +75,9 @@ export const nextRoute = (deps: ApiDeps) =>
     scope: 'send',
     admission: 'send',
     replies: { 200: { description: 'On its way.', content: CommandAnswer } },
-    errors: ['REQUEST_ENDED', 'NO_NEXT_CHANNEL'],
+    errors: ['REQUEST_ENDED', 'BLOCKED', 'NO_NEXT_CHANNEL'],
     async handle(call) {
+      await traitsOf(deps, call)
       const command = commandOf(call)
       const asked = done(deps, call, await askNext(deps.db, command))
       return { body: answerOf(command.requestId, 'moving', asked) }
@@ -88,22 +101,39 @@ export const cancelRoute = (deps: ApiDeps) =>
     },
   })
 
-/** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
-async function stepFor(deps: ApiDeps, health: HealthView, call: KeyCall, channel: Channel) {
+/** What a further message of a request goes by. @throws {Problem} BLOCKED for whom a list has named since */
+async function traitsOf(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>) {
   const { requestId } = commandOf(call)
-  const { environment, app } = call.key
   const traits = await readTraits(deps.db, deps.keyring, { ...ownerOf(call.key), requestId })
   if (!traits) throw new Problem('NOT_FOUND')
+  const { value, isTest } = traits
+  const isKept = value !== undefined && !isTest
+  const isListed = isKept && (await isOnAllowList(deps, call, { ...traits, value, requestId }))
+  return { ...traits, isListed }
+}
+
+/** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
+async function stepFor(
+  deps: ApiDeps,
+  health: HealthView,
+  call: KeyCall,
+  { channel, traits }: { channel: Channel; traits: RequestTraits },
+) {
+  const { requestId } = commandOf(call)
+  const { environment, app } = call.key
   if (traits.kind !== addressOf(channel)) {
     throw new Problem('INVALID_REQUEST', {
       requestId,
       detail: `This request cannot go by ${channel}.`,
     })
   }
-  const { isTest, ...asked } = traits
+  const { isTest, kind, country, number, risk } = traits
   const routing = isTest ? routingOfTests(deps.routing, call.key) : deps.routing
   return namedStep(routing, channel, {
-    ...asked,
+    kind,
+    country,
+    number,
+    risk,
     wish: { channel },
     app: app.id,
     environment,
@@ -126,6 +156,7 @@ function done(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>, asked: Comma
   if (asked.outcome === 'not_found') throw new Problem('NOT_FOUND')
   if (asked.outcome === 'no_next') throw new Problem('NO_NEXT_CHANNEL', { requestId })
   if (asked.outcome === 'rate_limited') throw limitedBy(asked, call.key, requestId)
+  if (asked.outcome === 'protected') throw resendRefusedBy(asked, requestId)
   if (asked.outcome === 'over_budget') throw overBudget(asked, call.key, requestId)
   if (asked.outcome !== 'ended') throw new Error('A command ended in a way that nobody knows.')
   throw new Problem('REQUEST_ENDED', {

@@ -37,6 +37,7 @@ import { type HealthView, healthOf } from '../health-view'
 type Opened = Extract<SendDecision, { requestId: string }>
 
 const longestWaitSeconds = 10
+const quietWaitSeconds = 1
 /** A send is answered in less than 2 s (docs/decisions/010): what Postgres took of it the start of the run cannot have. */
 const startWithinMs = (takenMs: number): number => Math.min(Math.max(1_700 - takenMs, 300), 1_500)
 const errors = [
@@ -299,7 +300,8 @@ async function answer(
   const providerAnswer =
     wait &&
     (await readProviderAnswer(deps, opened.requestId, {
-      seconds: wait,
+      // No provider will ever answer for a quiet one: about as long as a slow one takes, or its caller would wonder.
+      seconds: opened.isQuiet ? Math.min(wait, quietWaitSeconds) : wait,
       signal: AbortSignal.any([signal, deps.draining]),
     }))
   return {

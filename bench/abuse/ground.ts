@@ -39,8 +39,9 @@ export async function openGround(
   }
   // Whoever fails because it is being stopped waits for the end of that too.
   const stop = () => (stopping ??= stopAll())
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void stop().finally(() => process.exit(130)))
+  // Not once: after Ctrl-C the terminal sends a signal, and npm another, which would end us before Postgres is stopped.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => void stop().finally(() => process.exit(130)))
   try {
     stops.push(async () => rmSync(folder, { recursive: true, force: true }))
     const server = databaseUrl ?? (await startServer(folder, settings, stops))

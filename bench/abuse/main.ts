@@ -169,7 +169,7 @@ const about = (one: ScenarioResult): string => {
   const attack =
     one.sends_attack === 0
       ? 'no attack'
-      : `${one.leaked} of ${one.sends_attack} attack messages leaked, ${one.leaked_worst_block} in the worst block, ${one.spend.toFixed(2)} USD; found after ${duration(one.found_after_s)}, blocked after ${duration(one.time_to_block_s)}`
+      : `${one.leaked} of ${one.sends_attack} attack messages leaked, ${one.leaked_worst_block} in the worst block, ${one.spend.toFixed(2)} USD; blocked after ${duration(one.time_to_block_s)}, held from ${duration(one.held_after_s)} on`
   const guesses =
     one.guesses === 0
       ? ''
@@ -207,15 +207,15 @@ const summary = (results: readonly ScenarioResult[]): string =>
       'leaked',
       'worst block',
       'USD',
-      'found',
       'blocked',
+      'held',
       'false blocks',
       'challenged',
       'users',
     ],
     results.map((one) => [
       ...[one.name, one.sends_attack, one.leaked, one.leaked_worst_block, one.spend.toFixed(2)],
-      ...[duration(one.found_after_s), duration(one.time_to_block_s)],
+      ...[duration(one.time_to_block_s), duration(one.held_after_s)],
       `${one.false_blocks} (${(one.false_block_rate * 100).toFixed(2)} %)`,
       ...[one.challenged_users, one.users],
     ]),

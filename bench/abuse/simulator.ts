@@ -197,7 +197,8 @@ export class Simulator {
     if (known !== undefined) return known
     const id = appId.test(name) ? name : `app-${this.#apps.size + 1}-of-the-file`
     this.#apps.set(name, id)
-    await createApp(this.options.db, { id, name })
+    // Not by its name in the file: that may hold what Postgres does not take.
+    await createApp(this.options.db, { id, name: id })
     return id
   }
 

@@ -41,7 +41,7 @@ export interface ScenarioResult {
   /** Money of those, and what the attacked apps may spend on such a day; US dollars. */
   spend: number
   budget: number | null
-  /** From the first attack send to the refusal from which on more than nine of ten are refused; null: never. */
+  /** From the first attack send to the first refusal by the rules, or block raised where the attack is; null: none. */
   time_to_block_s: number | null
   /** Distinct users who were refused by anything but their number's own limits, and all. */
   false_blocks: number
@@ -49,9 +49,9 @@ export interface ScenarioResult {
   false_block_rate: number
   sends_attack: number
   refused_attack: number
-  /** To the first refusal by the rules, or the first block raised where the attack is. */
   found: boolean
-  found_after_s: number | null
+  /** To the refusal from which on more than nine of ten are refused; null: never. */
+  held_after_s: number | null
   challenged_users: number
   limited_users: number
   invalid_users: number
@@ -185,9 +185,9 @@ function attackResult(
     budget: budgets.some((one) => one === null)
       ? null
       : budgets.reduce<number>((sum, one) => sum + (one ?? 0), 0),
-    time_to_block_s: after(blockedAtMs(sends)),
+    time_to_block_s: after(foundAt),
     ...{ sends_attack: sends.length, refused_attack: sends.length - leaked },
-    ...{ found: foundAt !== undefined, found_after_s: after(foundAt) },
+    ...{ found: foundAt !== undefined, held_after_s: after(blockedAtMs(sends)) },
     ...guessResult(guesses),
   }
 }

@@ -46,6 +46,30 @@ export function textOf(alert: ToldAlert, kind: NoticeKind, publicUrl: string): A
   }
 }
 
+/** So many of them are named; what a receiver takes in one message is limited. */
+const mostNamed = 15
+
+/** Many alerts as one message, the critical ones first. */
+export function textOfMany(
+  many: readonly { alert: ToldAlert; kind: NoticeKind }[],
+  publicUrl: string,
+): AlertText {
+  const rankOf = ({ alert, kind }: (typeof many)[number]) =>
+    kind === 'resolved' ? 2 : Number(alert.severity !== 'critical')
+  const titles = many
+    .toSorted((one, other) => rankOf(one) - rankOf(other))
+    .map(({ alert, kind }) => textOf(alert, kind, publicUrl).title)
+  const more = titles.length - mostNamed
+  return {
+    title: `${titles.length} alerts at once, the first: ${titles[0] ?? ''}`,
+    lines: [
+      ...titles.slice(0, mostNamed),
+      ...(more > 0 ? [`And ${more} more.`] : []),
+      `All alerts, with what to do: GET ${publicUrl}/admin/alerts, or npx otpilot alerts.`,
+    ],
+  }
+}
+
 type Sentence = (detail: Details) => string
 
 /** Reads figures; one that is not there is told as such, so that a message is always made. */

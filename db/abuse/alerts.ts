@@ -44,11 +44,12 @@ export const raiseAlert = (
   inTransaction(db, async (tx) => {
     const { appId, environment, rule, subject, severity, detail, isTold = false } = alert
     const raised = await tx.one<Changed & { count: number; escalated: boolean }>(sql`
-      with before as (select severity from alerts where ${isOpenOf(alert)}),
+      -- Held, so that of those who come at once only the first finds it less severe.
+      with before as materialized (select severity from alerts where ${isOpenOf(alert)} for update),
       raised as (
         insert into alerts as a (id, app_id, environment, rule, subject, severity, detail, opened_at, last_seen_at, reminded_at)
         select ${randomId('alr')}, ${appId}, ${environment}::key_environment, ${rule}, ${subject}, ${severity},
-          ${JSON.stringify(detail)}::jsonb, t, t, t from (select ${momentOf(at)} as t) now
+          ${JSON.stringify(detail)}::jsonb, t, t, t from (select ${momentOf(at)} as t) now left join before on true
         on conflict (coalesce(app_id, ''), environment, rule, subject) where resolved_at is null
         do update set last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), count = a.count + 1,
           detail = excluded.detail, quiet = 0, quiet_at = null,

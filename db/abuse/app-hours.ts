@@ -80,20 +80,31 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
       matured = excluded.matured, converted = excluded.converted, locked = excluded.locked, summed_at = excluded.summed_at`)
 }
 
+/** Apps with a send within the last day. */
+export async function activeApps(db: Queries, at?: Date): Promise<string[]> {
+  const rows = await db.many<{ appId: string }>(sql`
+    with clock as (select date_trunc('hour', ${momentOf(at)}) as now)
+    select distinct app_id as "appId" from app_hours, clock
+    where hour > now - interval '24 hours' and hour <= now order by 1`)
+  return rows.map(({ appId }) => appId)
+}
+
 /**
- * What alerts about apps are judged by, of every app and country with a send within the last day: sums of the last
- * hours, and what was usual at this time of the day.
+ * What alerts about an app are judged by, of every country with a send within the last day: sums of the last hours, and
+ * what was usual at this time of the day. App by app, so that no statement is long however many there are.
  */
-export const readAppFigures = (db: Queries, at?: Date): Promise<AppFigures[]> =>
+export const readAppFigures = (db: Queries, appId: string, at?: Date): Promise<AppFigures[]> =>
   db.many<AppFigures>(sql`
     with clock as (select date_trunc('hour', ${momentOf(at)}) as now), active as (
       select distinct app_id, environment, country from app_hours, clock
-      where hour > now - interval '24 hours' and hour <= now
+      where app_id = ${appId} and hour > now - interval '24 hours' and hour <= now
     -- Once: every sum below asks for the age.
     ), hours as materialized (
       select h.*, (extract(epoch from now - h.hour)::int / 3600) as age
       from clock cross join active join app_hours h using (app_id, environment, country)
-      where h.hour > now - make_interval(hours => ${(usualDays + 1) * 24}) and h.hour <= now
+      -- As a value, so that the index goes no further back.
+      where h.hour > (select now from clock) - make_interval(hours => ${(usualDays + 1) * 24})
+        and h.hour <= (select now from clock)
     ), days as (
       select app_id, environment, country, age / 24 as day, max(age) as oldest,
         ${summed('age % 24 = 0', { hour: 'sends + quiet' })}, ${summed('age % 24 = 1', { before: 'sends + quiet' })},

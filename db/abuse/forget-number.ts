@@ -14,13 +14,16 @@ export async function forgetNumber(
   { kind, value, appId, servedBy }: Addressee,
 ): Promise<void> {
   const apps = appId === undefined ? await allApps(tx, servedBy) : [appId]
-  const listKind = kind === 'phone' ? 'phone_number' : 'email'
+  // A prefix may be as long as a number, and then be one.
+  const listKinds = kind === 'phone' ? ['phone_number', 'prefix'] : ['email']
+  const entriesOf = (app: string | null) =>
+    listKinds.map((listKind) => keptAs.listEntry(app, listKind, value))
   const under = (names: string[]) => sql`any(${sql.param(keptIndexes(keyring, names))}::bytea[])`
-  const listed = apps.map((app) => keptAs.listEntry(app, listKind, value))
+  const listed = apps.flatMap(entriesOf)
   await tx.many(sql`delete from list_entries where index = ${under(listed)}`)
   if (appId === undefined)
     await tx.many(sql`delete from list_entries
-      where index = ${under([keptAs.listEntry(null, listKind, value)])} and verdict = 'allow'`)
+      where index = ${under(entriesOf(null))} and verdict = 'allow'`)
   if (kind !== 'phone') return
   const tests = apps.map((app) => keptAs.testNumber(app, value))
   await tx.many(sql`delete from test_numbers where index = ${under(tests)}`)

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
-import { placeInBlock } from '../../codes/scope-digest'
+import { placesInBlock } from '../../codes/scope-digest'
 import { globalIndexes } from '../../codes/seal'
 import { scopesOf } from '../../core/abuse/scopes'
 import { memory } from '../../core/abuse/standing'
@@ -35,7 +35,8 @@ export async function forgetPlace(
     with held as (
       select name from send_standings where name = any(${names}::text[]) order by name collate "C" for update
     )
-    update send_standings s set places = array_remove(s.places, ${placeInBlock(keyring, number)}::integer)
+    update send_standings s set places = array(
+      select p from unnest(s.places) p where p <> all(${sql.param(placesInBlock(keyring, number))}::integer[]))
     from held where s.name = held.name`)
 }
 

@@ -12,8 +12,9 @@ import type { Environment } from '../../core/state'
 import { sumGuesses } from '../checks/guessing'
 import type { Queries } from '../index'
 import { readProviderFigures, readRouteFigures, readStandingBlocks } from './alert-figures'
+import { alertBudgets } from './budget-alerts'
 import { type AlertRow, noteQuiet, openAlerts, raiseAlert, remind, resolveAlert } from './alerts'
-import { readAppFigures, sumAppHours } from './app-hours'
+import { activeApps, readAppFigures, sumAppHours } from './app-hours'
 
 /** What is judged beside what the tables say. */
 export interface Judging {
@@ -28,7 +29,7 @@ export interface JudgedAlerts {
   resolved: number
 }
 
-/** Rules whose alerts are raised and ended here; a budget's by whoever counts money. */
+/** Rules whose alerts end here; a budget's do with its window. */
 const judged: readonly AlertRule[] = [
   'delivery_rate',
   'conversion_drop',
@@ -42,26 +43,41 @@ const judged: readonly AlertRule[] = [
 
 /**
  * Brings the hourly sums up to date, judges by every rule, and raises and ends alerts. Any number of these at once
- * raise one alert.
+ * raise one alert. Where some figures cannot be read, alerts are raised by the others, and none is ended for want of news.
  * @param at the time to go by; the database's when absent
+ * @throws what kept it from reading them, after that
  */
 export async function judgeAlerts(db: Queries, judging: Judging, at?: Date): Promise<JudgedAlerts> {
-  await sumAppHours(db, at)
-  const assessments = [
-    ...(await ofApps(db, at)),
-    ...(await ofProviders(db, judging, at)),
-    ...(await ofBlocks(db, at)),
-  ]
+  const assessments: Assessment[] = []
+  const faults: unknown[] = []
+  for (const assess of [ofApps, ofProviders, ofBlocks])
+    await assess(db, at, judging).then(
+      (found) => assessments.push(...found),
+      (fault: unknown) => faults.push(fault),
+    )
   let opened = 0
+  await alertBudgets(db, at).then(
+    (count) => (opened += count),
+    (fault: unknown) => faults.push(fault),
+  )
   for (const assessment of assessments)
     if (assessment.state === 'fires' && (await raiseAlert(db, assessment, at))) opened++
-  const states = new Map(assessments.map((assessment) => [nameOf(assessment), assessment.state]))
-  const open = await openAlerts(db, judged)
-  let resolved = await settleGuessing(db, at)
-  for (const alert of open)
-    if (await hasEnded(db, { alert, state: states.get(nameOf(alert)) }, at)) resolved++
   await remind(db, at)
-  return { opened, resolved }
+  if (faults.length > 0) throw faults[0]
+  return { opened, resolved: await settleOpen(db, assessments, at) }
+}
+
+/** @returns how many have ended */
+async function settleOpen(
+  db: Queries,
+  assessments: readonly Assessment[],
+  at: Date | undefined,
+): Promise<number> {
+  const states = new Map(assessments.map((assessment) => [nameOf(assessment), assessment.state]))
+  let resolved = await settleGuessing(db, at)
+  for (const alert of await openAlerts(db, judged))
+    if (await hasEnded(db, { alert, state: states.get(nameOf(alert)) }, at)) resolved++
+  return resolved
 }
 
 const nameOf = ({ appId, environment, rule, subject }: AlertName): string =>
@@ -80,13 +96,19 @@ async function hasEnded(
   return now - alert.lastSeenAt.getTime() >= staleSeconds * 1_000 && resolveAlert(db, alert, at)
 }
 
-const ofApps = async (db: Queries, at: Date | undefined): Promise<Assessment[]> =>
-  byApp(await readAppFigures(db, at)).flatMap(({ all, countries }) => judgeApp(all, countries))
+async function ofApps(db: Queries, at: Date | undefined): Promise<Assessment[]> {
+  await sumAppHours(db, at)
+  const assessments: Assessment[] = []
+  for (const appId of await activeApps(db, at))
+    for (const { all, countries } of byApp(await readAppFigures(db, appId, at)))
+      assessments.push(...judgeApp(all, countries))
+  return assessments
+}
 
 async function ofProviders(
   db: Queries,
-  { accounts, sla }: Judging,
   at: Date | undefined,
+  { accounts, sla }: Judging,
 ): Promise<Assessment[]> {
   const environmentOf = new Map<string, Environment>(
     accounts.map(({ name, test }) => [name, test ? 'staging' : 'production']),

@@ -116,6 +116,22 @@ export async function takeLimits(
   return whyFull(tx, windows, row.taken, at)
 }
 
+/**
+ * Whether a limit leaves no room for a send as things are now. Nothing is counted and nothing is held: who goes on takes
+ * the limits all the same.
+ */
+export async function isOverLimits(
+  db: Queries,
+  keyring: Keyring,
+  send: LimitedSend,
+): Promise<boolean> {
+  const full = await db.one(sql`
+    with ${wantedFrom(windowsOf(keyring, send))}
+    select from wanted q left join send_windows w on w.name = q.name
+    where send_window_wait(w.sends || q.earlier, q.maxima, q.seconds, q.pauses, now()) > 0 limit 1`)
+  return full !== undefined
+}
+
 /** The limit that leaves no room for the longest, of those that did not count the send. */
 async function whyFull(
   tx: Queries,

@@ -26,24 +26,22 @@ interface Looked {
 const indexesOf = (keyring: Keyring, { appId, number }: Omit<Looked, 'provider'>) =>
   keptIndexes(keyring, [keptAs.lookup(appId, number)])
 
-/**
- * What was heard of a number within the last 30 days, and whether a block refuses the send anyway: then nobody is
- * asked, since an attack must not be paid for by the look-up either.
- */
-export async function readLookup(
+/** What was heard of a number within the last 30 days. */
+export const readLookup = (
   db: Queries,
   keyring: Keyring,
   looked: Looked,
-  send: ScopedSend,
-): Promise<{ kept: KeptLookup | undefined; isRefused: boolean }> {
+): Promise<KeptLookup | undefined> =>
+  db.one<KeptLookup>(sql`
+    select valid, line_type as "lineType", risk_score as "riskScore" from number_lookups
+    where index in ${indexesOf(keyring, looked)} and provider = ${looked.provider} and expires_at > now() limit 1`)
+
+/** Whether a block stands over a place that a send is counted in. */
+export async function isBlocked(db: Queries, send: ScopedSend): Promise<boolean> {
   const scopes = sql.param(scopesOf(send).flatMap(rowsOf))
-  const row = await db.one<{ kept: KeptLookup | null; isRefused: boolean }>(sql`
-    select (select jsonb_build_object('valid', valid, 'lineType', line_type, 'riskScore', risk_score)
-        from number_lookups where index in ${indexesOf(keyring, looked)} and provider = ${looked.provider}
-          and expires_at > now() limit 1) as kept,
-      exists (select from send_blocks where name = any(${scopes}::text[]) and asks = 'block' and lifted_at is null
-        and until > now()) as "isRefused"`)
-  return { kept: row?.kept ?? undefined, isRefused: row?.isRefused ?? false }
+  const block = await db.one(sql`select from send_blocks
+    where name = any(${scopes}::text[]) and asks = 'block' and lifted_at is null and until > now() limit 1`)
+  return block !== undefined
 }
 
 /** Keeps an answer; what was heard before goes. */

@@ -7,7 +7,7 @@ import { auditAdmin, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
 import { type Addressee, holdRecipients, isKnownAnywhere } from './held-recipients'
-import { type Database, isLockTimeout, type Queries } from '../index'
+import { type Database, isLockConflict, type Queries } from '../index'
 import { eventKeyIn } from '../attempts/receipts'
 import { servedIn } from '../requests/region'
 
@@ -36,7 +36,7 @@ export async function eraseRecipient(
     try {
       return await db.transaction((tx) => erase(tx, keyring, addressee, actor))
     } catch (error) {
-      if (patience === 0 || !isLockTimeout(error)) throw error
+      if (patience === 0 || !isLockConflict(error)) throw error
     }
   }
 }

@@ -16,7 +16,9 @@ export interface Address {
 
 /** In one statement, whichever of the known keys its row was indexed with. */
 export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
-  return db.one<{ id: string }>(sql`select id from recipients where ${isFound(keyring, address)}`)
+  return db.one<HeldRecipient>(
+    sql`select ${recipientColumns()} from recipients where ${isFound(keyring, address)}`,
+  )
 }
 
 const isFound = (keyring: Keyring, address: Address): SQL => {
@@ -35,13 +37,16 @@ export interface HeldRecipient {
 }
 
 /** Somebody who came back with a code is known for so long. */
-const knownFor = sql`interval '90 days'`
+export const knownFor = sql`interval '90 days'`
 
 /** As {@link findRecipient}; nobody erases it, or withdraws its consent, before the transaction ends. */
 const findAndHold = (db: Queries, keyring: Keyring, address: Address, at?: Date) =>
-  db.one<HeldRecipient>(sql`
-    select id, coalesce(verified_at > ${momentOf(at)} - ${knownFor}, false) as "isKnown"
-    from recipients where ${isFound(keyring, address)} for key share`)
+  db.one<HeldRecipient>(
+    sql`select ${recipientColumns(at)} from recipients where ${isFound(keyring, address)} for key share`,
+  )
+
+const recipientColumns = (at?: Date): SQL =>
+  sql`id, coalesce(verified_at > ${momentOf(at)} - ${knownFor}, false) as "isKnown"`
 
 /**
  * The recipient's row, added when the app meets this address for the first time; held against erasure until the

@@ -1,18 +1,27 @@
 import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import type { RequestMoney } from '../../core/abuse/money'
-import { type ProtectionPolicy, protectionOf, usualMessageCap } from '../../core/abuse/protection'
+import { testNumberLimits } from '../../core/abuse/number'
+import {
+  modeFor,
+  type ProtectionPolicy,
+  protectionOf,
+  usualMessageCap,
+} from '../../core/abuse/protection'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan, Step } from '../../core/plan'
 import type { State } from '../../core/state'
 import type { Channel } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
+import { noteRefusal, raiseAll } from '../abuse/decisions'
+import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
-import { openRecipient } from '../recipients/recipients'
+import { knownFor, openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
+import { claimedQuietly } from './quiet-claims'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
 import { type Owner, ownedBy } from './owner'
@@ -35,6 +44,8 @@ export type CommandOutcome =
   | { outcome: 'not_found' | 'no_next' }
   | { outcome: 'already_sending'; channel: Channel; sends: number }
   | ({ outcome: 'over_budget' } & Shortage)
+  /** The fraud rules refuse it. */
+  | ({ outcome: 'protected' } & Judged)
   | { outcome: 'ended'; state: State }
   | ({ outcome: 'rate_limited' } & Limited)
 
@@ -74,11 +85,12 @@ export async function askNext(
         signal_due_at = ${dueNow}
       where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
         and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step
-      returning id, app_id, audit_seq, leave_step, signal_due_at, plan
+      returning id, app_id, audit_seq, leave_step, signal_due_at, plan, quiet
     ), logged as (${auditFrom(sql`asked`, {
       type: 'next_requested',
       actor,
-      detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
+      detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel') || case when quiet
+        then jsonb_build_object('quiet', true, 'channel', plan -> (leave_step + 1) ->> 'channel') else '{}' end`,
     })}), renewed as (
       -- Who asks for this channel may look again.
       update ussd_windows w set views = 0 from asked
@@ -124,7 +136,8 @@ class Refused extends Error {
 
 /**
  * Sends the same code again, on the channel in progress or on that of `step`; counts against the recipient's limits.
- * A channel claimed less than 10 s ago is not sent again.
+ * A channel claimed less than 10 s ago is not sent again. The fraud rules look at it as at a send, or each message that
+ * went out before a block could be repeated behind it.
  */
 export async function askResend(
   db: Database,
@@ -132,10 +145,14 @@ export async function askResend(
   wish: ResendWish,
 ): Promise<CommandOutcome> {
   try {
-    return await db.transaction((tx) => resend(tx, keyring, wish))
+    const { quieted, ...outcome } = await db.transaction((tx) => resend(tx, keyring, wish))
+    if (quieted) await raiseAll(db, quieted.send, quieted)
+    return outcome
   } catch (error) {
-    if (error instanceof Refused) return error.outcome
-    throw error
+    if (!(error instanceof Refused)) throw error
+    const { outcome } = error
+    if (outcome.outcome === 'protected') await noteRefusal(db, outcome.send, outcome)
+    return outcome
   }
 }
 
@@ -144,9 +161,15 @@ interface ResendWish extends Command {
   step?: Step | undefined
   /** Where codes can be dialled for; nowhere when absent. */
   dialStrings?: DialStrings | undefined
-  /** Says the limits; the usual ones when absent. */
+  /** Says the limits, and what the fraud rules do; the usual ones when absent. */
   policy?: ProtectionPolicy | undefined
+  /** The fraud rules do not look at it: somebody tries the service on their own machine. */
+  isTrusted?: boolean | undefined
 }
+
+type Judged = { send: GuardedSend } & Guarded
+/** What the rules found where it is to look like a resend: blocks are raised for it after the commit. */
+type Resent = CommandOutcome & { quieted?: Judged | undefined }
 
 interface Resendable {
   plan: Plan
@@ -158,6 +181,18 @@ interface Resendable {
   quiet: boolean
 }
 
+/** Whom a resend is to, as far as its limits and the fraud rules need it. */
+interface Addressed {
+  recipientId: string
+  country: string | null
+  isPhone: boolean
+  isTest: boolean
+  /** As of `holdRecipient`. */
+  isKnown: boolean
+  secondsLeft: number
+  number?: string | undefined
+}
+
 /**
  * Takes one send of the limits of a live request's recipient; their windows first, as in a send: the two never wait for
  * each other crosswise.
@@ -166,33 +201,60 @@ interface Resendable {
 async function takeLimitsOf(
   tx: Queries,
   keyring: Keyring,
-  { requestId, policy = {}, ...owner }: Omit<ResendWish, 'actor'>,
-): Promise<{ number: string | undefined } | undefined> {
-  const found = await tx.one<{
-    recipientId: string
-    country: string | null
-    isPhone: boolean
-  }>(sql`select recipient_id as "recipientId", country,
-      (select kind = 'phone' from recipients p where p.id = recipient_id) as "isPhone"
+  { requestId, policy = {}, ...owner }: ResendWish,
+): Promise<Addressed | undefined> {
+  const found = await tx.one<Addressed>(sql`
+    select recipient_id as "recipientId", country, test_number as "isTest",
+      (select kind = 'phone' from recipients p where p.id = recipient_id) as "isPhone",
+      coalesce((select verified_at from recipients p where p.id = recipient_id) > now() - ${knownFor}, false) as "isKnown",
+      extract(epoch from expires_at - now())::float8 as "secondsLeft"
     from otp_requests where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
   if (!found) return undefined
-  const { recipientId, country, isPhone } = found
+  const { recipientId, country, isPhone, isTest } = found
   const { appId: app, environment } = owner
   const number = isPhone ? await openRecipient(tx, keyring, recipientId) : undefined
-  const { recipient } = protectionOf(policy, { app, country }).limits
+  const recipient = isTest
+    ? testNumberLimits
+    : protectionOf(policy, { app, country }).limits.recipient
   const messages = policy.protection?.messageCap ?? usualMessageCap
-  const send = { app, environment, recipientId, number, limits: { recipient, messages } }
+  const send = {
+    app,
+    environment,
+    recipientId,
+    // A test number gets no messages.
+    number: isTest ? undefined : number,
+    limits: { recipient, messages },
+  }
   const slot = await takeLimits(tx, keyring, send)
   if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
-  return { number }
+  return { ...found, number }
 }
 
-async function resend(
+/** What the fraud rules say, by what is known of the request: nobody says whose address a resend comes from. */
+async function judgeResend(
   tx: Queries,
   keyring: Keyring,
-  { requestId, actor, step, dialStrings, policy, ...owner }: ResendWish,
-): Promise<CommandOutcome> {
-  const found = await takeLimitsOf(tx, keyring, { requestId, policy, ...owner })
+  { requestId, policy = {}, isTrusted = false, appId: app, environment }: ResendWish,
+  { recipientId, country, number, isKnown, secondsLeft }: Addressed,
+): Promise<Judged> {
+  const settings = protectionOf(policy, { app, country })
+  const send: GuardedSend = {
+    ...{ app, environment, country, number, requestId, recipientId },
+    lifetimeSeconds: secondsLeft,
+    mode: modeFor(settings, environment),
+    rules: settings.rules,
+    isTrusted: isTrusted || isKnown,
+    isSolved: false,
+  }
+  const judged = await guardSend(tx, keyring, send)
+  if (judged.verdict === 'blocked' || judged.verdict === 'challenge')
+    throw new Refused({ outcome: 'protected', send, ...judged })
+  return { send, ...judged }
+}
+
+async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<Resent> {
+  const { requestId, actor, step, dialStrings, ...owner } = wish
+  const found = await takeLimitsOf(tx, keyring, wish)
   if (!found) return whyNot(tx, owner, requestId)
   const { number } = found
   const live = await lockResendable(tx, requestId)
@@ -203,31 +265,40 @@ async function resend(
   if (isBusy || !live.everClaimed || !chosen) {
     throw new Refused({ outcome: 'already_sending', channel: target, sends: live.sends })
   }
-  const shortage = live.quiet
-    ? undefined
-    : await shortageOf(tx, { owner, money: live.money, plan: [chosen] })
+  // Nothing goes out for a quiet request, nor to a test number: there is nothing to judge.
+  const judged =
+    live.quiet || found.isTest ? undefined : await judgeResend(tx, keyring, wish, found)
+  const isQuiet = live.quiet || judged?.verdict === 'quiet'
+  const shortage = await shortageOf(tx, { owner, money: live.money, plan: [chosen] })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
+  const again = sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(chosen)}::jsonb,
+    signal_due_at = ${dueNow}`
   const row = await tx.one<{ seq: number; sends: number; dueAt: Date | null }>(sql`
     with asked as (
-      update otp_requests set sends = sends + 1, resend_seq = resend_seq + 1,
-        resend_step = ${JSON.stringify(chosen)}::jsonb, audit_seq = audit_seq + 1, signal_due_at = ${dueNow}
+      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1 ${isQuiet ? sql`` : again}
       where id = ${requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
-    ), logged as (${auditFrom(sql`asked`, { type: 'resend_requested', actor, detail: { channel: target } })})
+    ), logged as (${auditFrom(sql`asked`, {
+      type: 'resend_requested',
+      actor,
+      detail: { channel: target, ...(isQuiet && { quiet: true }) },
+    })})
     select resend_seq as seq, sends, signal_due_at as "dueAt" from asked`)
   if (!row) throw new Error('A locked request vanished.')
-  const again = { requestId, plan: live.plan, step: chosen }
+  const place = { requestId, plan: live.plan, step: chosen }
   const instruction =
-    dialStrings && number !== undefined && chosen.channel === 'ussd' && !live.quiet
-      ? await reopenWindow(tx, keyring, { ...again, phoneNumber: number, dialStrings })
+    dialStrings && number !== undefined && chosen.channel === 'ussd' && !isQuiet
+      ? await reopenWindow(tx, keyring, { ...place, phoneNumber: number, dialStrings })
       : undefined
   return {
     outcome: 'done',
     channel: target,
     ...(instruction && { instruction }),
     sends: row.sends,
-    ...(row.dueAt && {
-      wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
-    }),
+    ...(judged?.verdict === 'quiet' && { quieted: judged }),
+    ...(row.dueAt &&
+      !isQuiet && {
+        wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
+      }),
   }
 }
 
@@ -243,12 +314,12 @@ async function lockResendable(tx: Queries, requestId: string): Promise<Resendabl
     from otp_requests r where id = ${requestId}`)
 }
 
-/** Whether a message went out by a channel in the last seconds; a quiet request says so of its beginning. */
+/** Whether a message went out by a channel in the last seconds, or would have. */
 async function isJustSending(tx: Queries, requestId: string, channel: Channel): Promise<boolean> {
   const recently = sql`now() - make_interval(secs => ${alreadySendingSeconds})`
   const busy = await tx.one(sql`
     select from attempts where request_id = ${requestId} and channel = ${channel} and claimed_at > ${recently}
-    union all select from otp_requests where id = ${requestId} and quiet and created_at > ${recently}`)
+    union all select from otp_requests r where id = ${requestId} and ${claimedQuietly(sql`${channel}`)}`)
   return busy !== undefined
 }
 

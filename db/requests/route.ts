@@ -9,7 +9,9 @@ import { type Owner, ownedBy } from './owner'
 /** What a further step of a request is routed by, as its first ones were. */
 export interface RequestTraits {
   kind: RecipientKind
-  /** In clear; undefined when erased, and for e-mail. */
+  /** In clear; undefined when erased. */
+  value: string | undefined
+  /** The same, where it is a phone number. */
   number: string | undefined
   country: string | null
   risk: Risk
@@ -22,13 +24,13 @@ export async function readTraits(
   keyring: Keyring,
   { requestId, ...owner }: Owner & { requestId: string },
 ): Promise<RequestTraits | undefined> {
-  const row = await db.one<Omit<RequestTraits, 'number'> & { recipientId: string }>(sql`
+  const row = await db.one<Omit<RequestTraits, 'number' | 'value'> & { recipientId: string }>(sql`
     select (select kind from recipients where id = r.recipient_id) as kind, country, risk,
       test_number as "isTest",
       recipient_id as "recipientId"
     from otp_requests r where id = ${requestId} and ${ownedBy(owner)}`)
   if (!row) return undefined
   const { recipientId, ...traits } = row
-  const number = row.kind === 'phone' ? await openRecipient(db, keyring, recipientId) : undefined
-  return { ...traits, number }
+  const value = await openRecipient(db, keyring, recipientId)
+  return { ...traits, value, number: row.kind === 'phone' ? value : undefined }
 }

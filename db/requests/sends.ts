@@ -11,11 +11,12 @@ import { type Limited, type LimitedSend, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { channelInProgress } from './channel-in-progress'
+import { claimedQuietly } from './quiet-claims'
 import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
 import { instructionOf, placeInPlan, reopenWindow } from '../attempts/ussd'
 import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
-import { type Database, isLockTimeout, type Queries } from '../index'
+import { type Database, isLockConflict, type Queries } from '../index'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { ownedBy } from './owner'
 import { holdRecipient } from '../recipients/recipients'
@@ -77,7 +78,7 @@ export async function openRequest(
       return decision
     } catch (error) {
       if (error instanceof Refused) return noted(db, error.decision)
-      if (patience === 0 || !isLockTimeout(error)) throw error
+      if (patience === 0 || !isLockConflict(error)) throw error
     }
   }
 }
@@ -160,7 +161,8 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const isQuiet = judged.verdict === 'quiet'
   if (judged.verdict !== 'allowed' && !isQuiet)
     throw new Refused({ outcome: 'protected', send, ...judged })
-  const shortage = isQuiet ? undefined : await shortageOf(tx, { owner: input, ...input })
+  // A quiet one too: to be let through would tell it apart.
+  const shortage = await shortageOf(tx, { owner: input, ...input })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
   const quieted = isQuiet ? { send, ...judged } : undefined
   // Whose sends count again gets a code: that of a quiet request was never sent, and is none.
@@ -238,17 +240,17 @@ interface LiveRow {
 
 const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
 
-/** What a quiet request would have sent by now. */
-const quietly = sql`(r.quiet and r.created_at > now() - make_interval(secs => ${alreadySendingSeconds}))`
+const targetOf = (target: Channel | undefined): SQL =>
+  sql`coalesce(${target ?? null}, ${channelInProgress})`
 
 const liveColumns = (target: Channel | undefined): SQL => sql`
   r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends, r.quiet, r.test_number as "isTest",
   r.workflow_started_at is not null as started,
   ${channelInProgress} as channel, ${instructionOf} as instruction,
   r.quiet or exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
-  ${quietly} or exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
-  ${quietly} or exists (select from attempts a where a.request_id = r.id and ${recently}
-    and a.channel::text = coalesce(${target ?? null}, ${channelInProgress})) as "targetClaimed",
+  ${claimedQuietly()} or exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
+  ${claimedQuietly(targetOf(target))} or exists (select from attempts a where a.request_id = r.id and ${recently}
+    and a.channel::text = ${targetOf(target)}) as "targetClaimed",
   r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
   r.expires_at <= now() as overdue`
 
@@ -274,7 +276,10 @@ async function repeat(
     ), logged as (${auditFrom(sql`asked`, {
       type: again ? 'resend_requested' : 'repeated',
       actor: `key:${input.keyId}`,
-      detail: { channel: target, ...(isQuiet && { quiet: true }) },
+      detail: {
+        channel: target,
+        ...(isQuiet && { quiet: true, resend: isDue ? 'sent' : 'already_sending' }),
+      },
     })})
     select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
   const instruction =

@@ -38,7 +38,7 @@ const putRoute = (deps: ApiDeps) =>
     tag,
     summary: 'Put a number, an address or a place on an allow or block list',
     description:
-      'It counts from the next send on, in every environment, and replaces an entry about the same. The most exact entry counts: a number before a prefix, a longer prefix before a shorter one, a country last; of two that are as exact, the block. The app’s list and the operators’ speak each for themselves, and so do entries about the recipient and about the end user’s network: one block is enough.',
+      'It counts from the next send, resend or next channel that is asked for, in every environment, and replaces an entry about the same. The most exact entry counts: a number before a prefix, a longer prefix before a shorter one, a country last; of two that are as exact, the block. The app’s list and the operators’ speak each for themselves, and so do entries about the recipient and about the end user’s network: one block is enough.',
     scope: 'admin',
     body: ListEntryBody,
     example: { app_id: 'shop', verdict: 'block', kind: 'prefix', value: '+233900' },
