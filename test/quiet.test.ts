@@ -102,11 +102,10 @@ describe('a quiet send', () => {
   test('says so in the events about it, from the first to the last', async () => {
     const id = (await send(blockedPhone())).body.request_id
     expect((await client.call('POST', `/otp/${id}/cancel`)).status).toBe(200)
-    await until(async () => receiver.of(id, 'cancelled')[0])
-    expect(receiver.of(id).map(({ body }) => [body.type, body.quiet])).toEqual([
-      ['created', true],
-      ['cancelled', true],
-    ])
+    // Events may overtake each other.
+    await until(async () => receiver.of(id).length >= 2 || undefined)
+    const told = receiver.of(id).map(({ body }) => `${body.type} ${body.quiet}`)
+    expect(told.toSorted()).toEqual(['cancelled true', 'created true'])
     const loud = (await send(freshPhone())).body.request_id
     await until(async () => receiver.of(loud, 'delivered')[0])
     for (const { body } of receiver.of(loud)) expect(body).not.toHaveProperty('quiet')
