@@ -104,7 +104,7 @@ describe('a quiet send', () => {
     expect((await client.call('POST', `/otp/${id}/cancel`)).status).toBe(200)
     // Events may overtake each other.
     await until(async () => receiver.of(id).length >= 2 || undefined)
-    const told = receiver.of(id).map(({ body }) => `${String(body.type)} ${String(body.quiet)}`)
+    const told = receiver.of(id).map(({ body }) => [body.type, String(body.quiet)].join(' '))
     expect(told.toSorted()).toEqual(['cancelled true', 'created true'])
     const loud = (await send(freshPhone())).body.request_id
     await until(async () => receiver.of(loud, 'delivered')[0])

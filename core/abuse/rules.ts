@@ -86,7 +86,8 @@ const warmFrom = 3
 /** An app from which fewer codes came back is new. */
 const newApp = 20
 const newAppFloors = { country: 40, cold: 60 } as const
-/** A block where people came back asks for challenges first, and is shut at so many times its limit. */
+/** Where so many codes came back in a month challenges are asked for first, and all is shut at so many times the limit. */
+const knownFrom: Partial<Record<ScopeKind, number>> = { block: 0.5, range: 3 }
 const challengedFor = 2
 
 /** How long a user takes to type a code in, in seconds. */
@@ -205,7 +206,7 @@ function velocity(
   // Where users live only some sends are the attacker's: nobody can say which. Whoever solves for money is stopped later.
   const mayBeUser =
     (kind === 'country' && passedEver >= warmFrom) ||
-    (kind === 'block' && passedEver >= 0.5 && pending <= challengedFor * limit)
+    (passedEver >= (knownFrom[kind] ?? Infinity) && pending <= challengedFor * limit)
   const asks = mayBeUser ? 'challenge' : asksOf(kind, app)
   return [{ rule: `${kind}_velocity`, scope: kind, name, asks, count: pending, limit }]
 }
