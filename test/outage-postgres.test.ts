@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
 import { clientOf, freshPhone, timed, until } from './harness/client'
 import { type Rig, startRig } from './harness/rig'
 
@@ -64,11 +65,21 @@ describe('Postgres is down', () => {
     },
   )
 
+  /** What the API writes down after the answer to a check: its commit is not the one to be cut. */
+  const creditsWritten = () =>
+    until(async () => {
+      const open = await rig.db
+        .one(sql`select from send_decisions d join otp_requests r on r.id = d.request_id
+        where r.state = 'verified' and d.outcome is null`)
+      return open === undefined
+    })
+
   test.each(['before', 'after'] as const)(
     'a connection that breaks %s a commit fails that one call, and a retry of it finds one request',
     async (moment) => {
       const phone = freshPhone()
       const headers = { 'idempotency-key': randomUUID() }
+      await creditsWritten()
       const cut = rig.apiDatabase.arm({ match: /^Q[^]{4}commit/, moment, spring: () => undefined })
       const send = () => client.send(phone, smsOnly, headers)
       expect((await send()).status).toBe(503)
