@@ -1,5 +1,6 @@
+-- Names are compared by their bytes: by a language's rules it would take most of the time of finding them.
 CREATE TABLE "send_standings" (
-	"name" text PRIMARY KEY NOT NULL,
+	"name" text COLLATE "C" PRIMARY KEY NOT NULL,
 	"at" double precision NOT NULL,
 	"pending" double precision DEFAULT 0 NOT NULL,
 	"passed" double precision DEFAULT 0 NOT NULL,
@@ -16,7 +17,7 @@ CREATE INDEX "send_standings_age" ON "send_standings" USING brin ("at");
 --> statement-breakpoint
 CREATE TABLE "send_blocks" (
 	"id" text PRIMARY KEY NOT NULL,
-	"name" text NOT NULL UNIQUE,
+	"name" text COLLATE "C" NOT NULL UNIQUE,
 	"app_id" text NOT NULL REFERENCES "apps"("id"),
 	"environment" "key_environment" NOT NULL,
 	"scope" text NOT NULL,
@@ -69,17 +70,19 @@ create function faded_count(counted float8, age float8, memory float8) returns f
 -- Counts one send in all of its scopes and writes its decision down, in one round trip: a send's cost is counted in
 -- them. What it gives back is how the scopes stand now, the send counted; the caller's rules decide then, and a refusal
 -- rolls all of this back. Where a block stands that nothing passes, nothing is counted or locked.
-create function count_send(
-  at_time timestamptz, counted text[], others text[], cold text[], home text[], block_name text, block_place integer,
-  passes boolean, decision jsonb
-) returns json language plpgsql
+-- One argument, since the statement is built anew for each send; its lists are array literals, which cost least to read.
+create function count_send(send jsonb) returns json language plpgsql
 -- Planned once for a connection, always by the keys: planning each time would cost five times what it does.
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  moment timestamptz := coalesce(at_time, clock_timestamp());
+  moment timestamptz := coalesce((send ->> 'at')::timestamptz, clock_timestamp());
   now_s float8 := date_part('epoch', moment);
-  rows_to_count text[] := counted;
-  rows_to_read text[] := others;
+  rows_to_count text[] := send ->> 'counted';
+  rows_to_read text[] := send ->> 'others';
+  cold text[] := send ->> 'cold';
+  home text[] := send ->> 'home';
+  block_name text := send ->> 'block';
+  block_place integer := send ->> 'place';
   is_warm boolean;
   made bigint;
   blocks json;
@@ -89,18 +92,18 @@ begin
   is_warm := coalesce((select sum(faded_count(s.passed_ever, now_s - s.at, 2592000)) from send_standings s
     where s.name = any(home)) >= 3, false);
   if is_warm then
-    rows_to_count := array(select n from unnest(counted) n where n <> all(cold));
-    rows_to_read := array(select n from unnest(others) n where n <> all(cold));
+    rows_to_count := array(select n from unnest(rows_to_count) n where n <> all(cold));
+    rows_to_read := array(select n from unnest(rows_to_read) n where n <> all(cold));
   end if;
   select json_agg(json_build_array(b.name, b.asks)) into blocks
     from send_blocks b where b.name = any(rows_to_count || rows_to_read) and b.until > moment and b.lifted_at is null;
-  if blocks is not null and not passes then
+  if blocks is not null and not (send ->> 'passes')::boolean then
     return json_build_object('at', moment, 'warm', is_warm, 'blocks', blocks);
   end if;
   insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, scopes, place, matures_at)
-  values (decision ->> 'requestId', decision ->> 'recipientId', decision ->> 'appId', (decision ->> 'environment')::key_environment,
-    decision ->> 'country', moment, 'allowed', decision ->> 'mode', rows_to_count, block_place,
-    moment + make_interval(secs => (decision ->> 'maturesAfter')::float8))
+  values (send ->> 'requestId', send ->> 'recipientId', send ->> 'appId', (send ->> 'environment')::key_environment,
+    send ->> 'country', moment, 'allowed', send ->> 'mode', rows_to_count, block_place,
+    moment + make_interval(secs => (send ->> 'maturesAfter')::float8))
   returning id into made;
   with now_counted as (
     -- In the order of names, as everybody does: two sends never wait for each other.

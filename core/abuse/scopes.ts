@@ -60,9 +60,9 @@ export function scopesOf({ app, environment, number, country, ip, keys }: Scoped
 
 /** Rows that all sends of an app write are spread over so many, by chance: one row would make them queue. */
 const spread: Readonly<Record<ScopeKind, number>> = {
-  app: 4,
-  cold: 4,
-  country: 4,
+  app: 2,
+  cold: 2,
+  country: 2,
   range: 1,
   block: 1,
   ip: 1,

@@ -138,24 +138,32 @@ async function count(
   }
   const nameOf = (kind: Scope['kind']) => scopes.find((scope) => scope.kind === kind)?.name ?? null
   const block = nameOf('block')
-  const decision = {
-    requestId: send.requestId,
-    recipientId: send.recipientId,
-    appId: send.app,
-    environment: send.environment,
-    country: send.country,
-    mode: send.mode,
-    maturesAfter: send.lifetimeSeconds + graceSeconds,
-  }
   const place =
     block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
-  const row = await tx.one<{ counted: Counted }>(sql`
-    select count_send(${at?.toISOString() ?? null}::timestamptz, ${sql.param(counted)}::text[], ${sql.param(others)}::text[],
-      ${sql.param(cold)}::text[], ${sql.param(home)}::text[], ${block}, ${place}::integer, ${passes},
-      ${JSON.stringify(decision)}::jsonb) as counted`)
+  const row = await tx.one<{ counted: Counted }>(
+    sql`select count_send(${JSON.stringify({
+      requestId: send.requestId,
+      recipientId: send.recipientId,
+      appId: send.app,
+      environment: send.environment,
+      country: send.country,
+      mode: send.mode,
+      maturesAfter: send.lifetimeSeconds + graceSeconds,
+      at,
+      ...{ passes, block, place },
+      counted: listed(counted),
+      others: listed(others),
+      cold: listed(cold),
+      home: listed(home),
+    })}::jsonb) as counted`,
+  )
   if (!row) throw new Error('Postgres counted a send and gave no row.')
   return row.counted
 }
+
+/** A list as Postgres writes arrays. */
+const listed = (names: readonly string[]): string =>
+  `{${names.map((name) => JSON.stringify(name)).join(',')}}`
 
 /** The send's scopes, with what is known of them. */
 function knownFrom(scopes: readonly Scope[], { warm, blocks, standings }: Counted): KnownScope[] {
