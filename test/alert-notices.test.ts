@@ -3,9 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import type { AlertPolicy } from '../core/alerts/policy'
-import type { Raised } from '../core/alerts/rule'
-import { listAlerts, raiseAlert, resolveAlert } from '../db/abuse/alerts'
-import { createApp } from '../db/apps/apps'
+import { raiseAlert, resolveAlert } from '../db/abuse/alerts'
 import { startAlertSender } from '../events/alert-sender'
 import { createGuardedDispatcher } from '../events/dispatcher'
 import { until } from './harness/client'
@@ -13,6 +11,7 @@ import { startMailServer } from './harness/mail-server'
 import { accountAt } from './harness/mailer'
 import { startReceiver } from './harness/receiver'
 import { requestsOnly } from './harness/requests'
+import { watchedApp } from './harness/watched-app'
 
 let requests: Awaited<ReturnType<typeof requestsOnly>>
 beforeAll(async () => {
@@ -20,24 +19,13 @@ beforeAll(async () => {
 })
 afterAll(() => requests.close())
 
-// Every test has an app of its own.
-let apps = 0
-let appId: string
+type Watched = Awaited<ReturnType<typeof watchedApp>>
+let appId: Watched['appId']
+let wave: Watched['wave']
+let own: Watched['own']
 beforeEach(async () => {
-  appId = `watched${++apps}`
-  await createApp(requests.db, { id: appId, name: 'A' })
+  ;({ appId, wave, own } = await watchedApp(requests))
 })
-
-const wave = (given: Partial<Raised> = {}): Raised => ({
-  appId,
-  environment: 'production',
-  rule: 'lockout_wave',
-  subject: '',
-  severity: 'warning',
-  detail: { locked: 12, usual: 0.1 },
-  ...given,
-})
-const own = async () => listAlerts(requests.db, { appId, limit: 100 })
 
 describe('people are told', () => {
   const stops: (() => Promise<unknown>)[] = []

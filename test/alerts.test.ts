@@ -1,18 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import type { Raised } from '../core/alerts/rule'
-import {
-  acknowledgeAlert,
-  listAlerts,
-  noteQuiet,
-  raiseAlert,
-  remind,
-  resolveAlert,
-} from '../db/abuse/alerts'
+import { acknowledgeAlert, noteQuiet, raiseAlert, remind, resolveAlert } from '../db/abuse/alerts'
 import { readAppFigures, sumAppHours } from '../db/abuse/app-hours'
-import { createApp } from '../db/apps/apps'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { requestsOnly } from './harness/requests'
+import { later, noon, watchedApp } from './harness/watched-app'
 
 let requests: Awaited<ReturnType<typeof requestsOnly>>
 beforeAll(async () => {
@@ -20,34 +12,15 @@ beforeAll(async () => {
 })
 afterAll(() => requests.close())
 
-// Every test has an app of its own.
-let apps = 0
-let appId: string
+type Watched = Awaited<ReturnType<typeof watchedApp>>
+let appId: Watched['appId']
+let wave: Watched['wave']
+let own: Watched['own']
+let audited: Watched['audited']
+let notices: Watched['notices']
 beforeEach(async () => {
-  appId = `watched${++apps}`
-  await createApp(requests.db, { id: appId, name: 'A' })
+  ;({ appId, wave, own, audited, notices } = await watchedApp(requests))
 })
-
-const noon = new Date('2026-11-23T12:00:00Z')
-const later = (seconds: number, from = noon) => new Date(from.getTime() + seconds * 1_000)
-const wave = (given: Partial<Raised> = {}): Raised => ({
-  appId,
-  environment: 'production',
-  rule: 'lockout_wave',
-  subject: '',
-  severity: 'warning',
-  detail: { locked: 12, usual: 0.1 },
-  ...given,
-})
-const own = async () => listAlerts(requests.db, { appId, limit: 100 })
-const audited = () =>
-  requests.db.many<{ detail: object }>(sql`select detail from audit_events
-    where chain = ${`app:${appId}`} and type = 'alert' order by sequence`)
-const notices = () =>
-  requests.db.many<{
-    kind: string
-  }>(sql`select n.kind from alert_notices n join alerts a on a.id = n.alert_id
-    where a.app_id = ${appId} order by n.id`)
 
 describe('an alert', () => {
   test('is opened once, however many processes raise it at once, and told once', async () => {

@@ -23,15 +23,15 @@ export function challengeUseOf(
   return { app, action, recipient, accepted: challenges }
 }
 
-/** The answer to a call that has to solve one first, with all that a page needs for it. */
+/** The answer to a call that has to solve one first, with all that a page needs for it; the app's own kinds when absent. */
 export const challengeRequired = async (
   challenges: Challenges,
   use: ChallengeUse,
-  options: ProblemOptions = {},
+  { challenge, ...options }: ProblemOptions = {},
 ): Promise<Problem> =>
   new Problem('CHALLENGE_REQUIRED', {
     action: 'solve_challenge',
-    challenge: await challenges.offer(use),
+    challenge: challenge ?? (await challenges.offer(use)),
     ...options,
   })
 
@@ -41,8 +41,7 @@ export const anotherRequired = async (
   use: ChallengeUse,
   options: ProblemOptions = {},
 ): Promise<Problem> =>
-  new Problem('CHALLENGE_REQUIRED', {
-    action: 'solve_challenge',
+  challengeRequired(challenges, use, {
     challenge: await challenges.standIn(use),
     detail: 'This challenge cannot be checked just now. Solve the one that is given here instead.',
     ...options,

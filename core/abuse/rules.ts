@@ -2,8 +2,8 @@ import type { ScopeKind } from './scopes'
 import { closeGaps, memory, noStanding, type Standing, wilsonUpper } from './standing'
 
 /**
- * The fraud rules: pure, from counts that the database kept. Those of `sendRules` judge a send as it comes; those of
- * `slowRules` judge a scope once messages have had the time for their code to come back. Each looks at what makes pumped
+ * The fraud rules: pure, from counts that the database kept. {@link judgeSend} judges a send as it comes,
+ * {@link judgeMatured} a scope once messages have had the time for their code to come back. Each looks at what makes pumped
  * traffic unlike that of users: its codes do not come back. Sources: docs/abuse.md.
  */
 export const ruleNames = [
@@ -105,11 +105,16 @@ const knownForDays = 2.5
  * count, or an attack would be what is usual.
  */
 function usualLoss({ failed, passedDay, failedEver, passedEver }: Standing): number {
-  const lost = Math.max(failedEver - failed, 0)
-  const all = lost + Math.max(passedEver - passedDay, 0)
-  const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
   const most = passedEver > knownForDays * passedDay ? lossBounds.most : newcomersLoss
-  return Math.min(Math.max(seen, lossBounds.least), most)
+  return Math.min(lossOf(failedEver - failed, passedEver - passedDay), most)
+}
+
+/** The share of messages that are lost, what is taken for granted among them, within bounds. */
+function lossOf(failed: number, passed: number): number {
+  const lost = Math.max(failed, 0)
+  const all = lost + Math.max(passed, 0)
+  const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
+  return Math.min(Math.max(seen, lossBounds.least), lossBounds.most)
 }
 
 /**
@@ -140,16 +145,12 @@ function lostBeyond(standing: Standing, loss: number): { day: number; hour: numb
 }
 
 /** The share that an app loses in all other places: what one of them loses beyond is its own. */
-function lossElsewhere(place: Standing, app: Standing): number {
-  const lost = Math.max(app.failed - place.failed, 0)
-  const all = lost + Math.max(app.passedDay - place.passedDay, 0)
-  const seen = (lost + lossPrior.messages * lossPrior.share) / (all + lossPrior.messages)
-  return Math.min(Math.max(seen, lossBounds.least), lossBounds.most)
-}
+const lossElsewhere = (place: Standing, app: Standing): number =>
+  lossOf(app.failed - place.failed, app.passedDay - place.passedDay)
 
 const neighbours = { least: 4, gap: 10, gaps: 3 } as const
 
-/** Rules on what a send makes of the counts; `app` is the app's own standing. */
+/** Rules on what a send makes of the counts. */
 export function judgeSend(scopes: readonly KnownScope[]): Finding[] {
   const standingOf = (kind: ScopeKind) =>
     scopes.find((scope) => scope.kind === kind)?.standing ?? noStanding
