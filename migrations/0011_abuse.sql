@@ -122,12 +122,11 @@ begin
       places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
     returning s.*
   )
-  select json_agg(json_build_array(name, pending, passed, passed_hour, failed, passed_day, passed_ever, failed_ever,
-    failed_hour, places)) into standings
-  from (
-    select * from now_counted
+  select json_agg(known) into standings from (
+    select name, pending, passed, passed_hour as "passedHour", failed, passed_day as "passedDay",
+      passed_ever as "passedEver", failed_ever as "failedEver", failed_hour as "failedHour", places from now_counted
     union all
-    select s.name, now_s, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
+    select s.name, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
       faded_count(s.passed_hour, now_s - s.at, 3600), faded_count(s.failed, now_s - s.at, 86400),
       faded_count(s.passed_day, now_s - s.at, 86400), faded_count(s.passed_ever, now_s - s.at, 2592000),
       faded_count(s.failed_ever, now_s - s.at, 2592000), faded_count(s.failed_hour, now_s - s.at, 3600), s.places

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { judgeMatured } from '../../core/abuse/rules'
-import { memory, noStanding, type Standing, together } from '../../core/abuse/standing'
+import { memory, noStanding, type Standing } from '../../core/abuse/standing'
 import { rowsOf, type Scope, scopeNamed, scopeOfRow } from '../../core/abuse/scopes'
 import type { Environment } from '../../core/state'
 import type { Verdict } from '../../core/abuse/verdict'
@@ -9,6 +9,7 @@ import type { Queries } from '../index'
 import { noteBlocked, raiseBlock } from './blocks'
 import { type Guarded, type GuardedSend, labelOf } from './guard'
 import { momentOf, secondsOf } from './moment'
+import { byScope, type StandingRow } from './standing-rows'
 
 /**
  * Writes a refusal down, after what it would have made was rolled back, the recipient's row perhaps among it, and raises
@@ -246,7 +247,7 @@ export async function readStandings(
   at?: Date,
 ): Promise<Map<string, Standing>> {
   const names = [...new Set(scopes.flatMap(rowsOf))]
-  const rows = await db.many<Standing & { name: string }>(sql`
+  const rows = await db.many<StandingRow>(sql`
     select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
       ${faded('passed_hour', memory.hour)} as "passedHour",
       ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
@@ -254,10 +255,5 @@ export async function readStandings(
       ${faded('failed_ever', memory.ever)} as "failedEver",
       ${faded('failed_hour', memory.hour)} as "failedHour", s.places
     from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)
-  const standings = new Map<string, Standing>()
-  for (const { name, ...standing } of rows) {
-    const scope = scopeOfRow(name)
-    standings.set(scope, together(standings.get(scope) ?? noStanding, standing))
-  }
-  return standings
+  return byScope(rows)
 }

@@ -9,13 +9,13 @@ import {
   rowsOf,
   type Scope,
   type ScopedSend,
-  scopeOfRow,
   scopesOf,
 } from '../../core/abuse/scopes'
-import { noStanding, type Standing, together } from '../../core/abuse/standing'
+import { noStanding } from '../../core/abuse/standing'
 import { type Verdict, verdictOf } from '../../core/abuse/verdict'
 import type { Queries } from '../index'
 import { noteSolved } from './blocks'
+import { byScope, type StandingRow } from './standing-rows'
 
 /** So long after the end of its code's life a message that has not come back counts as one that does not. */
 const graceSeconds = 60
@@ -53,18 +53,7 @@ interface Counted {
   /** Absent where a block keeps the send from being counted. */
   decision?: string
   blocks: [name: string, asks: NonNullable<KnownScope['blocked']>][] | null
-  standings?: [
-    name: string,
-    pending: number,
-    passed: number,
-    passedHour: number,
-    failed: number,
-    passedDay: number,
-    passedEver: number,
-    failedEver: number,
-    failedHour: number,
-    places: number[],
-  ][]
+  standings?: StandingRow[]
 }
 
 /**
@@ -167,34 +156,7 @@ const listed = (names: readonly string[]): string =>
 
 /** The send's scopes, with what is known of them. */
 function knownFrom(scopes: readonly Scope[], { warm, blocks, standings }: Counted): KnownScope[] {
-  const known = new Map<string, Standing>()
-  for (const row of standings ?? []) {
-    const [
-      name,
-      pending,
-      passed,
-      passedHour,
-      failed,
-      passedDay,
-      passedEver,
-      failedEver,
-      failedHour,
-      places,
-    ] = row
-    const scope = scopeOfRow(name)
-    const one = {
-      pending,
-      passed,
-      passedHour,
-      failed,
-      passedDay,
-      passedEver,
-      failedEver,
-      failedHour,
-      places,
-    }
-    known.set(scope, together(known.get(scope) ?? noStanding, one))
-  }
+  const known = byScope(standings ?? [])
   const asks = new Map(blocks)
   return scopes
     .filter(({ kind }) => !(warm && kind === 'cold'))
