@@ -1,11 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
-import { appIndex, seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
-import type { RecipientKind } from '../../core/channel'
+import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
 import type { Database, Queries } from '../index'
-import { hasAddress, hasSealedText } from './key-use'
-import { listJob, testNumberJob } from './reencrypt-numbers'
+import { hasSealedText } from './key-use'
+import { listJob, recipientJob, testNumberJob } from './reencrypt-indexed'
 import {
   bytes,
   type Job,
@@ -107,57 +106,6 @@ async function countLeft(db: Queries, jobs: readonly Job[]): Promise<number> {
     sum += row?.count ?? 0
   }
   return sum
-}
-
-interface RecipientRow extends Sealed {
-  id: string
-  appId: string
-  kind: RecipientKind
-  indexKid: string
-}
-
-function recipientJob(keyring: Keyring, underOlder: SQL): Job {
-  const table = sql`recipients`
-  const condition = sql`${underOlder} and ${hasAddress}`
-  const renew = (row: RecipientRow) => {
-    const context = sealedIn.recipient(row.appId, row.id)
-    const value = unseal(keyring, row, context)
-    return { row, sealed: seal(keyring, value, context), ...appIndex(keyring, { ...row, value }) }
-  }
-  return {
-    kind: 'recipients',
-    table,
-    condition,
-    async move(tx, page) {
-      const rows = await tx.many<RecipientRow>(sql`
-        select id, app_id as "appId", kind, ciphertext, kid, index_kid as "indexKid" from ${table}
-        where ${condition} and id > ${page.after} order by id limit ${page.batch} for update skip locked`)
-      const { renewed, stuck } = renewAll(rows, renew)
-      const moved = await tx.many<{ id: string }>(sql`
-        update recipients r set ciphertext = n.ciphertext, kid = n.kid, index = n.index, index_kid = n.index_kid
-        from ${rowsOf({
-          id: texts(renewed.map(({ row }) => row.id)),
-          old_kid: texts(renewed.map(({ row }) => row.kid)),
-          old_index_kid: texts(renewed.map(({ row }) => row.indexKid)),
-          ciphertext: bytes(renewed.map(({ sealed }) => sealed.ciphertext)),
-          kid: texts(renewed.map(({ sealed }) => sealed.kid)),
-          index: bytes(renewed.map(({ index }) => index)),
-          index_kid: texts(renewed.map(({ kid }) => kid)),
-        })}
-        where r.id = n.id and r.kid = n.old_kid and r.index_kid = n.old_index_kid
-          -- One address in two rows cannot be, but if it were, the others must still move.
-          and not exists (select from recipients twin where twin.app_id = r.app_id and twin.kind = r.kind
-            and twin.index = n.index and twin.id <> r.id)
-        returning r.id`)
-      const ids = new Set(moved.map(({ id }) => id))
-      const twins = renewed.filter(({ row }) => !ids.has(row.id))
-      return {
-        last: rows.at(-1)?.id,
-        moved: moved.length,
-        stuck: [...stuck, ...twins.map(({ row }) => ({ id: row.id, why: 'twin' as const }))],
-      }
-    },
-  }
 }
 
 interface RequestRow {
