@@ -66,9 +66,6 @@ export function macOfCode(
   return createHmac('sha256', key).update(`check/v1|${requestId}|${generation}|${code}`).digest()
 }
 
-/** A digest that no code has: of a request whose code nobody is ever told. */
-export const macOfNoCode = (): Buffer => randomBytes(32)
-
 const noMac = Buffer.alloc(32)
 
 /** Constant-time comparison with the stored digest, made also when there is none; then false. */

@@ -35,8 +35,9 @@ interface FollowOptions {
 }
 
 /**
- * Follows the policy file, which is read again every 2 s, so that a change needs no restart. A file that cannot be
- * used is refused as a whole, with one warning, and the last good one stays in use.
+ * Follows the policy file, which is read at once and again every 2 s, so that a change needs no restart. A file that
+ * cannot be used is refused as a whole, with one warning, and the last good one stays in use. One warning names all
+ * values of an older version each time that a file with some is read.
  */
 export function followPolicy(
   config: Pick<Config, 'policy' | 'policyFile' | 'variables' | 'isProduction'>,
@@ -49,7 +50,7 @@ export function followPolicy(
   let current = { policy: config.policy, accounts: create(config.policy.accounts) }
   // Absent at first: what the process began with may have been replaced since.
   let seen: string | undefined
-  let lastFaults: string[] = []
+  const complain = complainTo(log)
   let lookedAt = performance.now()
   const gone = goneFor(goneMs)
 
@@ -75,16 +76,9 @@ export function followPolicy(
     if (text !== undefined && text === seen) return
     seen = text
     const reading = readAgain(text, config)
-    if ('policy' in reading) {
-      lastFaults = []
-      if (!isDeepStrictEqual(reading.policy, current.policy)) take(reading.policy)
-    } else if (!isDeepStrictEqual(reading.faults, lastFaults)) {
-      lastFaults = reading.faults
-      log.warn(
-        { faults: lastFaults },
-        'the policy file cannot be used: the last good one stays in use',
-      )
-    }
+    complain(reading)
+    if ('policy' in reading && !isDeepStrictEqual(reading.policy, current.policy))
+      take(reading.policy)
   }
 
   /** An account that another process planned with: one that is new in the file, or was in it a moment ago. */
@@ -94,6 +88,7 @@ export function followPolicy(
     return current.accounts.get(name) ?? gone.get(name)
   }
 
+  look()
   const timer = setInterval(look, rereadMs)
   timer.unref()
   return {
@@ -102,6 +97,21 @@ export function followPolicy(
     },
     accounts: viewOf(() => current.accounts, find),
     close: () => clearInterval(timer),
+  }
+}
+
+type Reading = { policy: Policy; outdated: string[] } | { faults: string[] }
+
+/** Warns of faults once, until they change, and of values of an older version each time that they are read. */
+function complainTo(log: Log) {
+  let lastFaults: string[] = []
+  return (reading: Reading): void => {
+    const faults = 'faults' in reading ? reading.faults : []
+    if (faults.length > 0 && !isDeepStrictEqual(faults, lastFaults))
+      log.warn({ faults }, 'the policy file cannot be used: the last good one stays in use')
+    lastFaults = faults
+    if ('outdated' in reading && reading.outdated.length > 0)
+      log.warn({ outdated: reading.outdated }, 'the policy file has values of an older version')
   }
 }
 
@@ -134,7 +144,7 @@ function goneFor(milliseconds: number) {
 function readAgain(
   text: string | undefined,
   { policyFile, variables, isProduction }: Parameters<typeof followPolicy>[0],
-): { policy: Policy } | { faults: string[] } {
+): Reading {
   const file = fileNameOf(policyFile)
   if (text === undefined) return { faults: [`${file}: cannot be read`] }
   const reading = readPolicy(text, file)

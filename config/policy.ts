@@ -4,11 +4,14 @@ import type { z } from 'zod'
 import { type JsonLines, JsonFault, readJsonLines } from './json-lines'
 import { faultsBetween, type PolicyFault } from './policy-faults'
 import { type Policy, PolicyFile, sections } from './policy-schema'
+import { formerMode } from './protection-schema'
 import shippedPolicy from './policy.json'
 
 export type { Policy } from './policy-schema'
 
-export type PolicyReading = { success: true; policy: Policy } | { success: false; faults: string[] }
+export type PolicyReading =
+  /** `outdated`: places whose value belongs to an older version and is read as another one, one sentence each. */
+  { success: true; policy: Policy; outdated: string[] } | { success: false; faults: string[] }
 
 /** In characters: looking through a larger one every 2 s would keep a process from its work. */
 const longest = 1_000_000
@@ -61,7 +64,26 @@ export function readPolicy(text: string, file: string): PolicyReading {
   const { data } = PolicyFile.safeParse(raw)
   if (!data || faults.length > 0) return { success: false, faults: [...new Set(faults)] }
   const { $schema: _, ...policy } = data
-  return { success: true, policy }
+  const outdated = outdatedIn(raw as z.input<typeof PolicyFile>).map(sentence)
+  return { success: true, policy, outdated }
+}
+
+function outdatedIn({ protection = {} }: z.input<typeof PolicyFile>): PolicyFault[] {
+  const changes = [
+    { path: ['protection'], mode: protection.mode },
+    ...(protection.overrides ?? []).map(({ mode }, index) => ({
+      path: ['protection', 'overrides', index],
+      mode,
+    })),
+  ]
+  return changes.flatMap(({ path, mode }) =>
+    Object.entries(mode ?? {})
+      .filter(([, name]) => name === formerMode)
+      .map(([keys]) => ({
+        path: [...path, 'mode', keys],
+        message: `there is no mode ${formerMode} any more: it is read as block`,
+      })),
+  )
 }
 
 /** Each section by itself, so that a fault in one does not hide those in the others. */

@@ -36,11 +36,20 @@ const Challenges = z.strictObject({
     ),
 })
 
+/** A mode of older versions, which files may still name. */
+export const formerMode = 'quiet'
+
+const mode = z
+  .enum([...protectionModes, formerMode])
+  .transform((name) => (name === formerMode ? 'block' : name))
+
 const protectionChanges = {
   mode: z
     .strictObject({
-      live: z.enum(protectionModes).optional().describe('For production keys.'),
-      test: z.enum(protectionModes).optional().describe('For staging and development keys.'),
+      live: mode.optional().describe('For production keys. `quiet` is read as `block`.'),
+      test: mode
+        .optional()
+        .describe('For staging and development keys. `quiet` is read as `block`.'),
     })
     .optional()
     .describe('What a finding of the fraud rules does.'),

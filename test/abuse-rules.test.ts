@@ -297,7 +297,6 @@ describe('what a finding does', () => {
     ['observe', 'allowed', 'allowed', 'allowed'],
     ['challenge', 'challenge', 'challenge', 'allowed'],
     ['block', 'blocked', 'challenge', 'blocked'],
-    ['quiet', 'quiet', 'challenge', 'quiet'],
   ] as const)(
     '%s: a block %s, a doubt %s, a block with a solved challenge %s',
     (mode, first, second, third) => {

@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { acknowledgeAlert, noteQuiet, raiseAlert, remind, resolveAlert } from '../db/abuse/alerts'
+import {
+  acknowledgeAlert,
+  noteNoFinding,
+  raiseAlert,
+  remind,
+  resolveAlert,
+} from '../db/abuse/alerts'
 import { readAppFigures, sumAppHours } from '../db/abuse/app-hours'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { requestsOnly } from './harness/requests'
@@ -65,15 +71,15 @@ describe('an alert', () => {
     expect(await notices()).toEqual([{ kind: 'opened' }, { kind: 'escalated' }])
   })
 
-  test('ends at the second quiet evaluation in a row, and comes back as a new one', async () => {
+  test('ends at the second evaluation in a row without a finding, and comes back as a new one', async () => {
     await raiseAlert(requests.db, wave(), noon)
-    expect(await noteQuiet(requests.db, wave(), later(60))).toBe(false)
+    expect(await noteNoFinding(requests.db, wave(), later(60))).toBe(false)
     await raiseAlert(requests.db, wave(), later(120))
-    expect(await noteQuiet(requests.db, wave(), later(180))).toBe(false)
+    expect(await noteNoFinding(requests.db, wave(), later(180))).toBe(false)
     // A second process that judges at the same time is no second evaluation.
-    expect(await noteQuiet(requests.db, wave(), later(181))).toBe(false)
-    expect(await noteQuiet(requests.db, wave(), later(240))).toBe(true)
-    expect(await noteQuiet(requests.db, wave(), later(300))).toBe(false)
+    expect(await noteNoFinding(requests.db, wave(), later(181))).toBe(false)
+    expect(await noteNoFinding(requests.db, wave(), later(240))).toBe(true)
+    expect(await noteNoFinding(requests.db, wave(), later(300))).toBe(false)
     expect(await raiseAlert(requests.db, wave(), later(360))).toBe(true)
     expect((await own()).map(({ resolvedAt }) => resolvedAt)).toEqual([null, later(240)])
     expect((await notices()).map(({ kind }) => kind)).toEqual(['opened', 'resolved', 'opened'])

@@ -11,41 +11,8 @@ let requests: Awaited<ReturnType<typeof requestsOnly>>
 beforeAll(async () => void (requests = await requestsOnly()))
 afterAll(() => requests.close())
 
-const quietly = { ...sendInput().protection, mode: 'quiet' as const }
-let last = 0
-const attacked = () => ({ kind: 'phone' as const, value: `+23324777${1_000 + ++last * 37}` })
 const send = (given: Parameters<typeof sendInput>[0]) =>
-  openRequest(requests.db, requests.keyring, sendInput({ protection: quietly, ...given }))
-
-describe('a quiet send', () => {
-  test('counts for nothing: an attack that is let run into the void has nobody else challenged', async () => {
-    const decisions = []
-    for (let index = 0; index < 120; index++) decisions.push(await send({ recipient: attacked() }))
-    const quiet = decisions.filter((decision) => 'isQuiet' in decision && decision.isQuiet)
-    expect(quiet.length).toBeGreaterThan(100)
-    const innocent = { kind: 'phone' as const, value: '+233201234567' }
-    expect(await send({ recipient: innocent })).toMatchObject({
-      outcome: 'created',
-      isQuiet: false,
-    })
-    const app = await requests.db.one<{ pending: number }>(sql`
-      select sum(pending) as pending from send_standings where name like 'staging|app|app%'`)
-    expect(app?.pending).toBeLessThan(120 - quiet.length + 2)
-    const due = await requests.db.one<{ due: number }>(sql`
-      select count(*)::int as due from send_decisions where matures_at is not null and verdict = 'quiet'`)
-    expect(due).toEqual({ due: 0 })
-  })
-
-  test('is refused as any other where the budget has no room', async () => {
-    const money = {
-      currency: 'USD',
-      prices: { sms: { '*': '1' }, voice: { '*': '1' } },
-      budget: { day: '0.5' },
-    }
-    const given = { recipient: attacked(), money }
-    expect((await send(given)).outcome).toBe('over_budget')
-  })
-})
+  openRequest(requests.db, requests.keyring, sendInput(given))
 
 test('where blocks are not heeded, sends past them are counted and written down', async () => {
   await raiseByHand(requests.db, {
@@ -117,7 +84,7 @@ describe('a code that came back', () => {
 })
 
 describe('a resend', () => {
-  const policyOf = (mode: 'block' | 'quiet') => ({ protection: { mode: { test: mode } } })
+  const policy = { protection: { mode: { test: 'block' as const } } }
   /** A request whose first message went out a while ago. */
   const sentBefore = async (value: string) => {
     const opened = await requests.open({ recipient: { kind: 'phone', value } })
@@ -139,7 +106,7 @@ describe('a resend', () => {
 
   test('does not pass a block, and leaves nothing behind it', async () => {
     const number = '+233502223333'
-    const wish = { ...(await sentBefore(number)), policy: policyOf('block') }
+    const wish = { ...(await sentBefore(number)), policy }
     await blockPlaceOf(number)
     expect(await requests.resend(wish)).toMatchObject({ outcome: 'protected', verdict: 'blocked' })
     expect(await refused(number)).toEqual({ refused: 1 })
@@ -155,7 +122,7 @@ describe('a resend', () => {
 
   test('of somebody who came back before passes', async () => {
     const number = '+233502224444'
-    const wish = { ...(await sentBefore(number)), policy: policyOf('block') }
+    const wish = { ...(await sentBefore(number)), policy }
     await requests.db.many(sql`update recipients set verified_at = now() where id =
       (select recipient_id from otp_requests where id = ${wish.requestId})`)
     await blockPlaceOf(number)
@@ -164,43 +131,10 @@ describe('a resend', () => {
 
   test('counts where its message goes', async () => {
     const number = '+233504445555'
-    const wish = { ...(await sentBefore(number)), policy: policyOf('block') }
+    const wish = { ...(await sentBefore(number)), policy }
     await requests.resend(wish)
     const row = await requests.db.one<{ pending: number }>(sql`
       select pending from send_standings where name = ${`staging|app|block|${number.slice(0, -4)}`}`)
     expect(row?.pending).toBeCloseTo(2, 1)
   })
-
-  test('that is quiet says that it was sent, wakes nobody, and is remembered as any other', async () => {
-    const number = '+233502226666'
-    const wish = { ...(await sentBefore(number)), policy: policyOf('quiet') }
-    await blockPlaceOf(number)
-    const first = await requests.resend(wish)
-    expect(first).toMatchObject({ outcome: 'done', sends: 2 })
-    expect(first).not.toHaveProperty('wake')
-    expect(await refused(number)).toEqual({ refused: 1 })
-    expect(await requests.resend(wish)).toMatchObject({ outcome: 'already_sending' })
-  })
-})
-
-test('a quiet request that was just sent again is not replaced at half of its life', async () => {
-  const recipient = { kind: 'phone' as const, value: '+233503337777' }
-  await raiseByHand(requests.db, {
-    ...requests.owner,
-    scope: 'block',
-    place: '+23350333',
-    asks: 'block',
-    actor: 'test',
-  })
-  const opened = await send({ recipient })
-  if (opened.outcome !== 'created') throw new Error(opened.outcome)
-  const age = (seconds: number) =>
-    requests.db
-      .many(sql`update otp_requests set created_at = created_at - make_interval(secs => ${seconds}),
-      expires_at = expires_at - make_interval(secs => ${seconds}) where id = ${opened.requestId}`)
-  await age(148)
-  expect(await send({ recipient })).toMatchObject({ outcome: 'repeated', resend: 'sent' })
-  await age(5)
-  const next = await send({ recipient })
-  expect(next).toMatchObject({ outcome: 'repeated', resend: 'already_sending', isQuiet: true })
 })

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from '@jest/globals'
 import { followPolicy } from '../config/live-policy'
 import { loadPolicy } from '../config/policy'
+import { protectionOf } from '../core/abuse/protection'
 import { createProviders } from '../providers'
 import { until } from './harness/client'
 import { accounts, channels, fileOf, valid } from './harness/policy-text'
@@ -54,6 +55,32 @@ describe('a policy that is followed', () => {
     )
     expect(seen).toEqual(['a=a', 'b=b'])
     expect(new Map(view)).toEqual(new Map(view.entries()))
+    live.close()
+  })
+
+  test('that names the former mode `quiet` blocks instead, and says so once each time that it is read', async () => {
+    const mode = { live: 'quiet', test: 'observe' }
+    const shop = { name: 'shop', when: { apps: ['shop'] }, mode: { test: 'quiet' } }
+    write({ protection: { mode, overrides: [shop] } })
+    const { live, warnings } = follow()
+    expect(protectionOf(live.policy, { app: 'app', country: 'GH' }).mode).toEqual({
+      live: 'block',
+      test: 'observe',
+    })
+    expect(protectionOf(live.policy, { app: 'shop', country: 'GH' }).mode.test).toBe('block')
+    const place = (field: string) =>
+      `${policyFile}:4: protection.${field}: there is no mode quiet any more: it is read as block`
+    const both = [place('mode.live'), place('overrides.0.mode.test')]
+    expect(warnings).toEqual([{ outdated: both }])
+    // Many looks later.
+    await pause(100)
+    expect(warnings).toHaveLength(1)
+    write({ protection: { mode } })
+    await until(async () => warnings.length > 1)
+    expect(warnings.slice(1)).toEqual([{ outdated: [place('mode.live')] }])
+    write({ protection: { mode: { live: 'block' } } })
+    await until(async () => live.policy.protection.mode?.test === undefined)
+    expect(warnings).toHaveLength(2)
     live.close()
   })
 

@@ -1,63 +1,22 @@
-import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { drizzle } from 'drizzle-orm/node-postgres'
-import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator'
 import { sql } from 'drizzle-orm'
-import pg from 'pg'
 import { openKeyFile } from '../codes/key-file'
 import { appIndex, seal, sealedIn } from '../codes/seal'
-import { createDatabase, type Database } from '../db'
 import { openRequest } from '../db/requests/sends'
 import { failNotStarted } from '../db/requests/starts'
-import { migrate } from '../db/setup/migrate'
-import { roles } from '../db/setup/roles'
-import { freshDatabase } from './harness/database'
+import { type OlderDatabase, olderDatabase } from './harness/older-database'
 import { sendInput, tempKeyFile } from './harness/seed'
 
 /** The newest migration of the version before limits had names. */
 const before = '0010_messages'
 
-let url: string
-let drop: () => Promise<void>
-let db: Database
+let older: OlderDatabase
 
-beforeAll(async () => {
-  const fresh = await freshDatabase()
-  drop = fresh.drop
-  url = fresh.adminUrl
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  await client.query('drop schema public cascade')
-  await client.query('drop schema drizzle cascade')
-  await client.query(`create schema public authorization ${roles.owner}`)
-  await client.query(`set role ${roles.owner}`)
-  await runMigrations(drizzle(client), { migrationsFolder: migrationsUntil(before) })
-  await client.end()
-  db = createDatabase(url)
-})
-afterAll(async () => {
-  await db.close()
-  await drop()
-})
-
-interface Journal {
-  entries: { tag: string }[]
-}
-
-/** The migrations up to one, in a folder of their own. */
-function migrationsUntil(tag: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'otpilot-migrations-'))
-  cpSync('migrations', folder, { recursive: true })
-  const path = join(folder, 'meta', '_journal.json')
-  const journal = JSON.parse(readFileSync(path, 'utf8')) as Journal
-  const last = journal.entries.findIndex((entry) => entry.tag === tag)
-  writeFileSync(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, last + 1) }))
-  return folder
-}
+beforeAll(async () => void (older = await olderDatabase(before)))
+afterAll(() => older.drop())
 
 test('what counted before an update goes on counting, and a run that could not start gives it back', async () => {
+  const { db } = older
   const keyring = openKeyFile(tempKeyFile(), { strict: true })
   const recipient = { kind: 'phone' as const, value: '+233555000010' }
   const address = { appId: 'app', ...recipient }
@@ -74,7 +33,7 @@ test('what counted before an update goes on counting, and a run that could not s
     select 'otp_old', 'app', 'rcp_old', 'old', 'staging', 'normal', 'en', 'Acme', ${JSON.stringify(sendInput().plan)}::jsonb,
       'salt', 'mac', ${keyring.active('codes').kid}, 6, 'digits', 5, 1, sends[2], now() + interval '4 minutes'
     from send_windows where environment = 'staging'`)
-  await migrate(url)
+  await older.migrate()
   const third = await openRequest(db, keyring, sendInput({ recipient }))
   expect(third).toMatchObject({ outcome: 'created', sends: 1 })
   const fourth = () => openRequest(db, keyring, sendInput({ recipient, purpose: 'other' }))

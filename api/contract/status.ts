@@ -114,10 +114,6 @@ export const StatusAnswer = named(
       .describe('Every channel’s turn is over without success; the codes sent stay valid.'),
     message: z.string().optional(),
     action: z.literal('contact_support').optional(),
-    quiet: z
-      .literal(true)
-      .optional()
-      .describe('The fraud rules let it look like any other: nothing is sent for it.'),
     protection: ProtectionAnswer.optional().describe(
       'What the fraud rules said about its newest send; gone when events have had their time.',
     ),

@@ -75,7 +75,7 @@ async function isRefusedAnyway(
   const taken = { app: app.id, environment, recipientId, number }
   const asTaken = { ...limits, ...(isSolved && { ip: undefined }) }
   if (await isOverLimits(db, keyring, { ...taken, limits: asTaken })) return true
-  const isHeeded = mode === 'block' || mode === 'quiet' || (mode === 'challenge' && !isSolved)
+  const isHeeded = mode === 'block' || (mode === 'challenge' && !isSolved)
   // Who is known gets through a block, and their SIM card is asked about all the same.
   if (!isHeeded || isTrusted || known?.isKnown || rules.blocked !== undefined) return false
   return isBlocked(db, { app: app.id, environment, ip, keys, ...asked })

@@ -17,7 +17,6 @@ import {
 import { type ApiDeps, wakeRuns } from '../deps'
 import type { RouteWish } from '../plan-for'
 import { shapeOf } from '../send-shape'
-import { createStartPace } from '../start-pace'
 import { startRun } from '../start-run'
 import { Problem } from '../problem'
 import { protectSend, refusedBy } from '../protection'
@@ -37,7 +36,6 @@ import { type HealthView, healthOf } from '../health-view'
 type Opened = Extract<SendDecision, { requestId: string }>
 
 const longestWaitSeconds = 10
-const quietWaitSeconds = 1
 /** A send is answered in less than 2 s (docs/decisions/010): what Postgres took of it the start of the run cannot have. */
 const startWithinMs = (takenMs: number): number => Math.min(Math.max(1_700 - takenMs, 300), 1_500)
 const errors = [
@@ -66,9 +64,8 @@ export interface SendParts {
   hooks: Hooks
 }
 
-export const sendRoute = (deps: ApiDeps, parts: SendParts) => {
-  const pace = createStartPace()
-  return route({
+export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
+  route({
     method: 'post',
     path: '/otp/send',
     operationId: 'sendOtp',
@@ -114,16 +111,13 @@ export const sendRoute = (deps: ApiDeps, parts: SendParts) => {
       call.begun?.()
       const begunAt = performance.now()
       const opened = await open(deps, parts, call, input)
-      if (opened.isQuiet && opened.outcome === 'created') await pace.wait()
-      const start = () =>
-        startRun(deps, opened, call.key.app, startWithinMs(performance.now() - begunAt))
-      const status = await (opened.needsStart ? pace.timed(start) : start())
+      const withinMs = startWithinMs(performance.now() - begunAt)
+      const status = await startRun(deps, opened, call.key.app, withinMs)
       wakeRuns(deps, opened.wakes)
       call.settled?.()
       return answer(deps, call, opened, status)
     },
   })
-}
 
 /** @throws {Problem} for what only a secret key may say, and without a challenge. */
 async function requirePublishable(
@@ -300,8 +294,7 @@ async function answer(
   const providerAnswer =
     wait &&
     (await readProviderAnswer(deps, opened.requestId, {
-      // No provider will ever answer for a quiet one: about as long as a slow one takes, or its caller would wonder.
-      seconds: opened.isQuiet ? Math.min(wait, quietWaitSeconds) : wait,
+      seconds: wait,
       signal: AbortSignal.any([signal, deps.draining]),
     }))
   return {

@@ -82,16 +82,13 @@ function answerOf(request: RequestStatus, { keyring, workflowsUrl }: ApiDeps): S
     resend_after: resendAfterSeconds(request.sends),
     ...(request.state === 'pending' && instructionIn(request)),
     ...(request.allChannelsFailed && request.state !== 'verified' && allChannelsFailed),
-    ...(request.quiet && { quiet: true as const }),
     ...(request.decision && { protection: judgementOf(request.decision) }),
     ...(request.metadata && { metadata: request.metadata }),
     steps: request.steps.map(stepOf),
     events: request.events.map(({ at, ...event }) => ({ ...event, at: at.toISOString() })),
-    // A quiet request has no run to look at.
-    ...(workflowsUrl &&
-      !request.quiet && {
-        temporal_ui_url: [workflowsUrl, request.requestId, request.runId].filter(Boolean).join('/'),
-      }),
+    ...(workflowsUrl && {
+      temporal_ui_url: [workflowsUrl, request.requestId, request.runId].filter(Boolean).join('/'),
+    }),
   }
 }
 

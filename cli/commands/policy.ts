@@ -21,6 +21,7 @@ export const addPolicyCommands = (program: Command): void => {
         : loaded.faults
       if (faults.length > 0 || !loaded.success) throw new Error(faults.join('\n'))
       const { accounts, rules } = loaded.policy
+      for (const sentence of loaded.outdated) say(sentence)
       say(`The policy is in order: ${accounts.length} accounts, ${rules.length} rules.`)
     })
 

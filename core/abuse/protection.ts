@@ -4,9 +4,9 @@ import type { RuleName } from './rules'
 
 /**
  * What a finding of the fraud rules does. `observe`: it is only written down. `challenge`: a solved challenge is asked
- * for. `block`: the send is refused. `quiet`: it looks like any other, and nothing is sent.
+ * for. `block`: the send is refused.
  */
-export const protectionModes = ['observe', 'challenge', 'block', 'quiet'] as const
+export const protectionModes = ['observe', 'challenge', 'block'] as const
 export type ProtectionMode = (typeof protectionModes)[number]
 
 /** At most `max` within any `seconds`: a sliding window. */

@@ -1,8 +1,8 @@
 import type { ProtectionMode, ProtectionSettings } from './protection'
 import type { Finding } from './rules'
 
-/** What becomes of a send. `quiet`: it looks like a normal one, and nothing is sent. */
-export const verdicts = ['allowed', 'challenge', 'blocked', 'quiet'] as const
+/** What becomes of a send. */
+export const verdicts = ['allowed', 'challenge', 'blocked'] as const
 export type Verdict = (typeof verdicts)[number]
 
 /**
@@ -20,6 +20,6 @@ export function verdictOf(
   const counted = findings.filter(({ rule }) => rules[rule] === undefined)
   if (mode === 'observe' || counted.length === 0) return 'allowed'
   const blocks = mode !== 'challenge' && counted.some(({ asks }) => asks === 'block')
-  if (blocks) return mode === 'quiet' ? 'quiet' : 'blocked'
+  if (blocks) return 'blocked'
   return isSolved ? 'allowed' : 'challenge'
 }

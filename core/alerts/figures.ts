@@ -22,7 +22,7 @@ export interface AppFigures {
   days: readonly DayFigures[]
   /** How many hours ago the first send of these days was. */
   oldest: number
-  /** Of the last two hours; `refused` also those that are asked for a challenge, or were quietly not sent. */
+  /** Of the last two hours; `refused` also those that are asked for a challenge. */
   sends: number
   refused: number
   locked: number

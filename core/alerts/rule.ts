@@ -46,7 +46,7 @@ export interface Raised extends AlertName {
 export type Assessment = Raised & { state: 'fires' | 'holds' | 'recovers' }
 
 /** So many evaluations in a row must say that it is over. */
-export const quietEvaluations = 2
+export const noFindingEvaluations = 2
 /** Evaluations count as two when they are this many seconds apart. */
 export const evaluationSeconds = 30
 /** An alert that no figures speak of any more ends after so many seconds: what it was about has stopped. */

@@ -6,7 +6,7 @@ import {
   type AlertRule,
   evaluationSeconds,
   type NoticeKind,
-  quietEvaluations,
+  noFindingEvaluations,
   type Raised,
   reminderHours,
   type Severity,
@@ -52,7 +52,7 @@ export const raiseAlert = (
           ${JSON.stringify(detail)}::jsonb, t, t, t from (select ${momentOf(at)} as t) now left join before on true
         on conflict (coalesce(app_id, ''), environment, rule, subject) where resolved_at is null
         do update set last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at), count = a.count + 1,
-          detail = excluded.detail, quiet = 0, quiet_at = null,
+          detail = excluded.detail, no_finding = 0, no_finding_at = null,
           severity = case when a.severity = 'critical' then a.severity else excluded.severity end
         returning *
       )
@@ -80,13 +80,13 @@ export const resolveAlert = (db: Queries, alert: AlertName, at?: Date): Promise<
  * An evaluation found nothing of the open alert of this name any more; after two of them in a row it ends.
  * @returns whether it has ended
  */
-export const noteQuiet = (db: Queries, alert: AlertName, at?: Date): Promise<boolean> =>
+export const noteNoFinding = (db: Queries, alert: AlertName, at?: Date): Promise<boolean> =>
   inTransaction(db, async (tx) => {
     const noted = await tx.one<Changed & { resolved: boolean }>(sql`
-      update alerts set quiet = quiet + 1, quiet_at = t,
-        resolved_at = case when quiet + 1 >= ${quietEvaluations} then t end
+      update alerts set no_finding = no_finding + 1, no_finding_at = t,
+        resolved_at = case when no_finding + 1 >= ${noFindingEvaluations} then t end
       from (select ${momentOf(at)} as t) now
-      where ${isOpenOf(alert)} and (quiet_at is null or quiet_at <= t - make_interval(secs => ${evaluationSeconds}))
+      where ${isOpenOf(alert)} and (no_finding_at is null or no_finding_at <= t - make_interval(secs => ${evaluationSeconds}))
       returning ${columns}, resolved_at is not null as resolved`)
     if (!noted?.resolved) return false
     await tell(tx, noted, { kind: 'resolved', at })

@@ -49,13 +49,13 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
     with clock as (select ${momentOf(at)} as now), decided as (
       select d.app_id, d.environment, coalesce(d.country, '') as country,
         count(*) filter (where d.verdict = 'allowed') as sends, count(*) filter (where d.verdict = 'challenge') as challenged,
-        count(*) filter (where d.verdict = 'blocked') as blocked, count(*) filter (where d.verdict = 'quiet') as quiet,
+        count(*) filter (where d.verdict = 'blocked') as blocked,
         0 as due, 0 as reached, 0 as matured, 0 as converted, 0 as locked
       -- App by app, as the index has them.
       from apps a cross join lateral (select * from send_decisions where app_id = a.id and ${within('at')} offset 0) d
       group by 1, 2, 3
     ), asked as (
-      select app_id, environment, coalesce(country, '') as country, 0, 0, 0, 0,
+      select app_id, environment, coalesce(country, '') as country, 0, 0, 0,
         count(*) filter (where tried and created_at <= now - make_interval(secs => ${arrivesWithin})),
         count(*) filter (where tried and created_at <= now - make_interval(secs => ${arrivesWithin})
           and (delivered_at is not null or succeeded_at is not null or state = 'verified')),
@@ -67,16 +67,16 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
       group by 1, 2, 3
     ), sums as (
       select app_id, environment, country, sum(sends) as sends, sum(challenged) as challenged, sum(blocked) as blocked,
-        sum(quiet) as quiet, sum(due) as due, sum(reached) as reached, sum(matured) as matured, sum(converted) as converted,
+        sum(due) as due, sum(reached) as reached, sum(matured) as matured, sum(converted) as converted,
         sum(locked) as locked
       from (select * from decided union all select * from asked) both_of_them group by 1, 2, 3
     )
-    insert into app_hours as h (app_id, environment, country, hour, sends, challenged, blocked, quiet, due, reached, matured,
+    insert into app_hours as h (app_id, environment, country, hour, sends, challenged, blocked, due, reached, matured,
       converted, locked, summed_at)
-    select app_id, environment, country, ${hour}, sends, challenged, blocked, quiet, due, reached, matured, converted, locked,
+    select app_id, environment, country, ${hour}, sends, challenged, blocked, due, reached, matured, converted, locked,
       now from sums, clock order by 1, 2, 3
     on conflict (app_id, environment, country, hour) do update set sends = excluded.sends, challenged = excluded.challenged,
-      blocked = excluded.blocked, quiet = excluded.quiet, due = excluded.due, reached = excluded.reached,
+      blocked = excluded.blocked, due = excluded.due, reached = excluded.reached,
       matured = excluded.matured, converted = excluded.converted, locked = excluded.locked, summed_at = excluded.summed_at`)
 }
 
@@ -107,13 +107,13 @@ export const readAppFigures = (db: Queries, appId: string, at?: Date): Promise<A
         and h.hour <= (select now from clock)
     ), days as (
       select app_id, environment, country, age / 24 as day, max(age) as oldest,
-        ${summed('age % 24 = 0', { hour: 'sends + quiet' })}, ${summed('age % 24 = 1', { before: 'sends + quiet' })},
-        ${summed('age % 24 < 12', { half: 'sends + quiet' })},
-        ${recent(2, { sends: 'sends', refused: 'challenged + blocked + quiet', locked: 'locked' })},
+        ${summed('age % 24 = 0', { hour: 'sends' })}, ${summed('age % 24 = 1', { before: 'sends' })},
+        ${summed('age % 24 < 12', { half: 'sends' })},
+        ${recent(2, { sends: 'sends', refused: 'challenged + blocked', locked: 'locked' })},
         ${recent(3, { due: 'due', reached: 'reached' })},
         ${recent(4, { matured: 'matured', converted: 'converted' })},
-        ${recent(6, { sends_six: 'sends + quiet' })},
-        ${usually({ week_sends: 'sends + quiet', week_refused: 'challenged + blocked + quiet', week_locked: 'locked' })},
+        ${recent(6, { sends_six: 'sends' })},
+        ${usually({ week_sends: 'sends', week_refused: 'challenged + blocked', week_locked: 'locked' })},
         ${usually({ week_matured: 'matured', week_converted: 'converted' })}
       from hours group by 1, 2, 3, 4
     ), sums as (

@@ -80,15 +80,3 @@ export async function noteTurnedAway(db: Queries, send: TurnedAway): Promise<voi
     values (${send.requestId}, ${send.appId}, ${send.environment}, ${send.country}, clock_timestamp(),
       ${send.verdict}, ${send.mode}, ${JSON.stringify([finding])}::jsonb)`)
 }
-
-/** A decision that was about the request that is live is about the one that takes its place. */
-export async function moveDecision(
-  tx: Queries,
-  decisionId: string | undefined,
-  requestId: string,
-): Promise<void> {
-  if (decisionId === undefined) return
-  await tx.many(
-    sql`update send_decisions set request_id = ${requestId} where id = ${decisionId}::bigint`,
-  )
-}

@@ -30,7 +30,7 @@ export async function noteRefusal(
 }
 
 /** Raises the blocks that findings ask for, and notes those that stand already. */
-export async function raiseAll(
+async function raiseAll(
   db: Queries,
   send: GuardedSend,
   { findings }: Pick<Guarded, 'findings'>,
@@ -108,7 +108,7 @@ export const creditSends = (
           where request_id = any(${ids}) and outcome is null) order by id for no key update
       ), taken as (
         update send_decisions set outcome = 'converted', matures_at = null
-        where request_id = any(${ids}) and outcome is null and verdict in ('allowed', 'quiet')
+        where request_id = any(${ids}) and outcome is null and verdict = 'allowed'
           and (select count(*) from holders) >= 0
         returning request_id, recipient_id, at, scopes, place, ${secondsOf(at)} as now_s
       ), known as (

@@ -70,36 +70,18 @@ export async function guardSend(
 ): Promise<Guarded> {
   const scopes = send.isTrusted ? [] : scopesOf(send)
   const heedsBlocks = send.rules.blocked === undefined
-  const passes = send.isSolved || send.mode === 'observe' || send.mode === 'quiet' || !heedsBlocks
+  const passes = send.isSolved || send.mode === 'observe' || !heedsBlocks
   const counted = await count(tx, keyring, { send, scopes, passes, at })
   const found = [...(send.signals ?? []), ...judgeSend(knownFrom(scopes, counted))]
   const findings = found.filter(({ rule }) => send.rules[rule] !== 'off')
   const verdict = verdictOf(findings, send)
   const { decision: decisionId } = counted
-  if (decisionId !== undefined && verdict === 'quiet') await uncount(tx, decisionId, scopes)
   if (decisionId !== undefined && (findings.length > 0 || verdict !== 'allowed'))
     await tx.many(sql`update send_decisions set verdict = ${verdict}, findings = ${JSON.stringify(findings)}::jsonb
       where id = ${decisionId}::bigint`)
   const passed = findings.filter(({ rule }) => rule === 'blocked').map(({ name }) => name)
   if (passed.length > 0 && send.isSolved && verdict === 'allowed') await noteSolved(tx, passed)
   return { verdict, findings, decisionId, at: new Date(counted.at) }
-}
-
-/**
- * Takes a send out of its scopes again: a quiet one stays and sends nothing, so it must count for nothing either, or an
- * attack that runs into the void would have the rest of the app's sends stopped. The transaction holds all its counts.
- */
-async function uncount(tx: Queries, decisionId: string, scopes: readonly Scope[]): Promise<void> {
-  const block = scopes.find(({ kind }) => kind === 'block')?.name ?? null
-  await tx.many(sql`
-    with counted as materialized (
-      select scopes from send_decisions where id = ${decisionId}::bigint
-    ), forgotten as (
-      update send_decisions set scopes = null, place = null, matures_at = null where id = ${decisionId}::bigint
-    )
-    update send_standings set pending = greatest(pending - 1, 0),
-      places = case when name = ${block} then places[2:] else places end
-    where name = any((select scopes from counted)::text[])`)
 }
 
 /** One row of each scope's is counted in, by chance; the others are read. */

@@ -13,7 +13,14 @@ import { sumGuesses } from '../checks/guessing'
 import type { Queries } from '../index'
 import { readProviderFigures, readRouteFigures, readStandingBlocks } from './alert-figures'
 import { alertBudgets } from './budget-alerts'
-import { type AlertRow, noteQuiet, openAlerts, raiseAlert, remind, resolveAlert } from './alerts'
+import {
+  type AlertRow,
+  noteNoFinding,
+  openAlerts,
+  raiseAlert,
+  remind,
+  resolveAlert,
+} from './alerts'
 import { activeApps, readAppFigures, sumAppHours } from './app-hours'
 
 /** What is judged beside what the tables say. */
@@ -90,7 +97,7 @@ async function hasEnded(
   at: Date | undefined,
 ): Promise<boolean> {
   if (state === 'recovers' || (state === undefined && alert.rule === 'block_raised'))
-    return noteQuiet(db, alert, at)
+    return noteNoFinding(db, alert, at)
   if (state !== undefined) return false
   const now = at?.getTime() ?? Date.now()
   return now - alert.lastSeenAt.getTime() >= staleSeconds * 1_000 && resolveAlert(db, alert, at)
@@ -151,7 +158,7 @@ async function settleGuessing(db: Queries, at: Date | undefined): Promise<number
     const expected = sums
       .filter((sum) => sum.environment === environment && (appId ?? sum.appId) === sum.appId)
       .reduce((total, sum) => total + sum.expected, 0)
-    if (expected < guessing.alertAt / 2 && (await noteQuiet(db, alert, at))) resolved++
+    if (expected < guessing.alertAt / 2 && (await noteNoFinding(db, alert, at))) resolved++
   }
   return resolved
 }

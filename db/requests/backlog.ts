@@ -5,6 +5,6 @@ import type { Queries } from '../index'
 export async function oldestUnclaimedSeconds(db: Queries): Promise<number> {
   const row = await db.one<{ seconds: number }>(sql`
     select coalesce(extract(epoch from now() - min(workflow_started_at)), 0)::float8 as seconds from otp_requests
-    where state = 'pending' and attempt_seq = 0 and workflow_started_at is not null and not quiet`)
+    where state = 'pending' and attempt_seq = 0 and workflow_started_at is not null`)
   return row?.seconds ?? 0
 }

@@ -14,14 +14,13 @@ import type { State } from '../../core/state'
 import type { Channel } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
-import { noteRefusal, raiseAll } from '../abuse/decisions'
+import { noteRefusal } from '../abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { knownFor, openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
-import { claimedQuietly } from './quiet-claims'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
 import { type Owner, ownedBy } from './owner'
@@ -80,17 +79,14 @@ export async function askNext(
   }>(sql`
     with asked as (
       update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1,
-        -- No run moves a quiet one.
-        current_step = current_step + quiet::int,
         signal_due_at = ${dueNow}
       where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
         and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step
-      returning id, app_id, audit_seq, leave_step, signal_due_at, plan, quiet
+      returning id, app_id, audit_seq, leave_step, signal_due_at, plan
     ), logged as (${auditFrom(sql`asked`, {
       type: 'next_requested',
       actor,
-      detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel') || case when quiet
-        then jsonb_build_object('quiet', true, 'channel', plan -> (leave_step + 1) ->> 'channel') else '{}' end`,
+      detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
     })}), renewed as (
       -- Who asks for this channel may look again.
       update ussd_windows w set views = 0 from asked
@@ -145,9 +141,7 @@ export async function askResend(
   wish: ResendWish,
 ): Promise<CommandOutcome> {
   try {
-    const { quieted, ...outcome } = await db.transaction((tx) => resend(tx, keyring, wish))
-    if (quieted) await raiseAll(db, quieted.send, quieted)
-    return outcome
+    return await db.transaction((tx) => resend(tx, keyring, wish))
   } catch (error) {
     if (!(error instanceof Refused)) throw error
     const { outcome } = error
@@ -168,8 +162,6 @@ interface ResendWish extends Command {
 }
 
 type Judged = { send: GuardedSend } & Guarded
-/** What the rules found where it is to look like a resend: blocks are raised for it after the commit. */
-type Resent = CommandOutcome & { quieted?: Judged | undefined }
 
 interface Resendable {
   plan: Plan
@@ -177,8 +169,6 @@ interface Resendable {
   sends: number
   everClaimed: boolean
   money: RequestMoney | null
-  /** Nothing is ever sent for it, which nobody is to notice. */
-  quiet: boolean
 }
 
 /** Whom a resend is to, as far as its limits and the fraud rules need it. */
@@ -236,7 +226,7 @@ async function judgeResend(
   keyring: Keyring,
   { requestId, policy = {}, isTrusted = false, appId: app, environment }: ResendWish,
   { recipientId, country, number, isKnown, secondsLeft }: Addressed,
-): Promise<Judged> {
+): Promise<void> {
   const settings = protectionOf(policy, { app, country })
   const send: GuardedSend = {
     ...{ app, environment, country, number, requestId, recipientId },
@@ -247,12 +237,10 @@ async function judgeResend(
     isSolved: false,
   }
   const judged = await guardSend(tx, keyring, send)
-  if (judged.verdict === 'blocked' || judged.verdict === 'challenge')
-    throw new Refused({ outcome: 'protected', send, ...judged })
-  return { send, ...judged }
+  if (judged.verdict !== 'allowed') throw new Refused({ outcome: 'protected', send, ...judged })
 }
 
-async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<Resent> {
+async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<CommandOutcome> {
   const { requestId, actor, step, dialStrings, ...owner } = wish
   const found = await takeLimitsOf(tx, keyring, wish)
   if (!found) return whyNot(tx, owner, requestId)
@@ -265,28 +253,26 @@ async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<
   if (isBusy || !live.everClaimed || !chosen) {
     throw new Refused({ outcome: 'already_sending', channel: target, sends: live.sends })
   }
-  // Nothing goes out for a quiet request, nor to a test number: there is nothing to judge.
-  const judged =
-    live.quiet || found.isTest ? undefined : await judgeResend(tx, keyring, wish, found)
-  const isQuiet = live.quiet || judged?.verdict === 'quiet'
+  // Nothing goes out to a test number: there is nothing to judge.
+  if (!found.isTest) await judgeResend(tx, keyring, wish, found)
   const shortage = await shortageOf(tx, { owner, money: live.money, plan: [chosen] })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
   const again = sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(chosen)}::jsonb,
     signal_due_at = ${dueNow}`
   const row = await tx.one<{ seq: number; sends: number; dueAt: Date | null }>(sql`
     with asked as (
-      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1 ${isQuiet ? sql`` : again}
+      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1 ${again}
       where id = ${requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, {
       type: 'resend_requested',
       actor,
-      detail: { channel: target, ...(isQuiet && { quiet: true }) },
+      detail: { channel: target },
     })})
     select resend_seq as seq, sends, signal_due_at as "dueAt" from asked`)
   if (!row) throw new Error('A locked request vanished.')
   const place = { requestId, plan: live.plan, step: chosen }
   const instruction =
-    dialStrings && number !== undefined && chosen.channel === 'ussd' && !isQuiet
+    dialStrings && number !== undefined && chosen.channel === 'ussd'
       ? await reopenWindow(tx, keyring, { ...place, phoneNumber: number, dialStrings })
       : undefined
   return {
@@ -294,11 +280,9 @@ async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<
     channel: target,
     ...(instruction && { instruction }),
     sends: row.sends,
-    ...(judged?.verdict === 'quiet' && { quieted: judged }),
-    ...(row.dueAt &&
-      !isQuiet && {
-        wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
-      }),
+    ...(row.dueAt && {
+      wake: { requestId, dueAt: row.dueAt, signal: 'resend', seq: row.seq, step: chosen },
+    }),
   }
 }
 
@@ -309,17 +293,16 @@ async function lockResendable(tx: Queries, requestId: string): Promise<Resendabl
   if (!locked) return undefined
   // A statement of its own, so that it sees a claim that the lock waited for.
   return tx.one<Resendable>(sql`
-    select plan, sends, ${channelInProgress} as channel, quiet, money,
-      quiet or exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed"
+    select plan, sends, ${channelInProgress} as channel, money,
+      exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed"
     from otp_requests r where id = ${requestId}`)
 }
 
-/** Whether a message went out by a channel in the last seconds, or would have. */
+/** Whether a message went out by a channel in the last seconds. */
 async function isJustSending(tx: Queries, requestId: string, channel: Channel): Promise<boolean> {
   const recently = sql`now() - make_interval(secs => ${alreadySendingSeconds})`
   const busy = await tx.one(sql`
-    select from attempts where request_id = ${requestId} and channel = ${channel} and claimed_at > ${recently}
-    union all select from otp_requests r where id = ${requestId} and ${claimedQuietly(sql`${channel}`)}`)
+    select from attempts where request_id = ${requestId} and channel = ${channel} and claimed_at > ${recently}`)
   return busy !== undefined
 }
 

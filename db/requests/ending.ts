@@ -6,10 +6,9 @@ import type { Queries } from '../index'
 
 /**
  * The mark of news for a run. Later than every mark before it, by the millisecond that a Date keeps, so that clearing
- * an older one never clears this. A quiet request has no run to tell.
+ * an older one never clears this.
  */
-export const dueNow = sql`case when not quiet
-  then greatest(clock_timestamp(), signal_due_at + interval '1 millisecond') end`
+export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '1 millisecond')`
 
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
 const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { deriveCode, macOfCode, macOfNoCode, makeSalt } from '../../codes/code'
+import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
 import type { RequestMoney } from '../../core/abuse/money'
@@ -70,39 +70,33 @@ interface NewRow {
   recipientId: string
   /** When its first send was taken, as Postgres writes it. */
   at: string
-  /** It is to look like any other, and nothing is ever sent for it. */
-  isQuiet: boolean
 }
 
-/**
- * Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. A
- * quiet one counts as started, so that nobody starts a run for it: it just ends with its time, and no code is right.
- */
+/** Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. */
 export async function createRequest(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  { requestId, recipientId, at, isQuiet }: NewRow,
+  { requestId, recipientId, at }: NewRow,
 ) {
-  const { seed, mac } = makeCode(keyring, input, { requestId, isQuiet })
+  const { seed, mac } = makeCode(keyring, input, requestId)
   const { message, metadata, kid } = sealTexts(keyring, requestId, input)
   const place = placeInPlan(input.plan, input.dialStrings)
-  const opening =
-    place && !isQuiet ? { keyring, phoneNumber: input.recipient.value, place } : undefined
+  const opening = place && { keyring, phoneNumber: input.recipient.value, place }
   const first = input.plan[0]
   if (!first) throw new Error('A request needs at least one step.')
   const row = await tx.one<{ expiresAt: Date }>(sql`
     with made as (
       insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
         message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        code_alphabet, max_checks, audit_seq, created_at, expires_at, quiet, workflow_started_at, money, test_number,
+        code_alphabet, max_checks, audit_seq, created_at, expires_at, money, test_number,
         template_revision, autofill_domain, android_app_hash)
       select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
         ${input.country}, ${input.locale}, ${input.brand},
         ${message}, ${metadata}, ${kid},
         ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
         ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
-        ${isQuiet}, case when ${isQuiet} then clock_timestamp() end, ${input.money ? JSON.stringify(input.money) : null}::jsonb,
+        ${input.money ? JSON.stringify(input.money) : null}::jsonb,
         ${input.testCode !== undefined},
         apps.template_revision, apps.autofill_domain, apps.android_app_hash
       from apps where apps.id = ${input.appId}
@@ -110,7 +104,7 @@ export async function createRequest(
     ), logged as (${auditFrom(sql`made`, {
       type: 'requested',
       actor: `key:${input.keyId}`,
-      detail: requestedDetail(input, { channel: first.channel, isQuiet }),
+      detail: requestedDetail(input, first.channel),
     })}), context as (
       insert into request_contexts (request_id, ip)
       select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
@@ -126,18 +120,13 @@ export async function createRequest(
     instruction: place?.serviceCode ?? null,
     expiresAt: row.expiresAt,
     sends: 1,
-    needsStart: !isQuiet,
-    isQuiet,
+    needsStart: true,
     ended: false,
   }
 }
 
-/** The seed of a new code, and the digest that typed ones are held against: a quiet request's fits none. */
-function makeCode(
-  keyring: Keyring,
-  input: SendInput,
-  { requestId, isQuiet }: Pick<NewRow, 'requestId' | 'isQuiet'>,
-) {
+/** The seed of a new code, and the digest that typed ones are held against. */
+function makeCode(keyring: Keyring, input: SendInput, requestId: string) {
   const seed = {
     requestId,
     generation: 1,
@@ -147,18 +136,14 @@ function makeCode(
     alphabet: input.codeAlphabet,
   }
   const code = input.testCode ?? deriveCode(keyring, seed)
-  return { seed, mac: isQuiet ? macOfNoCode() : macOfCode(keyring, seed, code) }
+  return { seed, mac: macOfCode(keyring, seed, code) }
 }
 
 /** What the audit says of a request that begins. */
-const requestedDetail = (
-  { purpose, country, testCode }: SendInput,
-  { channel, isQuiet }: { channel: string; isQuiet: boolean },
-) => ({
+const requestedDetail = ({ purpose, country, testCode }: SendInput, channel: string) => ({
   channel,
   purpose,
   country,
-  ...(isQuiet && { quiet: true }),
   ...(testCode !== undefined && { test_number: true }),
 })
 

@@ -4,16 +4,14 @@ import type { Channel } from '../../core/channel'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan } from '../../core/plan'
 import type { Wake } from '../../core/wake'
-import { moveDecision } from '../abuse/decision-log'
-import { noteRefusal, raiseAll } from '../abuse/decisions'
+import { noteRefusal } from '../abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, type LimitedSend, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { channelInProgress } from './channel-in-progress'
-import { claimedQuietly } from './quiet-claims'
 import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
-import { instructionOf, placeInPlan, reopenWindow } from '../attempts/ussd'
+import { instructionOf, reopenWindow } from '../attempts/ussd'
 import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockConflict, type Queries } from '../index'
@@ -31,8 +29,6 @@ export type SendDecision =
       sends: number
       /** Its run is not known to have started: start it, which is harmless if it has. */
       needsStart: boolean
-      /** The fraud rules let it look like any other: nothing is sent for it. */
-      isQuiet: boolean
       /** Closed meanwhile: a replay of a request that is over. */
       ended: boolean
       resend?: 'sent' | 'already_sending'
@@ -73,9 +69,7 @@ export async function openRequest(
 ): Promise<SendDecision> {
   for (let patience = lockPatience; ; patience--) {
     try {
-      const { decision, quieted } = await db.transaction((tx) => decide(tx, keyring, input))
-      if (quieted) await raiseAll(db, quieted.send, quieted)
-      return decision
+      return await db.transaction((tx) => decide(tx, keyring, input))
     } catch (error) {
       if (error instanceof Refused) return noted(db, error.decision)
       if (patience === 0 || !isLockConflict(error)) throw error
@@ -118,13 +112,7 @@ const limitedSend = (
   limits: { ...protection.limits, ...(protection.isSolved && { ip: undefined }) },
 })
 
-interface Decided {
-  decision: SendDecision
-  /** What the rules found where it is to look like a send: blocks are raised for it after the commit. */
-  quieted?: { send: GuardedSend; findings: Guarded['findings'] } | undefined
-}
-
-async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<Decided> {
+async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
   const { requestId } = input
   const { id: recipientId, isKnown } = await holdRecipient(tx, keyring, {
     appId: input.appId,
@@ -139,7 +127,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
     })
     // Nothing of it stays, the recipient's row neither.
     if (prior && !prior.sameBody) throw new Refused({ outcome: 'idempotency_mismatch' })
-    if (prior) return { decision: await replayOf(tx, prior, input) }
+    if (prior) return replayOf(tx, prior)
   }
   const slot = await takeLimits(tx, keyring, limitedSend(input, recipientId))
   if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
@@ -158,26 +146,20 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const held = { recipientId, isKnown, requestId: repeatable?.requestId ?? requestId }
   const send = guardedSend(input, held)
   const judged = isTest ? unjudged(at) : await guardSend(tx, keyring, send)
-  const isQuiet = judged.verdict === 'quiet'
-  if (judged.verdict !== 'allowed' && !isQuiet)
-    throw new Refused({ outcome: 'protected', send, ...judged })
-  // A quiet one too: to be let through would tell it apart.
+  if (judged.verdict !== 'allowed') throw new Refused({ outcome: 'protected', send, ...judged })
   const shortage = await shortageOf(tx, { owner: input, ...input })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
-  const quieted = isQuiet ? { send, ...judged } : undefined
-  // Whose sends count again gets a code: that of a quiet request was never sent, and is none.
-  if (repeatable && (isQuiet || !repeatable.quiet)) {
+  if (repeatable) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, repeatable.requestId)
-    const repeated = await repeat(tx, keyring, input, { live: repeatable, isQuiet })
+    const repeated = await repeat(tx, keyring, input, repeatable)
     await keepConsent(tx, repeatable.requestId, input)
-    return { decision: Object.assign(repeated, { pauseSeconds }), quieted }
+    return Object.assign(repeated, { pauseSeconds })
   }
-  if (repeatable) await moveDecision(tx, judged.decisionId, requestId)
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
-  const row = { requestId, recipientId, at, isQuiet }
+  const row = { requestId, recipientId, at }
   const created = await createRequest(tx, keyring, input, row)
   await keepConsent(tx, requestId, input)
-  return { decision: { ...created, wakes, pauseSeconds }, quieted }
+  return { ...created, wakes, pauseSeconds }
 }
 
 /** Nothing goes to a test number: there is nothing to judge, and it counts for nothing. */
@@ -219,8 +201,6 @@ interface LiveRow {
   expiresAt: Date
   queued: boolean
   started: boolean
-  /** Nothing is ever sent for it, which nobody is to notice. */
-  quiet: boolean
   /** To a test number. */
   isTest: boolean
   sends: number
@@ -244,12 +224,12 @@ const targetOf = (target: Channel | undefined): SQL =>
   sql`coalesce(${target ?? null}, ${channelInProgress})`
 
 const liveColumns = (target: Channel | undefined): SQL => sql`
-  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends, r.quiet, r.test_number as "isTest",
+  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends, r.test_number as "isTest",
   r.workflow_started_at is not null as started,
   ${channelInProgress} as channel, ${instructionOf} as instruction,
-  r.quiet or exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
-  ${claimedQuietly()} or exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
-  ${claimedQuietly(targetOf(target))} or exists (select from attempts a where a.request_id = r.id and ${recently}
+  exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
+  exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
+  exists (select from attempts a where a.request_id = r.id and ${recently}
     and a.channel::text = ${targetOf(target)}) as "targetClaimed",
   r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
   r.expires_at <= now() as overdue`
@@ -261,29 +241,25 @@ async function repeat(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  { live, isQuiet }: { live: LiveRow; isQuiet: boolean },
+  live: LiveRow,
 ): Promise<SendDecision> {
   const target = input.explicitStep?.channel ?? live.channel
   const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
   // Nothing claimed yet means the first message is still on its way out.
   const isDue = step !== undefined && live.everClaimed && !live.targetClaimed
-  const again = isDue && !isQuiet
   const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
     with asked as (
       update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1, money = coalesce(${moneyIn(input)}::jsonb, money)
-        ${again ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
+        ${isDue ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
       where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, {
-      type: again ? 'resend_requested' : 'repeated',
+      type: isDue ? 'resend_requested' : 'repeated',
       actor: `key:${input.keyId}`,
-      detail: {
-        channel: target,
-        ...(isQuiet && { quiet: true, resend: isDue ? 'sent' : 'already_sending' }),
-      },
+      detail: { channel: target },
     })})
     select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
   const instruction =
-    again && step.channel === 'ussd'
+    isDue && step.channel === 'ussd'
       ? await reopenWindow(tx, keyring, {
           requestId: live.requestId,
           plan: live.plan,
@@ -295,17 +271,16 @@ async function repeat(
   return {
     ...startable(input.appId, live),
     outcome: 'repeated',
-    instruction: instruction ?? toldToDial(live, input),
+    instruction: instruction ?? live.instruction,
     requestId: live.requestId,
     channel: target,
     expiresAt: live.expiresAt,
     sends: row?.sends ?? live.sends,
     needsStart: !live.started && !live.queued,
-    isQuiet,
     ended: false,
     resend: isDue ? 'sent' : 'already_sending',
     wakes:
-      again && row
+      isDue && row
         ? [
             {
               requestId: live.requestId,
@@ -318,10 +293,6 @@ async function repeat(
         : [],
   }
 }
-
-/** A quiet request has nothing to dial for, and says what it would have said. */
-const toldToDial = (live: LiveRow, { dialStrings }: SendInput): string | null =>
-  live.quiet ? (placeInPlan(live.plan, dialStrings)?.serviceCode ?? null) : live.instruction
 
 async function supersede(tx: Queries, requestId: string, keyId: string): Promise<Wake[]> {
   const rows = await tx.many<{ dueAt: Date | null }>(sql`
@@ -338,7 +309,6 @@ async function supersede(tx: Queries, requestId: string, keyId: string): Promise
 async function replayOf(
   tx: Queries,
   prior: { requestId: string; outcome: string },
-  input: SendInput,
 ): Promise<SendDecision> {
   const row = await tx.one<LiveRow & { appId: string; ended: boolean }>(sql`
     select ${liveColumns(undefined)}, app_id as "appId", state <> 'pending' as ended
@@ -349,11 +319,10 @@ async function replayOf(
     outcome: 'replayed',
     requestId: row.requestId,
     channel: row.channel,
-    instruction: toldToDial(row, input),
+    instruction: row.instruction,
     expiresAt: row.expiresAt,
     sends: row.sends,
     needsStart: !row.started && !row.queued && !row.ended,
-    isQuiet: row.quiet,
     ended: row.ended,
     wakes: [],
   }

@@ -81,8 +81,6 @@ export interface RequestStatus extends RequestSummary {
   /** What there is to dial for the code. */
   instruction: string | null
   metadata: Record<string, string> | undefined
-  /** Nothing is ever sent for it. */
-  quiet: boolean
   /** What the fraud rules said about its newest send. */
   decision: DecisionView | undefined
   steps: StepView[]
@@ -104,7 +102,6 @@ interface StatusRow extends RequestSummary {
   /** Some step succeeded, and not before the plan came to its end without another one. */
   succeeded: boolean
   instruction: string | null
-  quiet: boolean
   metadataCiphertext: Buffer | null
   sealKid: string | null
 }
@@ -187,7 +184,7 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
       r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
       r.current_step as "currentStep", r.leave_step as "leaveStep",
       r.plan_ended_at is not null or (r.state = 'failed' and r.reason in ('no_channel_accepted', 'budget_exceeded')) as "planEnded",
-      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction, r.quiet,
+      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
       r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
     from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
 

@@ -30,7 +30,6 @@ export const appHours = pgTable(
     sends: integer().notNull(),
     challenged: integer().notNull(),
     blocked: integer().notNull(),
-    quiet: integer().notNull(),
     /** Requests that had the time for a message to arrive, and those whose message did. */
     due: integer().notNull(),
     reached: integer().notNull(),
@@ -63,8 +62,8 @@ export const alerts = pgTable(
     openedAt: at('opened_at').notNull(),
     lastSeenAt: at('last_seen_at').notNull(),
     /** Evaluations in a row that found it over, and the last of them. */
-    quiet: smallint().notNull().default(0),
-    quietAt: at('quiet_at'),
+    noFinding: smallint('no_finding').notNull().default(0),
+    noFindingAt: at('no_finding_at'),
     remindedAt: at('reminded_at').notNull(),
     acknowledgedAt: at('acknowledged_at'),
     acknowledgedBy: text('acknowledged_by'),

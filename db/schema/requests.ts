@@ -108,8 +108,6 @@ export const otpRequests = pgTable(
     erased: boolean().notNull().default(false),
     /** To a number with a fixed code: no message of it leaves, and it counts for nothing. */
     testNumber: boolean('test_number').notNull().default(false),
-    /** It looks like any other, and nothing is ever sent for it: the fraud rules said so. */
-    quiet: boolean().notNull().default(false),
   },
   (table) => [
     uniqueIndex('otp_requests_live')

@@ -25,9 +25,9 @@ export async function keepAppHours(db: Queries, rows: readonly HourRow[]): Promi
     hour: hour.toISOString(),
   }))
   await db.many(sql`
-    insert into app_hours (app_id, environment, country, hour, sends, challenged, blocked, quiet, due, reached, matured,
+    insert into app_hours (app_id, environment, country, hour, sends, challenged, blocked, due, reached, matured,
       converted, locked, summed_at)
-    select "appId", 'production', country, hour, sends, 0, blocked, 0, due, reached, matured, converted, locked,
+    select "appId", 'production', country, hour, sends, 0, blocked, due, reached, matured, converted, locked,
       hour + interval '3 hours'
     from jsonb_to_recordset(${JSON.stringify(filled)}::jsonb) as r ("appId" text, country text, hour timestamptz, sends int,
       blocked int, due int, reached int, matured int, converted int, locked int)
