@@ -28,11 +28,7 @@ async function main(): Promise<void> {
     serializers: { err: errorForLog },
   })
   const certificate = config.tls && openCertificate(config.tls, logger)
-  const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot api', max: 20 })
-  const checksDb = createDatabase(config.databaseUrl, {
-    applicationName: 'otpilot api checks',
-    max: 10,
-  })
+  const { db, checksDb } = openDatabases(config)
   const keyring = openKeys(config, logger)
   const engine = createEngine({ ...config.temporal, db, log: logger })
   const live = followPolicy(config, { log: logger })
@@ -77,6 +73,13 @@ async function main(): Promise<void> {
   await checksDb.close()
   keyring.close()
   live.close()
+}
+
+/** Checks have connections of their own: they go on while sends wait for theirs. */
+function openDatabases({ databaseUrl, statements }: Config) {
+  const open = (applicationName: string, max: number) =>
+    createDatabase(databaseUrl, { applicationName, max, ...statements })
+  return { db: open('otpilot api', 20), checksDb: open('otpilot api checks', 10) }
 }
 
 /** Answers what has begun; what takes too long is cut off. */

@@ -110,8 +110,9 @@ async function statements(db: Database, flows: number): Promise<string> {
   )
 }
 
-/** Enough of a statement to find it in db/. */
-const nameOf = (query: string): string => query.replaceAll(/\s+/g, ' ').trim().slice(0, 90)
+/** The name of a statement that has one, or enough of its text to find it in db/. */
+const nameOf = (query: string): string =>
+  /^\w+ \/\* (\w+) \*\//.exec(query)?.[1] ?? query.replaceAll(/\s+/g, ' ').trim().slice(0, 90)
 
 async function historyOf(system: System, requestId: string): Promise<string> {
   const handle = system.temporal.workflow.getHandle(requestId)

@@ -83,7 +83,7 @@ export const seed = async (
   databaseUrl: string,
   { keysFile, known }: { keysFile: string; known: Variables },
 ): Promise<Variables> => {
-  const db = createDatabase(databaseUrl, { max: 1, applicationName: 'otpilot start' })
+  const db = createDatabase(databaseUrl, { max: 1, applicationName: 'otpilot start', named: false })
   try {
     if (!existsSync(keysFile)) {
       if (await holdsData(db)) {

@@ -28,6 +28,7 @@ const Environment = z.object({
   OTPILOT_HOST: withDefault(z.string(), '127.0.0.1'),
   OTPILOT_URL: optional(httpUrl),
   DATABASE_URL: z.preprocess((value) => value || undefined, databaseUrl),
+  OTPILOT_STATEMENT_NAMES: withDefault(z.enum(['on', 'off']), 'on'),
   TEMPORAL_ADDRESS: withDefault(
     z.string().regex(/^[^\s/]+:\d+$/, 'must be host:port'),
     '127.0.0.1:7233',
@@ -116,6 +117,8 @@ export interface Config {
   /** Public base address of the API, without a slash at its end; callbacks go there too. */
   url: string
   databaseUrl: string
+  /** How statements that have a name are run. */
+  statements: { named: boolean; rowsChecked: boolean }
   temporal: Temporal
   dataDir: string
   keysFile: string
@@ -191,6 +194,10 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     port: env.PORT,
     url: url.replace(/\/+$/, ''),
     databaseUrl: env.DATABASE_URL,
+    statements: {
+      named: env.OTPILOT_STATEMENT_NAMES === 'on',
+      rowsChecked: env.OTPILOT_ENV === 'development',
+    },
     temporal: readTemporal(env, raw),
     dataDir: env.OTPILOT_DATA_DIR,
     keysFile: env.OTPILOT_KEYS_FILE ?? join(env.OTPILOT_DATA_DIR, 'keys.json'),

@@ -1,14 +1,15 @@
 import type { SQL } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
 import pg from 'pg'
+import { blame, type Bound, checkRows } from './statement'
 
 const dialect = new PgDialect()
 
 /** Runs one statement. Rows come as the driver parses them: timestamps as Date, bytea as Buffer. */
 export interface Queries {
-  many<T>(statement: SQL): Promise<T[]>
+  many<T>(statement: SQL | Bound<T>): Promise<T[]>
   /** The first row, if any. */
-  one<T>(statement: SQL): Promise<T | undefined>
+  one<T>(statement: SQL | Bound<T>): Promise<T | undefined>
 }
 
 export interface Database extends Queries {
@@ -39,10 +40,22 @@ export const isLockConflict = (error: unknown): error is pg.DatabaseError =>
 /** A server that does not take this at once rolls back by itself when the connection is thrown away. */
 const rollback = { text: 'rollback', query_timeout: 500 }
 
+/** How statements that have a name are run. */
+export interface StatementOptions {
+  /** Prepared under their names, which not every pooler in front of Postgres can do. */
+  named?: boolean
+  /** Rows are checked against their schemas. */
+  rowsChecked?: boolean
+}
+
 /** Connects lazily; the pool survives a restart of Postgres. */
 export function createDatabase(
   url: string,
-  { max = 20, applicationName = 'otpilot' }: { max?: number; applicationName?: string } = {},
+  {
+    max = 20,
+    applicationName = 'otpilot',
+    ...options
+  }: { max?: number; applicationName?: string } & StatementOptions = {},
 ): Database {
   const pool = new pg.Pool({
     connectionString: url,
@@ -54,32 +67,77 @@ export function createDatabase(
   // The pool listens to the idle ones only, not to one that a transaction holds.
   pool.on('error', () => undefined)
   pool.on('connect', (client) => client.on('error', () => undefined))
-  return { ...queriesOn(pool), pool, transaction: transactionOn(pool), close: () => pool.end() }
+  const onPool: Sender = (query) => onFreshPlans(pool, () => pool.query(query))
+  const transaction = transactionOn(pool, options)
+  return { ...queriesOn(onPool, options), pool, transaction, close: () => pool.end() }
 }
 
-function queriesOn(client: Pick<pg.ClientBase, 'query'>): Queries {
-  const many = async <T>(statement: SQL): Promise<T[]> => {
-    const { sql, params } = dialect.sqlToQuery(statement)
-    const { rows } = await client.query(sql, params)
-    return rows as T[]
+type Sender = (query: pg.QueryConfig) => Promise<pg.QueryResult>
+
+/** What goes to the driver. */
+export const queryOf = (
+  statement: SQL | Bound<unknown>,
+  { named = true }: StatementOptions = {},
+): pg.QueryConfig => {
+  if (!('text' in statement)) {
+    const { sql: text, params: values } = dialect.sqlToQuery(statement)
+    return { text, values }
   }
-  return { many, one: async <T>(statement: SQL) => (await many<T>(statement))[0] }
+  const { name, text, values } = statement
+  return { ...(named && { name }), text, values: [...values] }
+}
+
+function queriesOn(send: Sender, options: StatementOptions): Queries {
+  const { rowsChecked = true } = options
+  const many = async <T>(statement: SQL | Bound<T>): Promise<T[]> => {
+    try {
+      const { rows } = await send(queryOf(statement, options))
+      if ('text' in statement && rowsChecked) checkRows(statement, rows)
+      return rows as T[]
+    } catch (error) {
+      if ('text' in statement) blame(error, statement)
+      throw error
+    }
+  }
+  return {
+    many,
+    one: async <T>(statement: SQL | Bound<T>) => (await many<T>(statement))[0],
+  }
+}
+
+/** A migration changed the types of a statement's columns after this connection had prepared it. */
+const isOutdatedPlan = (error: unknown): error is pg.DatabaseError =>
+  error instanceof pg.DatabaseError &&
+  error.code === '0A000' &&
+  error.routine === 'RevalidateCachedQuery'
+
+/** Runs `work` again while the connection that it got has an outdated plan; it closes that connection each time. */
+async function onFreshPlans<T>(pool: pg.Pool, work: () => Promise<T>): Promise<T> {
+  for (let left = pool.options.max; ; left--) {
+    try {
+      return await work()
+    } catch (error) {
+      if (left === 0 || !isOutdatedPlan(error)) throw error
+    }
+  }
 }
 
 const transactionOn =
-  (pool: pg.Pool) =>
-  async <T>(work: (tx: Queries) => Promise<T>): Promise<T> => {
-    const client = await pool.connect()
-    let broken: Error | undefined
-    try {
-      await client.query('begin')
-      const result = await work(queriesOn(client))
-      await client.query('commit')
-      return result
-    } catch (error) {
-      await client.query(rollback).catch((cause: Error) => (broken = cause))
-      throw error
-    } finally {
-      client.release(broken)
-    }
-  }
+  (pool: pg.Pool, options: StatementOptions) =>
+  <T>(work: (tx: Queries) => Promise<T>): Promise<T> =>
+    onFreshPlans(pool, async () => {
+      const client = await pool.connect()
+      let broken: Error | undefined
+      try {
+        await client.query('begin')
+        const result = await work(queriesOn((query) => client.query(query), options))
+        await client.query('commit')
+        return result
+      } catch (error) {
+        if (isOutdatedPlan(error)) broken = error
+        await client.query(rollback).catch((cause: Error) => (broken = cause))
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    })

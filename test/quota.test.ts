@@ -102,7 +102,7 @@ describe('cost', () => {
     let statements = 0
     const counting = {
       ...system.db,
-      one: <T>(statement: Parameters<typeof system.db.one>[0]) => {
+      one: <T>(statement: Parameters<typeof system.db.one<T>>[0]) => {
         statements++
         return system.db.one<T>(statement)
       },

@@ -22,7 +22,10 @@ async function main(): Promise<void> {
   const config = readConfig(process.env)
   const log = createLog(config)
   installRuntime(log)
-  const db = createDatabase(config.databaseUrl, { applicationName: 'otpilot worker' })
+  const db = createDatabase(config.databaseUrl, {
+    applicationName: 'otpilot worker',
+    ...config.statements,
+  })
   const keyring = openKeys(config, log)
   const engine = createEngine({ ...config.temporal, db, log })
   await engine.registerSearchAttributes()
@@ -79,8 +82,8 @@ async function main(): Promise<void> {
 }
 
 /** Connections of their own: receivers that answer slowly must not keep codes from being sent. */
-const openEventsDb = ({ databaseUrl }: Pick<Config, 'databaseUrl'>) =>
-  createDatabase(databaseUrl, { applicationName: 'otpilot worker events', max: 5 })
+const openEventsDb = ({ databaseUrl, statements }: Pick<Config, 'databaseUrl' | 'statements'>) =>
+  createDatabase(databaseUrl, { applicationName: 'otpilot worker events', max: 5, ...statements })
 
 const createLog = ({ logLevel: level }: Pick<Config, 'logLevel'>): Logger =>
   pino({ level, base: { process: 'worker' }, serializers: { err: errorForLog } })

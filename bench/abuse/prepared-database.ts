@@ -1,9 +1,8 @@
 import type { SQL } from 'drizzle-orm'
-import { PgDialect } from 'drizzle-orm/pg-core'
 import pg from 'pg'
-import type { Database, Queries } from '../../db'
+import { type Database, type Queries, queryOf } from '../../db'
+import type { Bound } from '../../db/statement'
 
-const dialect = new PgDialect()
 /** Statements by their text; a name is the same on every connection. */
 const names = new Map<string, string>()
 
@@ -16,12 +15,12 @@ const nameOf = (text: string): string => {
 }
 
 const queriesOn = (client: Pick<pg.ClientBase, 'query'>): Queries => {
-  const many = async <T>(statement: SQL): Promise<T[]> => {
-    const { sql: text, params: values } = dialect.sqlToQuery(statement)
-    const { rows } = await client.query({ name: nameOf(text), text, values })
+  const many = async <T>(statement: SQL | Bound<T>): Promise<T[]> => {
+    const query = queryOf(statement)
+    const { rows } = await client.query({ name: nameOf(query.text), ...query })
     return rows as T[]
   }
-  return { many, one: async <T>(statement: SQL) => (await many<T>(statement))[0] }
+  return { many, one: async <T>(statement: SQL | Bound<T>) => (await many<T>(statement))[0] }
 }
 
 /**

@@ -11,12 +11,16 @@ export const databaseUrl = (): string => {
   return url
 }
 
+/** For the few statements of a command: none is prepared, so that any pooler will do. */
+export const openDatabase = (url: string): Database =>
+  createDatabase(url, { max: 2, applicationName: 'otpilot cli', named: false, rowsChecked: false })
+
 /** Gives `work` a connection of its own, and closes it. */
 export const withDatabase = async <T>(
   work: (db: Database) => Promise<T>,
   url = databaseUrl(),
 ): Promise<T> => {
-  const db = createDatabase(url, { max: 2, applicationName: 'otpilot cli' })
+  const db = openDatabase(url)
   try {
     return await work(db)
   } finally {

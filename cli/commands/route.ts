@@ -8,7 +8,7 @@ import { decideRoute, type RouteQuestion } from '../../core/routing/decide'
 import { shareOf } from '../../core/routing/share'
 import { type Risk, risks } from '../../core/risk'
 import { type Environment, environments } from '../../core/state'
-import { createDatabase } from '../../db'
+import { openDatabase } from './connection'
 import { findApp } from '../../db/apps/apps'
 import { unhealthyProviders } from '../../db/attempts/breakers'
 import { readRouteSuccess } from '../../db/attempts/provider-hours'
@@ -106,7 +106,7 @@ async function askDatabase(url: string | undefined, app: string): Promise<Seen> 
   const unknown = { unhealthy: [], record: [], region: null, defaultCountry: null }
   const blind = 'every account counts as healthy, and the app as one without settings'
   if (!url) return { ...unknown, notes: [`DATABASE_URL is not set: ${blind}.`] }
-  const db = createDatabase(url, { max: 2, applicationName: 'otpilot cli' })
+  const db = openDatabase(url)
   try {
     const [unhealthy, record, found] = await Promise.all([
       unhealthyProviders(db),

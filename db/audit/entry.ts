@@ -3,8 +3,8 @@ import type { AuditType } from '../../core/audit'
 
 export interface AuditEntry {
   type: AuditType | SQL
-  actor: string
-  runId?: string | undefined
+  actor: SQL | string
+  runId?: SQL | string | undefined
   attemptId?: SQL | string | undefined
   /** Never personal data. */
   detail?: Record<string, string | number | boolean | null | undefined> | SQL

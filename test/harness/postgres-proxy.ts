@@ -31,8 +31,37 @@ class Messages {
   }
 }
 
+/** What a message of type P prepares: a name, empty for a statement that is used once, and its text. */
+function preparedBy(bytes: Buffer): { name: string; text: string } {
+  const [name = '', text = ''] = bytes.subarray(5).toString('latin1').split('\0', 2)
+  return { name, text }
+}
+
+/** The name that a message of type B binds values to, behind that of its portal. */
+const boundBy = (bytes: Buffer): string =>
+  bytes.subarray(5).toString('latin1').split('\0', 2)[1] ?? ''
+
+/** Remembers the texts that a connection has prepared: from the second time on only their names are on the wire. */
+function createTexts() {
+  const texts = new Map<string, string>()
+  return {
+    /** What a group of messages runs, as far as it does not say so itself. */
+    behind(group: readonly Buffer[]): string {
+      const known: string[] = []
+      for (const bytes of group) {
+        const type = String.fromCharCode(bytes[0] ?? 0)
+        if (type === 'B') known.push(texts.get(boundBy(bytes)) ?? '')
+        if (type !== 'P') continue
+        const { name, text } = preparedBy(bytes)
+        if (name !== '') texts.set(name, text)
+      }
+      return known.join('')
+    },
+  }
+}
+
 /**
- * Stands between one of our processes and Postgres. It knows statements by their text, so that faults can be
+ * Stands between one of our processes and Postgres. It knows statements by their text, prepared ones too, so that faults can be
  * placed around one without the process knowing, and it can play a Postgres that is down or frozen.
  */
 export async function createPostgresProxy(databaseUrl: string) {
@@ -100,6 +129,7 @@ function relay(
   { trap, cut }: { trap: ReturnType<typeof createTrap<StatementMoment>>; cut: () => void },
 ): void {
   const sent = new Messages(false)
+  const texts = createTexts()
   let group: Buffer[] = []
   /** Set while the answer to a statement that trips afterwards is on its way. */
   let awaited: { answer: Messages; tripped: () => void } | undefined
@@ -109,8 +139,8 @@ function relay(
       group.push(bytes)
       if (grouped.has(type)) continue
       const whole = Buffer.concat(group)
+      const wire = trap.take(`${texts.behind(group)}${whole.toString('latin1')}`)
       group = []
-      const wire = trap.take(whole.toString('latin1'))
       const finish = () => {
         wire?.trip()
         if (!wire?.passOn) cut()

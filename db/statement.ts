@@ -1,0 +1,107 @@
+import { is, Placeholder, type SQL, sql } from 'drizzle-orm'
+import { PgDialect } from 'drizzle-orm/pg-core'
+import { z } from 'zod'
+
+/** In the builder of a statement: what stands in its text for each of its parameters. */
+export type Named<Params> = { readonly [Name in keyof Params]-?: SQL<Params[Name]> }
+
+/** A statement with the values of its parameters, ready to be run. */
+export interface Bound<Row> {
+  readonly name: string
+  readonly text: string
+  readonly values: readonly unknown[]
+  /** Checks rows where that is asked for; what the driver gave is what callers get. */
+  readonly row: z.ZodType<Row>
+}
+
+/** `Given`, unless it has a member that `Params` lacks: then nothing has this type. */
+type Exactly<Params, Given> = Given & { [Surplus in Exclude<keyof Given, keyof Params>]: never }
+
+/** Binds the values of its parameters: each of them, and no other. */
+export type Statement<Params extends object, Row> = <Given extends Params>(
+  params: Exactly<Params, Given>,
+) => Bound<Row>
+
+/** The schema of a statement that gives no rows. */
+export const NoRow = z.never()
+
+/** A row is not of its schema. The message names statement and column, never a value. */
+export class RowFault extends Error {
+  constructor(statement: string, { issues }: z.ZodError) {
+    const columns = issues.map(({ path, message }) => `${path.join('.') || 'row'}: ${message}`)
+    super(`A row of the statement ${statement} is not of its schema: ${columns.join('; ')}`)
+    this.name = 'RowFault'
+  }
+}
+
+const dialect = new PgDialect()
+const names = new Set<string>()
+/** Postgres cuts longer names off, after which two may be one. */
+const nameShape = /^[a-z][a-z0-9_]{0,62}$/
+
+/**
+ * A constant statement: its text is built once, when its module is loaded, and Postgres parses and plans it once per
+ * connection (`Parse` under this name, then only `Bind` and `Execute`). Its name stands in the text too, as a comment
+ * behind the first word, where pg_stat_statements keeps it.
+ *
+ * - `text` gets the parameters by name. Any other value in it is a constant and written into the text, so that it may
+ *   meet the predicate of a partial index.
+ * - After five executions Postgres may plan for any value at once (`plan_cache_mode = auto`). So a condition that is
+ *   there or not, as in searches and lists, makes a statement for each combination, or stays unnamed `sql`.
+ * - Columns are listed, never `*` in the final select: a migration that adds one must not change the type of the result.
+ * @param name unique in the program, words in snake case
+ * @param row of one row as the driver gives it: `int8` and `numeric` are text, `timestamptz` is a Date. Not a transform:
+ *   where rows are trusted nothing is parsed
+ * @throws for a name that is taken, and for a constant that is no scalar
+ */
+export function statement<Params extends object, Row>(
+  name: string,
+  row: z.ZodType<Row, Row>,
+  text: (named: Named<Params>) => SQL,
+): Statement<Params, Row> {
+  if (!nameShape.test(name) || names.has(name))
+    throw new Error(`A statement cannot be called ${name}: taken, or not in snake case.`)
+  names.add(name)
+  const built = text(placeholders<Params>())
+  refuseLists(name, dialect.sqlToQuery(built).params)
+  const query = dialect.sqlToQuery(sql`${built}`.inlineParams())
+  const order = query.params.map((param) => (param as Placeholder).name)
+  const known = new Set(order)
+  const marked = query.sql.trim().replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
+  return (params) => {
+    const surplus = Object.keys(params).filter((key) => !known.has(key))
+    if (surplus.length > 0) throw new Error(`The statement ${name} does not use ${surplus.join()}.`)
+    const given = params as Record<string, unknown>
+    return { name, text: marked, values: order.map((key) => given[key]), row }
+  }
+}
+
+const placeholders = <Params>(): Named<Params> =>
+  new Proxy({} as Named<Params>, {
+    get: (_, name) => sql`${sql.placeholder(String(name))}`,
+  })
+
+/** Written into a text, a list would lose its form. */
+function refuseLists(name: string, params: readonly unknown[]): void {
+  const isScalar = (value: unknown) => value === null || typeof value !== 'object'
+  if (!params.every((param) => is(param, Placeholder) || isScalar(param)))
+    throw new Error(`The statement ${name} has a constant that is no scalar: write it as SQL.`)
+}
+
+const failed = new WeakMap<Error, string>()
+
+/** Notes which statement an error came from, for the log. */
+export function blame(error: unknown, { name }: Pick<Bound<unknown>, 'name'>): void {
+  if (error instanceof Error) failed.set(error, name)
+}
+
+/** The name of the statement that an error came from; undefined for any other error. */
+export const statementOf = (error: Error): string | undefined => failed.get(error)
+
+/** @throws {RowFault} */
+export function checkRows<Row>({ name, row }: Bound<Row>, rows: readonly unknown[]): void {
+  for (const each of rows) {
+    const { error } = row.safeParse(each)
+    if (error) throw new RowFault(name, error)
+  }
+}
