@@ -14,6 +14,8 @@ export interface ApiDeps {
   db: Database
   /** A pool of its own for checks: sends that wait for Postgres must not keep a user from typing the code. */
   checksDb: Database
+  /** One connection for the readiness check: pools that are in use to the last connection are no outage. */
+  readinessDb: Database
   keyring: Keyring
   engine: Engine
   routing: Routing
@@ -31,14 +33,14 @@ export interface ApiDeps {
   publicUrl: string
   /** Where Temporal UI shows a namespace's workflows; absent in production. */
   workflowsUrl?: string | undefined
-  /** Asked by the readiness check when set. */
+  /** Its state is shown beside that of the other parts when set. */
   sandboxUrl?: string | undefined
   /** At vendors of challenges; without any, proof of work is all there is. */
   challengeAccounts?: ChallengeAccounts | undefined
   /** Asks operators about SIM cards, beside the accounts of the policy. */
   camara?: SimSwapCheck | undefined
-  /** Whether readiness needs a worker that polls. */
-  requireWorker: boolean
+  /** What has to answer before this process calls itself ready for the first time; Postgres when absent. */
+  readyAfter?: 'postgres' | 'everything'
 }
 
 /** Says in the log that a receipt showed an account to be of no use for now. */

@@ -3,8 +3,7 @@ import { oldestUnclaimedSeconds } from '../db/requests/backlog'
 import { unhealthyProviders } from '../db/attempts/breakers'
 import { readRouteSuccess, type RouteSuccess } from '../db/attempts/provider-hours'
 import type { Queries } from '../db/index'
-
-const freshMs = 1_000
+import { freshly } from './freshly'
 
 /** How the parts behind the API are doing, asked at most once a second. */
 export interface HealthView {
@@ -26,16 +25,4 @@ export const createHealthView = (db: Queries): HealthView => ({
 export async function healthOf({ unhealthy, record }: HealthView) {
   const [avoided, achieved] = await Promise.all([unhealthy(), record()])
   return { unhealthy: avoided, record: achieved }
-}
-
-/** Keeps an answer for a second; a failure is not kept. */
-function freshly<T>(ask: () => Promise<T>): () => Promise<T> {
-  let seen: { answer: Promise<T>; until: number } | undefined
-  return () => {
-    if (seen && seen.until > performance.now()) return seen.answer
-    const answer = ask()
-    answer.catch(() => (seen = undefined))
-    seen = { answer, until: performance.now() + freshMs }
-    return answer
-  }
 }

@@ -28,17 +28,16 @@ async function main(): Promise<void> {
     serializers: { err: errorForLog },
   })
   const certificate = config.tls && openCertificate(config.tls, logger)
-  const { db, checksDb } = openDatabases(config)
+  const databases = openDatabases(config)
   const keyring = openKeys(config, logger)
-  const engine = createEngine({ ...config.temporal, db, log: logger })
+  const engine = createEngine({ ...config.temporal, db: databases.db, log: logger })
   const live = followPolicy(config, { log: logger })
   const { policy, variables } = config
   for (const { reason, begun } of accountsLeftOut(policy.accounts, variables, live.accounts))
     logger[begun ? 'warn' : 'info'](reason)
   const draining = new AbortController()
   const app = createApi({
-    db,
-    checksDb,
+    ...databases,
     keyring,
     engine,
     routing: live,
@@ -53,7 +52,7 @@ async function main(): Promise<void> {
     sandboxUrl: config.sandboxUrl,
     challengeAccounts: config.challenges,
     ...(config.camara && { camara: camaraSimSwap(config.camara) }),
-    requireWorker: true,
+    readyAfter: config.readyAfter,
   })
   void registerSearchAttributes(engine, logger, draining.signal)
 
@@ -69,17 +68,20 @@ async function main(): Promise<void> {
   await drained(server)
   certificate?.close()
   await engine.close()
-  await db.close()
-  await checksDb.close()
+  await Promise.all(Object.values(databases).map((each) => each.close()))
   keyring.close()
   live.close()
 }
 
 /** Checks have connections of their own: they go on while sends wait for theirs. */
 function openDatabases({ databaseUrl, statements }: Config) {
-  const open = (applicationName: string, max: number) =>
-    createDatabase(databaseUrl, { applicationName, max, ...statements })
-  return { db: open('otpilot api', 20), checksDb: open('otpilot api checks', 10) }
+  const open = (applicationName: string, max: number, keepsIdle = false) =>
+    createDatabase(databaseUrl, { applicationName, max, keepsIdle, ...statements })
+  return {
+    db: open('otpilot api', 20),
+    checksDb: open('otpilot api checks', 10),
+    readinessDb: open('otpilot api readiness', 1, true),
+  }
 }
 
 /** Answers what has begun; what takes too long is cut off. */

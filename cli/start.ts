@@ -123,6 +123,8 @@ const programEnv = (settings: Settings, variables: Variables): NodeJS.ProcessEnv
   MIGRATION_DATABASE_URL: undefined,
   OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
   OTPILOT_DATA_DIR: settings.folder.path,
+  // Who waits for the start wants to send next, and to read the code in the sandbox.
+  OTPILOT_READY_AFTER: settings.env.OTPILOT_READY_AFTER || 'everything',
   PORT: String(settings.ports.PORT),
   SANDBOX_PORT: String(settings.ports.SANDBOX_PORT),
   ...variables,

@@ -54,6 +54,7 @@ const Environment = z.object({
     }),
   ),
   OTPILOT_PLAIN_HTTP: withDefault(z.enum(['refuse', 'redirect']), 'refuse'),
+  OTPILOT_READY_AFTER: withDefault(z.enum(['postgres', 'everything']), 'postgres'),
   TLS_CERT: optional(z.string()),
   TLS_KEY: optional(z.string()),
   OTPILOT_REGION: optional(
@@ -110,6 +111,8 @@ export interface Config {
   trustProxy: TrustProxy | undefined
   /** What calls without encryption get in production. */
   plainHttp: Environment['OTPILOT_PLAIN_HTTP']
+  /** What has to answer before the first 200 of `/readyz`. */
+  readyAfter: Environment['OTPILOT_READY_AFTER']
   /** Files of the API's own TLS; none where a proxy does it. */
   tls: { certFile: string; keyFile: string } | undefined
   host: string
@@ -189,6 +192,7 @@ function toConfig(env: Environment, policy: Policy, raw: NodeJS.ProcessEnv): Con
     region: env.OTPILOT_REGION,
     trustProxy: env.OTPILOT_TRUST_PROXY,
     plainHttp: env.OTPILOT_PLAIN_HTTP,
+    readyAfter: env.OTPILOT_READY_AFTER,
     tls: env.TLS_CERT && env.TLS_KEY ? { certFile: env.TLS_CERT, keyFile: env.TLS_KEY } : undefined,
     host: env.OTPILOT_HOST,
     port: env.PORT,

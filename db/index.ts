@@ -48,19 +48,23 @@ export interface StatementOptions {
   rowsChecked?: boolean
 }
 
+interface PoolOptions extends StatementOptions {
+  max?: number
+  applicationName?: string
+  /** Whether connections stay open however long nobody uses them; else 10 s. */
+  keepsIdle?: boolean
+}
+
 /** Connects lazily; the pool survives a restart of Postgres. */
 export function createDatabase(
   url: string,
-  {
-    max = 20,
-    applicationName = 'otpilot',
-    ...options
-  }: { max?: number; applicationName?: string } & StatementOptions = {},
+  { max = 20, applicationName = 'otpilot', keepsIdle = false, ...options }: PoolOptions = {},
 ): Database {
   const pool = new pg.Pool({
     connectionString: url,
     max,
     application_name: applicationName,
+    ...(keepsIdle && { idleTimeoutMillis: 0 }),
     ...timeouts,
   })
   // A connection that breaks fails its query, or is replaced at its next use; unheard, it would end the process.

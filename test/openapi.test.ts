@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { z } from 'zod'
 import { ProblemBody } from '../api/contract/common'
-import { HealthAnswer, ReadinessAnswer } from '../api/contract/health'
+import { HealthAnswer, PartsAnswer, ReadinessAnswer } from '../api/contract/health'
 import { DeletedAnswer, PreferenceAnswer } from '../api/contract/preferences'
 import { ChallengeAnswer } from '../api/contract/challenge'
 import { CommandAnswer, SendAnswer } from '../api/contract/send'
@@ -117,6 +117,7 @@ describe('the document', () => {
       'GET /admin/alerts',
       'POST /admin/alerts/{alert_id}/acknowledge',
       'GET /healthz',
+      'GET /healthz/parts',
       'GET /readyz',
       'GET /runbooks/{rule}',
       'GET /openapi.json',
@@ -169,7 +170,7 @@ describe('the document', () => {
   test('only probes may come without encryption', () => {
     for (const { path, operation } of operations()) {
       const refused = operation.responses['403']?.description ?? ''
-      const isProbe = /^.(healthz|readyz|metrics)$/.test(path)
+      const isProbe = /^.(healthz|healthz.parts|readyz|metrics)$/.test(path)
       expect([path, refused.includes('HTTPS_REQUIRED')]).toEqual([path, !isProbe])
     }
   })
@@ -216,6 +217,7 @@ describe('what the API answers is what the document says', () => {
     await call('POST', '/preferences/delete', DeletedAnswer, { phone_number: phone })
     await call('POST', '/otp/send', ProblemBody, { phone_number: 'x' })
     await call('GET', '/healthz', HealthAnswer)
+    await call('GET', '/healthz/parts', PartsAnswer)
     await call('GET', '/readyz', ReadinessAnswer)
 
     for (const [name, status, answer, schema] of seen) {

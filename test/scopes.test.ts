@@ -87,9 +87,8 @@ async function call(
   const problem = isProblem
     ? (JSON.parse(text) as { error_code: ErrorCode; detail: string })
     : undefined
-  // A fault is no answer about a key. Without a worker the service is not ready, and says so.
-  if (route.path !== '/readyz')
-    expect([route.path, response.status < 500]).toEqual([route.path, true])
+  // A fault is no answer about a key.
+  expect([route.path, response.status < 500]).toEqual([route.path, true])
   return { status: response.status, code: problem?.error_code, detail: problem?.detail }
 }
 
@@ -183,7 +182,7 @@ test('what needs no key, what a page’s key may call and what administers is a 
     routes.filter(which).map(({ method, path }) => `${method} ${path}`)
   for (const path of named(({ scope }) => scope === null))
     expect(path).toMatch(
-      /^((post|get) \/webhooks\/|post \/ussd\/|get \/(healthz|readyz|metrics|openapi\.json|docs|runbooks\/\{rule\})$)/,
+      /^((post|get) \/webhooks\/|post \/ussd\/|get \/(healthz|healthz\/parts|readyz|metrics|openapi\.json|docs|runbooks\/\{rule\})$)/,
     )
   expect(named(({ publishable }) => publishable === true)).toEqual([
     'post /otp/send',

@@ -1,74 +1,71 @@
-import { sql } from 'drizzle-orm'
-import { HealthAnswer, ReadinessAnswer } from '../contract/health'
+import { HealthAnswer, PartsAnswer, ReadinessAnswer } from '../contract/health'
 import type { ApiDeps } from '../deps'
+import { type Parts, watchParts } from '../parts'
 import { route } from '../route'
 
-const patienceMs = 2_000
-
-export const healthRoutes = (deps: ApiDeps) => [
-  route({
-    method: 'get',
-    path: '/healthz',
-    operationId: 'health',
-    tag: 'Health',
-    summary: 'Whether this process runs',
-    scope: null,
-    plainHttp: true,
-    replies: { 200: { description: 'It runs.', content: HealthAnswer } },
-    handle: async () => ({ body: { status: 'ok' } }),
-  }),
-  route({
-    method: 'get',
-    path: '/readyz',
-    operationId: 'readiness',
-    tag: 'Health',
-    summary: 'Whether this process can do its work',
-    scope: null,
-    plainHttp: true,
-    replies: {
-      200: { description: 'Every part answers.', content: ReadinessAnswer },
-      503: {
-        description: 'A part is down, or the process is about to end.',
-        content: ReadinessAnswer,
+export function healthRoutes(deps: ApiDeps) {
+  const parts = watchParts(deps)
+  return [
+    route({
+      method: 'get',
+      path: '/healthz',
+      operationId: 'health',
+      tag: 'Health',
+      summary: 'Whether this process runs',
+      scope: null,
+      plainHttp: true,
+      replies: { 200: { description: 'It runs.', content: HealthAnswer } },
+      handle: async () => ({ body: { status: 'ok' } }),
+    }),
+    route({
+      method: 'get',
+      path: '/healthz/parts',
+      operationId: 'parts',
+      tag: 'Health',
+      summary: 'How each part of the service does',
+      description:
+        'For people and alerts. The status code is 200 whatever the parts say: a balancer asks `/readyz`.',
+      scope: null,
+      plainHttp: true,
+      replies: { 200: { description: 'The state of each part.', content: PartsAnswer } },
+      async handle() {
+        const states = await parts.all()
+        return { body: { status: allAnswer(states) ? 'ok' : 'degraded', parts: states } }
       },
-    },
-    async handle() {
-      const parts = await askParts(deps)
-      const isReady = Object.values(parts).every((part) => part === 'ok')
-      const status = deps.draining.aborted ? 'draining' : isReady ? 'ready' : 'not_ready'
-      return { status: status === 'ready' ? 200 : 503, body: { status, parts } }
-    },
-  }),
-]
-
-async function askParts({
-  db,
-  engine,
-  requireWorker,
-  sandboxUrl,
-}: ApiDeps): Promise<ReadinessAnswer['parts']> {
-  const [postgres, temporal, worker, sandbox] = await Promise.all([
-    answers(() => db.one(sql`select 1`).then(() => true)),
-    answers(() => engine.healthy()),
-    requireWorker ? answers(() => engine.workerIsPolling()) : undefined,
-    sandboxUrl === undefined ? undefined : answers(() => isUp(new URL('/healthz', sandboxUrl))),
-  ])
-  return { postgres, temporal, ...(worker && { worker }), ...(sandbox && { sandbox }) }
+    }),
+    route({
+      method: 'get',
+      path: '/readyz',
+      operationId: 'readiness',
+      tag: 'Health',
+      summary: 'Whether this process can take calls',
+      description:
+        'Decided by this process and Postgres alone: codes are checked while Temporal, every worker or the sandbox is down. `parts` says how those do.',
+      scope: null,
+      plainHttp: true,
+      replies: {
+        200: { description: 'It takes calls.', content: ReadinessAnswer },
+        503: {
+          description: 'Postgres does not answer, or the process is about to end.',
+          content: ReadinessAnswer,
+        },
+      },
+      handle: readiness(deps, parts),
+    }),
+  ]
 }
 
-/** A part that throws, or takes longer than two seconds, is down. */
-async function answers(ask: () => Promise<boolean>): Promise<'ok' | 'down'> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, patienceMs, false)
-  })
-  const isUp = await Promise.race([ask().catch(() => false), late])
-  clearTimeout(timer)
-  return isUp ? 'ok' : 'down'
-}
+const allAnswer = (states: object): boolean =>
+  Object.values(states).every((state) => state === 'ok')
 
-async function isUp(url: URL): Promise<boolean> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(patienceMs) })
-  await response.body?.cancel()
-  return response.ok
+/** Once ready, a process stays so while Postgres answers; what its first time takes is `deps.readyAfter`. */
+function readiness({ draining, readyAfter = 'postgres' }: ApiDeps, parts: Parts) {
+  let waitsForAll = readyAfter === 'everything'
+  return async () => {
+    const states = await (waitsForAll ? parts.all() : parts.glance())
+    const isReady = waitsForAll ? allAnswer(states) : states.postgres === 'ok'
+    if (isReady) waitsForAll = false
+    const status = draining.aborted ? 'draining' : isReady ? 'ready' : 'not_ready'
+    return { status: status === 'ready' ? 200 : 503, body: { status, parts: states } }
+  }
 }

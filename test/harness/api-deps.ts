@@ -6,6 +6,7 @@ import type { System } from './system'
 export const apiDepsOf = (system: System, given: Partial<ApiDeps> = {}): ApiDeps => ({
   db: system.db,
   checksDb: system.db,
+  readinessDb: system.db,
   keyring: system.keyring,
   engine: system.engine,
   routing: { policy: system.policy, accounts: system.accounts },
@@ -14,6 +15,5 @@ export const apiDepsOf = (system: System, given: Partial<ApiDeps> = {}): ApiDeps
   isProduction: false,
   publicUrl: system.url,
   sandboxUrl: system.sandboxUrl,
-  requireWorker: false,
   ...given,
 })

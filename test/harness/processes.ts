@@ -124,7 +124,7 @@ export function createTemporalMember(options: {
   dbFile: string
   logFile: string
   onKill: Watchers['onKill']
-}): Member & { address: string } {
+}): Member & { address: string; freeze(): void; thaw(): void } {
   let server: TemporalServer | undefined
   let watchdog: ChildProcess | undefined
 
@@ -142,6 +142,9 @@ export function createTemporalMember(options: {
     keepAlive: true,
     start: starts.start,
     ready: starts.ready,
+    /** Connections stay open, and nothing answers until `thaw`. */
+    freeze: () => void (server && process.kill(server.pid, 'SIGSTOP')),
+    thaw: () => void (server && process.kill(server.pid, 'SIGCONT')),
     kill() {
       if (!server) return
       const { pid, ended } = server

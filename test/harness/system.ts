@@ -65,6 +65,7 @@ export async function startSystem(options: SystemOptions = {}) {
   const log = options.log ?? pino({ level: 'silent' })
   const { url: databaseUrl, adminUrl, drop } = await freshDatabase()
   const db = createDatabase(databaseUrl)
+  const readinessDb = createDatabase(databaseUrl, { max: 1 })
   const keysFile = tempKeyFile()
   const keyring = openKeyFile(keysFile, { strict: true })
   const taskQueue = `otpilot-${randomBytes(4).toString('hex')}`
@@ -97,6 +98,7 @@ export async function startSystem(options: SystemOptions = {}) {
     createApi({
       db: itsDb,
       checksDb: itsChecksDb,
+      readinessDb,
       keyring,
       engine: itsEngine,
       routing: { policy, accounts },
@@ -108,7 +110,6 @@ export async function startSystem(options: SystemOptions = {}) {
       publicUrl,
       sandboxUrl,
       challengeAccounts: readChallengeAccounts(variables),
-      requireWorker: false,
     }) as RequestListener
   apiServer.on('request', makeApi())
 
@@ -210,7 +211,7 @@ export async function startSystem(options: SystemOptions = {}) {
       await closeServer(sandboxServer)
       await engine.close()
       keyring.close()
-      await db.close()
+      await Promise.all([db.close(), readinessDb.close()])
       await drop()
     },
   }
