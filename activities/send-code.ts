@@ -32,8 +32,7 @@ import type { ActivityDeps } from './deps'
 import { messageText } from '../core/message/text'
 import { settleDoubt } from './doubts'
 import { accountNamed, senderFor } from './sender-for'
-import { testNumberAccount } from '../providers/test-number'
-import { reportDelivered } from './test-number'
+import { recordReport } from './reported-at-once'
 import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 
 /** Shorter than a quarter of the heartbeat time-out, so that only a dead worker is silent. */
@@ -247,8 +246,10 @@ async function accept(
   claimed: Claimed,
   sent: Sent,
 ): Promise<SendResult> {
-  await record(deps, order, claimed, { state: 'accepted', ...sent })
-  if (order.provider === testNumberAccount.name) await reportDelivered(deps, claimed)
+  const { report, ...answer } = sent
+  await record(deps, order, claimed, { state: 'accepted', ...answer })
+  const { provider } = order
+  if (report) await recordReport(deps, { attemptId: claimed.attemptId, provider }, report)
   return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'accepted' }
 }
 

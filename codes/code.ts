@@ -66,6 +66,17 @@ export function macOfCode(
   return createHmac('sha256', key).update(`check/v1|${requestId}|${generation}|${code}`).digest()
 }
 
+/** Where the code of a request comes from: it is derived from a key, or given beforehand. */
+export type CodeSource = { kind: 'derived'; length: number } | { kind: 'fixed'; code: string }
+
+/** The characters that a source's codes have. */
+export const lengthOf = (source: CodeSource): number =>
+  source.kind === 'fixed' ? source.code.length : source.length
+
+/** The code in clear that a source has for a seed. @throws {UnknownKey} when a derived one's key is not known here */
+export const codeFrom = (source: CodeSource, keyring: Keyring, seed: CodeSeed): string =>
+  source.kind === 'fixed' ? source.code : deriveCode(keyring, seed)
+
 const noMac = Buffer.alloc(32)
 
 /** Constant-time comparison with the stored digest, made also when there is none; then false. */

@@ -42,6 +42,8 @@ export interface Sent {
   providerMessageId: string
   /** In the account's currency, when the provider says it at once. */
   cost?: Cost | undefined
+  /** What became of the message, where that is known at once and no callback will tell it. */
+  report?: Pick<Receipt, 'status' | 'rawStatus'> | undefined
   /** What the user must do to get the code, in a few words for a caller's page: what to dial. */
   instruction?: string | undefined
 }

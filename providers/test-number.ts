@@ -8,5 +8,14 @@ export const testNumberAccount: ProviderAccount = {
   adapter: testNumberProvider,
   channels,
   test: true,
-  sender: { send: ({ attemptId }) => Promise.resolve({ providerMessageId: attemptId }) },
+  sender: {
+    send: ({ attemptId, channel }) =>
+      Promise.resolve({
+        providerMessageId: attemptId,
+        report: {
+          status: channel === 'voice' ? 'answered' : 'delivered',
+          rawStatus: 'test number',
+        },
+      }),
+  },
 }

@@ -56,10 +56,17 @@ describe('a test number', () => {
       status: 'rejected',
       attempts_remaining: 4,
     })
-    expect((await live.verify({ phone_number: phone, code: '246810' })).body.status).toBe(
-      'verified',
-    )
-    expect(await untilState(live, requestId)).toMatchObject({ state: 'verified' })
+    // Nobody was sent anything: the right code proves nothing.
+    const proven = { assurance: 'none', test: true }
+    expect((await live.verify({ phone_number: phone, code: '246810' })).body).toMatchObject({
+      status: 'verified',
+      ...proven,
+    })
+    expect(await untilState(live, requestId)).toMatchObject({ state: 'verified', ...proven })
+    const found = await live.call<{ requests: object[] }>('POST', '/otp/search', {
+      phone_number: phone,
+    })
+    expect(found.body.requests).toMatchObject([{ request_id: requestId, ...proven }])
     expect(await live.inbox(phone)).toEqual([])
   })
 
@@ -92,7 +99,7 @@ describe('a test number', () => {
     const { status, body } = await visitor.send(phone)
     expect(status).toBe(200)
     const answer = await visitor.verify({ request_id: body.request_id, code: '246810' })
-    expect(answer.body).toMatchObject({ status: 'verified' })
+    expect(answer.body).toMatchObject({ status: 'verified', assurance: 'none', test: true })
     expect(await client.inbox(phone)).toEqual([])
   })
 
@@ -164,6 +171,16 @@ describe('a test number', () => {
     )
   })
 
+  test('a usual number’s code proves what it did before', async () => {
+    const phone = freshPhone()
+    const requestId = await client.sent(phone)
+    const { code } = await until(async () => (await client.inbox(phone))[0])
+    const { body } = await client.verify({ request_id: requestId, code })
+    expect(body).toMatchObject({ status: 'verified', assurance: 'restricted' })
+    expect(body).not.toHaveProperty('test')
+    expect(await client.status(requestId)).not.toHaveProperty('test')
+  })
+
   test('another app, where it is a number as any other', async () => {
     const phone = await freshTestNumber()
     const other = clientOf(system, system.otherKey)
@@ -194,6 +211,42 @@ describe('those who administer them', () => {
     expect(await add(freshPhone(), code)).toMatchObject({ status: 400 })
   })
 
+  test.each([
+    '123456',
+    '000000',
+    '111111',
+    '654321',
+    '890123',
+    '121212',
+    '123123',
+    '112233',
+    '123321',
+  ])('%s is refused: anybody would try it first', async (code) => {
+    expect(await add(freshPhone(), code)).toMatchObject({
+      status: 400,
+      body: {
+        error_code: 'INVALID_REQUEST',
+        detail: expect.stringMatching(/^code: .*fictional number/),
+      },
+    })
+  })
+
+  test('a number at which somebody verified a code is refused', async () => {
+    const phone = freshPhone()
+    const requestId = await client.sent(phone)
+    const { code } = await until(async () => (await client.inbox(phone))[0])
+    expect((await client.verify({ request_id: requestId, code })).body.status).toBe('verified')
+    const refused = await until(async () => {
+      const answer = await add(phone)
+      return answer.status === 400 && answer
+    })
+    expect(refused.body).toMatchObject({
+      error_code: 'INVALID_REQUEST',
+      detail: expect.stringMatching(/^phone_number: .*verified.*fictional number/),
+    })
+    expect((await add(freshPhone())).status).toBe(200)
+  })
+
   test('a test key of the app has no say, a live one only about its own', async () => {
     const keyOf = async (environment: 'staging' | 'production') =>
       clientOf(
@@ -217,7 +270,7 @@ describe('those who administer them', () => {
     expect(taken).toHaveLength(maxTestNumbers)
     // One that is there may get another code all the same.
     const [first] = taken
-    expect((await add(first?.body.phone_number ?? '', '111111', 'other')).status).toBe(200)
+    expect((await add(first?.body.phone_number ?? '', '135790', 'other')).status).toBe(200)
   })
 
   test('an erasure forgets a number here too', async () => {

@@ -11,9 +11,13 @@ export const Assurance = named(
   z
     .enum(assurances)
     .describe(
-      'What the right code proves: `restricted`, as NIST SP 800-63B-4 calls codes over the telephone network, or `contact_check`, by e-mail: no second factor.',
+      'What the right code proves: `restricted`, as NIST SP 800-63B-4 calls codes over the telephone network, `contact_check`, by e-mail: no second factor, or `none`, of a test number: no message was sent.',
     ),
 )
+export const ofTestNumber = z
+  .literal(true)
+  .optional()
+  .describe('The request is to a test number: its code is fixed, and nobody was sent a message.')
 export const State = named('State', z.enum(states))
 export const Reason = named('Reason', z.enum(reasons))
 

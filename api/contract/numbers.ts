@@ -95,7 +95,9 @@ export const TestNumberBody = named(
       .string()
       .min(1)
       .max(20)
-      .describe('Its code: of the app’s alphabet, and as long as the app’s codes are.')
+      .describe(
+        'Its code: of the app’s alphabet, and as long as the app’s codes are; not trivial, as 123456 is.',
+      )
       .meta({ examples: ['246810'] }),
   }),
 )

@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
-import { Assurance, email, phoneNumber, purpose, requestId, requestIdInput } from './common'
+import {
+  Assurance,
+  email,
+  ofTestNumber,
+  phoneNumber,
+  purpose,
+  requestId,
+  requestIdInput,
+} from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
@@ -36,6 +44,7 @@ export const VerifyAnswer = named(
       status: z.literal('verified'),
       request_id: requestId,
       assurance: Assurance,
+      test: ofTestNumber,
       proof: z
         .string()
         .optional()

@@ -13,7 +13,7 @@ import { challengeRequired, challengeUseOf, spendGiven } from './challenge'
 import { endUserOf, isAtHome } from './end-user'
 import type { HookChanges, HookedSend, Hooks } from './hook'
 import { checkDuties, limitKeysOf, limitsOf } from './limits'
-import { type CheckedNumber, checkLine, forTests, rulesFor } from './number'
+import { type CheckedNumber, checkLine, rulesFor } from './number'
 
 /** How a send is protected: what the policy says for its app and country, and who its end user is. */
 export async function protectSend(
@@ -50,7 +50,7 @@ export async function protectSend(
     isSolved,
     ...(user && { ip: scopeDigest(deps.keyring, 'ip', user.network) }),
     keys: limitKeysOf(deps, call),
-    limits: limitsOf(deps, call, checked.testCode === undefined ? settings : forTests(settings)),
+    limits: limitsOf(deps, call, settings),
   }
   const signals = await checkLine(deps, call, { ...address, requestId, checked, met })
   const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode })

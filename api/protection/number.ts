@@ -1,10 +1,4 @@
-import {
-  faultOfType,
-  faultsOfNumber,
-  findingOf,
-  type NumberFault,
-  testNumberLimits,
-} from '../../core/abuse/number'
+import { faultOfType, faultsOfNumber, findingOf, type NumberFault } from '../../core/abuse/number'
 import { judgeLists } from '../../core/abuse/lists'
 import {
   type LineType,
@@ -36,8 +30,8 @@ export interface CheckedNumber {
   isTrusted: boolean
   /** The very number is on an allow list: neither its kind nor its country matters. */
   isExempt: boolean
-  /** Of a test number: this is its code, and no message leaves. */
-  testCode?: string
+  /** Of a test number. */
+  fixedCode?: string
   /** What is only written down. */
   signals: Finding[]
 }
@@ -60,12 +54,12 @@ export async function checkNumber(
 ): Promise<CheckedNumber> {
   const { kind, value: number, country, lineType } = recipient
   const { app } = call.key
-  const { matches, testCode } = await readKnownBefore(deps.db, deps.keyring, {
+  const { matches, fixedCode } = await readKnownBefore(deps.db, deps.keyring, {
     appId: app.id,
     values: listValuesOf(recipient, endUserOf(call)?.address),
     phoneNumber: kind === 'phone' ? number : undefined,
   })
-  if (testCode !== undefined) return { isTrusted: true, isExempt: true, testCode, signals: [] }
+  if (fixedCode !== undefined) return { isTrusted: true, isExempt: true, fixedCode, signals: [] }
   const { policy } = deps.routing
   const settings = protectionOf(policy, { app: app.id, country })
   const { isBlocked, isAllowed: isTrusted, isExempt } = judgeLists(matches)
@@ -113,7 +107,7 @@ export async function checkLine(
   { checked, met, ...recipient }: Recipient & { checked: CheckedNumber; met: Met },
 ): Promise<Finding[]> {
   const { kind, value: number, country } = recipient
-  if (kind !== 'phone' || checked.testCode !== undefined) return checked.signals
+  if (kind !== 'phone') return checked.signals
   const settings = protectionOf(deps.routing.policy, { app: call.key.app.id, country })
   const { lookup, signals } = await askCarriers(deps, call, settings, { number, country, met })
   const faults = lookup && !checked.isExempt ? faultsOfLine(lookup, settings) : []
@@ -161,9 +155,3 @@ export const rulesFor = (
   { rules }: Pick<ProtectionSettings, 'rules'>,
   risk: Risk | undefined,
 ): ProtectionSettings['rules'] => (risk === 'high' ? rules : { sim_swap: 'observe', ...rules })
-
-/** The settings with the limits of a test number: whoever tests sends more often than users do. */
-export const forTests = (settings: ProtectionSettings): ProtectionSettings => ({
-  ...settings,
-  limits: { ...settings.limits, recipient: testNumberLimits },
-})

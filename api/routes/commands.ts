@@ -51,12 +51,14 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
       const command = commandOf(call)
       const { channel } = call.body
       const traits = await traitsOf(deps, call)
-      const step = channel && (await stepFor(deps, health, call, { channel, traits }))
+      const routing = traits.isTest ? routingOfTests(deps.routing, call.key) : deps.routing
+      const step =
+        channel && (await stepFor({ ...deps, routing }, health, call, { channel, traits }))
       const outcome = await askResend(deps.db, deps.keyring, {
         ...command,
         step,
-        dialStrings: dialStringsOf(deps.routing.accounts),
-        policy: deps.routing.policy,
+        dialStrings: dialStringsOf(routing.accounts),
+        policy: routing.policy,
         isTrusted: traits.isListed || isOwnMachine(deps, call.client),
       })
       const asked = done(deps, call, outcome)
@@ -127,9 +129,8 @@ async function stepFor(
       detail: `This request cannot go by ${channel}.`,
     })
   }
-  const { isTest, kind, country, number, risk } = traits
-  const routing = isTest ? routingOfTests(deps.routing, call.key) : deps.routing
-  return namedStep(routing, channel, {
+  const { kind, country, number, risk } = traits
+  return namedStep(deps.routing, channel, {
     kind,
     country,
     number,

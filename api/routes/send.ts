@@ -203,12 +203,12 @@ async function readSend(
   const purpose = key.publishable ? publishablePurpose : (body.purpose ?? 'default')
   const wish = await wishOf(deps, call, { requestId, address, ...(await healthOf(health)) })
   const checked = await checkNumber(deps, call, { requestId, ...address })
-  const { testCode } = checked
-  const routes = testCode === undefined ? routing : routingOfTests(routing, key)
+  const { fixedCode } = checked
+  const routes = fixedCode === undefined ? routing : routingOfTests(routing, key)
   const shape = (changes?: HookChanges) => shapeOf(routes, { body, app, country, wish }, changes)
   // Before anybody is asked about it: it may be nothing that can be sent.
   const planned = shape()
-  const { changes, ...protection } = await protectSend(deps, call, {
+  const { changes, ...protection } = await protectSend({ ...deps, routing: routes }, call, {
     address,
     checked,
     challenges,
@@ -225,7 +225,10 @@ async function readSend(
     country,
     purpose,
     brand: body.brand ?? app.brand,
-    codeLength: testCode?.length ?? (await guessing.codeLength(app, environment)),
+    codes:
+      fixedCode === undefined
+        ? { kind: 'derived', length: await guessing.codeLength(app, environment) }
+        : { kind: 'fixed', code: fixedCode },
     codeAlphabet: app.codeAlphabet,
     message: body.message,
     metadata: body.metadata,
@@ -233,8 +236,7 @@ async function readSend(
     consent: consentOf(body, app),
     dialStrings: dialStringsOf(routes.accounts),
     protection,
-    money: testCode ? undefined : moneyFor(routing, { app: app.id, country, ...recipient }),
-    testCode,
+    money: moneyFor(routes, { app: app.id, country, ...recipient }),
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
   }
 }

@@ -181,10 +181,12 @@ function whichCode({ key, body }: KeyCall<VerifyBody>): CheckInput['by'] {
 const verifiedAnswer = ({
   requestId,
   channel,
+  isTest,
 }: Extract<CheckOutcome, { outcome: 'verified' }>) => ({
   status: 'verified' as const,
   request_id: requestId,
-  assurance: assuranceOf(channel),
+  assurance: assuranceOf({ channel, isTest }),
+  ...(isTest && { test: true as const }),
 })
 
 function plainAnswer({ keyring }: ApiDeps, checked: Exclude<Checked, NotChecked>): VerifyAnswer {

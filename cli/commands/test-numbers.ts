@@ -1,12 +1,11 @@
 import type { Command } from 'commander'
-import { testCodeOf, testNumberAnswerOf } from '../../api/routes/admin/translate-numbers'
-import { readPhoneNumber } from '../../api/phone-number'
 import {
-  maxTestNumbers,
-  putTestNumber,
-  readTestNumbers,
-  removeTestNumber,
-} from '../../db/abuse/test-numbers'
+  putOrRefuse,
+  testCodeOf,
+  testNumberAnswerOf,
+} from '../../api/routes/admin/translate-numbers'
+import { readPhoneNumber } from '../../api/phone-number'
+import { putTestNumber, readTestNumbers, removeTestNumber } from '../../db/abuse/test-numbers'
 import { findApp } from '../../db/apps/apps'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'
@@ -27,7 +26,7 @@ export const addTestNumberCommands = (program: Command): void => {
   numbers
     .command('add')
     .argument('<app>', 'its id')
-    .argument('<number>', 'a number that is no account of anybody’s')
+    .argument('<number>', 'a fictional number: no account of anybody’s')
     .argument('<code>', 'of the app’s alphabet, and as long as its codes are')
     .description('gives a number a fixed code')
     .option('--json', 'print JSON')
@@ -40,10 +39,10 @@ export const addTestNumberCommands = (program: Command): void => {
           const { number: phoneNumber } = readPhoneNumber(number, app.defaultCountry)
           const test = { appId, phoneNumber, code: testCodeOf(code, app), actor }
           const put = await putTestNumber(db, keyring, test)
-          if (!put || put === 'full')
-            throw new Error(`An app has at most ${maxTestNumbers} test numbers.`)
-          say(`A test number, as ${put.id}.`)
-          if (json) printJson(testNumberAnswerOf(appId, put))
+          if (!put) throw new Error(`There is no app "${appId}".`)
+          const made = putOrRefuse(put)
+          say(`A test number, as ${made.id}.`)
+          if (json) printJson(testNumberAnswerOf(appId, made))
         }),
       ),
     )

@@ -5,6 +5,7 @@ import {
   type ProtectionSettings,
   type RateLimit,
 } from './protection'
+import type { Plan } from '../plan'
 import type { Finding, RuleName } from './rules'
 
 /** A number as its numbering plan has it. */
@@ -83,6 +84,10 @@ export const testNumberProvider = 'test-number'
 
 /** Who may be asked about SIM cards without an account that carries messages; no account of the policy file is named so. */
 export const camara = 'camara'
+
+/** Whether a plan's messages go to a test number: no message of it leaves, so it counts for nothing. */
+export const reachesNobody = (plan: Plan): boolean =>
+  plan.some(({ providers }) => providers.includes(testNumberProvider))
 
 /** Sends to a test number, for whoever runs tests of their own: nothing leaves, so that they cost rows only. */
 export const testNumberLimits: readonly RateLimit[] = [{ max: 60, seconds: 60 }]

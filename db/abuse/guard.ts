@@ -30,24 +30,24 @@ export interface GuardedSend extends ScopedSend {
   rules: ProtectionSettings['rules']
   /** The fraud rules do not look at it: somebody came back from this number before, or it is on an allow list. */
   isTrusted: boolean
+  /** No message of it leaves: there is nothing to judge, and it counts for nothing. */
+  reachesNobody?: boolean | undefined
   /** A challenge was solved for it. */
   isSolved: boolean
   /** What was found about this send alone before it was counted, such as a number that changed its SIM card. */
   signals?: readonly Finding[] | undefined
 }
 
-/** What was decided; `at` is by the clock that was used. */
+/** What was decided. */
 export interface Guarded {
   verdict: Verdict
   findings: Finding[]
   /** Of the row that says so; undefined for a refusal, whose row is yet to be written. */
   decisionId: string | undefined
-  at: Date
 }
 
-/** What `count_send` gives back. */
+/** What of `count_send`'s answer is read. */
 interface Counted {
-  at: string
   /** The country is not cold: the scope `cold` is not the send's. */
   warm: boolean
   /** Absent where a block keeps the send from being counted. */
@@ -68,6 +68,7 @@ export async function guardSend(
   send: GuardedSend,
   at?: Date,
 ): Promise<Guarded> {
+  if (send.reachesNobody) return { verdict: 'allowed', findings: [], decisionId: undefined }
   const scopes = send.isTrusted ? [] : scopesOf(send)
   const heedsBlocks = send.rules.blocked === undefined
   const passes = send.isSolved || send.mode === 'observe' || !heedsBlocks
@@ -81,7 +82,7 @@ export async function guardSend(
       where id = ${decisionId}::bigint`)
   const passed = findings.filter(({ rule }) => rule === 'blocked').map(({ name }) => name)
   if (passed.length > 0 && send.isSolved && verdict === 'allowed') await noteSolved(tx, passed)
-  return { verdict, findings, decisionId, at: new Date(counted.at) }
+  return { verdict, findings, decisionId }
 }
 
 /** One row of each scope's is counted in, by chance; the others are read. */

@@ -10,7 +10,7 @@ import { openTestNumber } from './test-numbers'
 export interface KnownBefore {
   matches: ListMatch[]
   /** The fixed code of a test number. */
-  testCode?: string
+  fixedCode?: string
 }
 
 interface Row {
@@ -53,6 +53,6 @@ export async function readKnownBefore(
   const matches = rows.flatMap(({ match }) => match ?? [])
   for (const { id, ciphertext, kid } of rows)
     if (ciphertext && kid)
-      return { matches, testCode: openTestNumber(keyring, appId, { id, ciphertext, kid }).code }
+      return { matches, fixedCode: openTestNumber(keyring, appId, { id, ciphertext, kid }).code }
   return { matches }
 }

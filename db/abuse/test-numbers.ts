@@ -4,6 +4,7 @@ import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
 import { auditAdmin } from '../audit/entry'
+import { hasVerified } from '../recipients/recipients'
 import type { Database, Queries } from '../index'
 
 /** Of one app. */
@@ -36,7 +37,8 @@ export const openTestNumber = (
 
 /**
  * Gives an app a test number, or one that it has another code.
- * @returns undefined when there is no such app; `full` when it has {@link maxTestNumbers}
+ * @returns undefined when there is no such app; `full` when it has {@link maxTestNumbers}; `known` when somebody came
+ * back with a code from the number, who would be its user from then on
  */
 export function putTestNumber(
   db: Database,
@@ -47,7 +49,7 @@ export function putTestNumber(
     code,
     actor,
   }: { appId: string; phoneNumber: string; code: string; actor: string },
-): Promise<TestNumber | 'full' | undefined> {
+): Promise<TestNumber | 'full' | 'known' | undefined> {
   const id = randomId('tst')
   const name = keptAs.testNumber(appId, phoneNumber)
   const { index, kid: indexKid } = keptIndex(keyring, name)
@@ -57,6 +59,7 @@ export function putTestNumber(
     // Changes of one app come one after the other: so many are never more.
     const app = await tx.one(sql`select from apps where id = ${appId} for no key update`)
     if (!app) return undefined
+    if (await hasVerified(tx, keyring, { appId, kind: 'phone', value: phoneNumber })) return 'known'
     await tx.many(sql`delete from test_numbers where index in ${keptIndexes(keyring, [name])}`)
     const row = await tx.one<{ createdAt: Date }>(sql`
       insert into test_numbers (id, app_id, index, index_kid, ciphertext, kid)

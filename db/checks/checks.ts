@@ -36,7 +36,14 @@ export interface CheckInput extends Owner {
 }
 
 export type CheckOutcome =
-  | { outcome: 'verified'; requestId: string; channel: Channel; wake?: Wake | undefined }
+  | {
+      outcome: 'verified'
+      requestId: string
+      channel: Channel
+      /** Of a test number: nobody was sent anything. */
+      isTest: boolean
+      wake?: Wake | undefined
+    }
   | {
       outcome: 'rejected'
       errorCode: Rejection
@@ -161,6 +168,7 @@ interface Decided {
   state: State
   /** The first of its plan. */
   channel: Channel
+  isTest: boolean
   /** The code was waiting to be checked. */
   open: boolean
   /** It was checked: the budget had room. */
@@ -201,11 +209,12 @@ const decision = (
       left join check_budgets b on b.recipient_id = l.recipient_id and b.environment = l.environment
   ), decided as (
     update otp_requests r set ${columnsAfter} from outcome o where r.id = o.id
-    returning r.id, r.app_id, r.audit_seq, r.state, r.reason, r.plan -> 0 ->> 'channel' as channel, r.max_checks - r.checks as remaining, r.signal_due_at,
+    returning r.id, r.app_id, r.audit_seq, r.state, r.reason, r.plan -> 0 ->> 'channel' as channel, r.test_number,
+      r.max_checks - r.checks as remaining, r.signal_due_at,
       o.open, o.counts, o.overdue, o.uses_up, o.for_good, o.seconds
   ), entries as (${auditEntries}
   ), logged as (${auditFrom(sql`entries`, { type: sql`type`, actor, detail: sql`detail` })})
-  select id as "requestId", state, channel, open, counts, remaining, signal_due_at as "dueAt",
+  select id as "requestId", state, channel, test_number as "isTest", open, counts, remaining, signal_due_at as "dueAt",
     for_good as "forGood", seconds from decided`
 
 /**
@@ -281,7 +290,7 @@ const refusalOf: Record<Exclude<State, 'locked'>, Rejection> = {
 }
 
 function outcomeOf(decided: Decided): CheckOutcome {
-  const { requestId, state, channel, open, counts, remaining, dueAt, forGood } = decided
+  const { requestId, state, channel, isTest, open, counts, remaining, dueAt, forGood } = decided
   if (open && !counts) {
     // Another check may have taken the last one after this statement's view of the budget.
     const retryAfterSeconds = Math.max(decided.seconds ?? 0, 1)
@@ -292,7 +301,7 @@ function outcomeOf(decided: Decided): CheckOutcome {
       ? { requestId, dueAt, signal: state }
       : undefined
   if (counts) {
-    if (state === 'verified') return { outcome: 'verified', requestId, channel, wake }
+    if (state === 'verified') return { outcome: 'verified', requestId, channel, isTest, wake }
     const attemptsRemaining = remaining
     return { outcome: 'rejected', errorCode: 'INVALID_CODE', requestId, attemptsRemaining, wake }
   }

@@ -21,6 +21,15 @@ export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
   )
 }
 
+/** Whether somebody ever came back with a code from an address. */
+export const hasVerified = async (
+  db: Queries,
+  keyring: Keyring,
+  address: Address,
+): Promise<boolean> =>
+  (await db.one(sql`select from recipients where ${isFound(keyring, address)}
+    and verified_at is not null`)) !== undefined
+
 const isFound = (keyring: Keyring, address: Address): SQL => {
   const indexes = appIndexes(keyring, address).map(({ index }) => index)
   return sql`app_id = ${address.appId} and kind = ${address.kind} and index in ${indexes}`

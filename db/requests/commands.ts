@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import type { RequestMoney } from '../../core/abuse/money'
-import { testNumberLimits } from '../../core/abuse/number'
+import { reachesNobody } from '../../core/abuse/number'
 import {
   modeFor,
   type ProtectionPolicy,
@@ -176,7 +176,7 @@ interface Addressed {
   recipientId: string
   country: string | null
   isPhone: boolean
-  isTest: boolean
+  plan: Plan
   /** As of `holdRecipient`. */
   isKnown: boolean
   secondsLeft: number
@@ -194,25 +194,22 @@ async function takeLimitsOf(
   { requestId, policy = {}, ...owner }: ResendWish,
 ): Promise<Addressed | undefined> {
   const found = await tx.one<Addressed>(sql`
-    select recipient_id as "recipientId", country, test_number as "isTest",
+    select recipient_id as "recipientId", country, plan,
       (select kind = 'phone' from recipients p where p.id = recipient_id) as "isPhone",
       coalesce((select verified_at from recipients p where p.id = recipient_id) > now() - ${knownFor}, false) as "isKnown",
       extract(epoch from expires_at - now())::float8 as "secondsLeft"
     from otp_requests where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
   if (!found) return undefined
-  const { recipientId, country, isPhone, isTest } = found
+  const { recipientId, country, isPhone, plan } = found
   const { appId: app, environment } = owner
   const number = isPhone ? await openRecipient(tx, keyring, recipientId) : undefined
-  const recipient = isTest
-    ? testNumberLimits
-    : protectionOf(policy, { app, country }).limits.recipient
+  const { recipient } = protectionOf(policy, { app, country }).limits
   const messages = policy.protection?.messageCap ?? usualMessageCap
   const send = {
     app,
     environment,
     recipientId,
-    // A test number gets no messages.
-    number: isTest ? undefined : number,
+    number: reachesNobody(plan) ? undefined : number,
     limits: { recipient, messages },
   }
   const slot = await takeLimits(tx, keyring, send)
@@ -225,12 +222,13 @@ async function judgeResend(
   tx: Queries,
   keyring: Keyring,
   { requestId, policy = {}, isTrusted = false, appId: app, environment }: ResendWish,
-  { recipientId, country, number, isKnown, secondsLeft }: Addressed,
+  { recipientId, country, number, plan, isKnown, secondsLeft }: Addressed,
 ): Promise<void> {
   const settings = protectionOf(policy, { app, country })
   const send: GuardedSend = {
     ...{ app, environment, country, number, requestId, recipientId },
     lifetimeSeconds: secondsLeft,
+    reachesNobody: reachesNobody(plan),
     mode: modeFor(settings, environment),
     rules: settings.rules,
     isTrusted: isTrusted || isKnown,
@@ -253,8 +251,7 @@ async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<
   if (isBusy || !live.everClaimed || !chosen) {
     throw new Refused({ outcome: 'already_sending', channel: target, sends: live.sends })
   }
-  // Nothing goes out to a test number: there is nothing to judge.
-  if (!found.isTest) await judgeResend(tx, keyring, wish, found)
+  await judgeResend(tx, keyring, wish, found)
   const shortage = await shortageOf(tx, { owner, money: live.money, plan: [chosen] })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
   const again = sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(chosen)}::jsonb,

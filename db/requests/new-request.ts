@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm'
-import { deriveCode, macOfCode, makeSalt } from '../../codes/code'
+import { codeFrom, type CodeSource, lengthOf, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
 import type { RequestMoney } from '../../core/abuse/money'
+import { reachesNobody } from '../../core/abuse/number'
 import type { Alphabet } from '../../core/alphabet'
 import type { RecipientKind } from '../../core/channel'
 import { maxChecks } from '../../core/limits'
@@ -36,7 +37,7 @@ export interface SendInput extends Owner {
   brand: string
   risk: Risk
   lifetimeSeconds: number
-  codeLength: number
+  codes: CodeSource
   codeAlphabet: Alphabet
   /** The caller's template, checked before. */
   message?: string | undefined
@@ -53,8 +54,6 @@ export interface SendInput extends Owner {
   protection: SendProtection
   /** Where codes can be dialled for; nowhere when absent. */
   dialStrings?: DialStrings | undefined
-  /** The fixed code of a test number, in clear: its plan reaches no provider, and it counts for nothing. */
-  testCode?: string | undefined
 }
 
 /** What the run of a request needs to be started; also what the sweeper starts it with. */
@@ -94,10 +93,10 @@ export async function createRequest(
       select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
         ${input.country}, ${input.locale}, ${input.brand},
         ${message}, ${metadata}, ${kid},
-        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${input.codeLength},
+        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${seed.length},
         ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
         ${input.money ? JSON.stringify(input.money) : null}::jsonb,
-        ${input.testCode !== undefined},
+        ${reachesNobody(input.plan)},
         apps.template_revision, apps.autofill_domain, apps.android_app_hash
       from apps where apps.id = ${input.appId}
       returning id, app_id, audit_seq, expires_at
@@ -132,19 +131,19 @@ function makeCode(keyring: Keyring, input: SendInput, requestId: string) {
     generation: 1,
     kid: keyring.active('codes').kid,
     salt: makeSalt(),
-    length: input.codeLength,
+    length: lengthOf(input.codes),
     alphabet: input.codeAlphabet,
   }
-  const code = input.testCode ?? deriveCode(keyring, seed)
+  const code = codeFrom(input.codes, keyring, seed)
   return { seed, mac: macOfCode(keyring, seed, code) }
 }
 
 /** What the audit says of a request that begins. */
-const requestedDetail = ({ purpose, country, testCode }: SendInput, channel: string) => ({
+const requestedDetail = ({ purpose, country, plan }: SendInput, channel: string) => ({
   channel,
   purpose,
   country,
-  ...(testCode !== undefined && { test_number: true }),
+  ...(reachesNobody(plan) && { test_number: true }),
 })
 
 /** What the caller wrote, under one key. */

@@ -15,6 +15,7 @@ export interface RequestTraits {
   number: string | undefined
   country: string | null
   risk: Risk
+  /** To a test number. */
   isTest: boolean
 }
 

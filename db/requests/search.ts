@@ -46,7 +46,7 @@ export async function searchRequests(
         case when ${isOverdue} then ${overdueReason} else r.reason end as reason,
         case when ${isOverdue} then r.expires_at else r.ended_at end as "endedAt",
         r.expires_at as "expiresAt", r.delivered_at as "deliveredAt",
-        ${channelInProgress} as channel,
+        ${channelInProgress} as channel, r.test_number as "isTest",
         to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as cursor
       from otp_requests r where ${conditions(filter, recipient?.id)}
         ${after ? sql`and (r.created_at, r.id) < (${after.createdAt}::timestamptz, ${after.requestId})` : sql``}

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
+import { reachesNobody } from '../../core/abuse/number'
 import type { Channel } from '../../core/channel'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan } from '../../core/plan'
@@ -96,19 +97,19 @@ const guardedSend = (
   requestId,
   recipientId,
   lifetimeSeconds: input.lifetimeSeconds,
+  reachesNobody: reachesNobody(input.plan),
   isTrusted: protection.isTrusted || isKnown,
 })
 
 /** The send as the limits see it: a solved challenge stands for the end user's address. */
 const limitedSend = (
-  { protection, recipient, appId, environment, testCode }: SendInput,
+  { protection, recipient, appId, environment, plan }: SendInput,
   recipientId: string,
 ): LimitedSend => ({
   app: appId,
   environment,
   recipientId,
-  // A test number gets no messages.
-  number: recipient.kind === 'phone' && testCode === undefined ? recipient.value : undefined,
+  number: recipient.kind === 'phone' && !reachesNobody(plan) ? recipient.value : undefined,
   limits: { ...protection.limits, ...(protection.isSolved && { ip: undefined }) },
 })
 
@@ -140,12 +141,12 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
   if (found.live?.overdue) await closeOverdue(tx, same, 'api')
   const live = found.live?.overdue ? undefined : found.live
-  const isTest = input.testCode !== undefined
   // A number that became a test number since, or ceased to be one, has another code now.
-  const repeatable = live && !isSpent(live) && live.isTest === isTest ? live : undefined
+  const isSame = live && reachesNobody(live.plan) === reachesNobody(input.plan)
+  const repeatable = isSame && !isSpent(live) ? live : undefined
   const held = { recipientId, isKnown, requestId: repeatable?.requestId ?? requestId }
   const send = guardedSend(input, held)
-  const judged = isTest ? unjudged(at) : await guardSend(tx, keyring, send)
+  const judged = await guardSend(tx, keyring, send)
   if (judged.verdict !== 'allowed') throw new Refused({ outcome: 'protected', send, ...judged })
   const shortage = await shortageOf(tx, { owner: input, ...input })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
@@ -161,14 +162,6 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   await keepConsent(tx, requestId, input)
   return { ...created, wakes, pauseSeconds }
 }
-
-/** Nothing goes to a test number: there is nothing to judge, and it counts for nothing. */
-const unjudged = (at: string): Guarded => ({
-  verdict: 'allowed',
-  findings: [],
-  decisionId: undefined,
-  at: new Date(at),
-})
 
 /** Too little of its life is left for another message with its code. */
 const isSpent = (live: LiveRow): boolean =>
@@ -201,8 +194,6 @@ interface LiveRow {
   expiresAt: Date
   queued: boolean
   started: boolean
-  /** To a test number. */
-  isTest: boolean
   sends: number
   /** The channel in progress. */
   channel: Channel
@@ -224,7 +215,7 @@ const targetOf = (target: Channel | undefined): SQL =>
   sql`coalesce(${target ?? null}, ${channelInProgress})`
 
 const liveColumns = (target: Channel | undefined): SQL => sql`
-  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends, r.test_number as "isTest",
+  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
   r.workflow_started_at is not null as started,
   ${channelInProgress} as channel, ${instructionOf} as instruction,
   exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",

@@ -23,6 +23,8 @@ export interface RequestSummary {
   reason: Reason | null
   /** The channel in progress, or the last one. */
   channel: Channel
+  /** To a test number. */
+  isTest: boolean
   purpose: string
   createdAt: Date
   expiresAt: Date
@@ -106,7 +108,7 @@ interface StatusRow extends RequestSummary {
   sealKid: string | null
 }
 
-const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.purpose,
+const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.test_number as "isTest", r.purpose,
   r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt"`
 
 /** Of a request that changes all the time, what the last look saw is told. */

@@ -36,7 +36,7 @@ export const sendInput = (given: Partial<SendInput> = {}): SendInput => ({
   brand: 'Acme',
   risk: 'normal',
   lifetimeSeconds: 300,
-  codeLength: 6,
+  codes: { kind: 'derived', length: 6 },
   codeAlphabet: 'digits',
   plan: smsThenVoice,
   protection: {

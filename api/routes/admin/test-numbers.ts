@@ -17,7 +17,7 @@ import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { findAppIn, requireLive } from './reach'
-import { testCodeOf, testNumberAnswerOf } from './translate-numbers'
+import { putOrRefuse, testCodeOf, testNumberAnswerOf } from './translate-numbers'
 
 const tag = 'Administration'
 
@@ -34,7 +34,7 @@ const putRoute = (deps: ApiDeps) =>
     operationId: 'putTestNumber',
     tag,
     summary: 'Give a number a fixed code, for tests and the review of an app',
-    description: `Sends to it make requests as any other, with live and publishable keys too, and their code is always this one. No message leaves, nothing is paid, and nothing of it counts as a code that came back or did not. The limits of checks hold. Whoever knows number and code passes as its user: use a number that is no account of anybody’s. At most ${maxTestNumbers} per app.`,
+    description: `Sends to it make requests as any other, with live and publishable keys too, and their code is always this one. No message leaves, nothing is paid, and nothing of it counts as a code that came back or did not. The limits of checks hold. Whoever knows number and code passes as its user: use a fictional number, which nobody can own. A number at which a code was verified, and a code such as 123456, are refused. At most ${maxTestNumbers} per app.`,
     scope: 'admin',
     body: TestNumberBody,
     example: { app_id: 'shop', phone_number: '+233241234567', code: '246810' },
@@ -51,11 +51,7 @@ const putRoute = (deps: ApiDeps) =>
         actor: actorOf(key),
       })
       if (!put) throw new Problem('NOT_FOUND')
-      if (put === 'full')
-        throw new Problem('INVALID_REQUEST', {
-          detail: `An app has at most ${maxTestNumbers} test numbers: remove one first.`,
-        })
-      return { body: testNumberAnswerOf(app.id, put) }
+      return { body: testNumberAnswerOf(app.id, putOrRefuse(put)) }
     },
   })
 

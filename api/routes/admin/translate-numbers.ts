@@ -1,7 +1,8 @@
 import { charactersOf } from '../../../core/alphabet'
+import { isTrivialCode } from '../../../core/trivial-code'
 import type { App } from '../../../db/apps/apps'
 import type { ListEntry } from '../../../db/abuse/lists'
-import type { TestNumber } from '../../../db/abuse/test-numbers'
+import { maxTestNumbers, type TestNumber } from '../../../db/abuse/test-numbers'
 import { normaliseCode } from '../../../codes/code'
 import type { ListEntryAnswer, ListEntryBody, TestNumberAnswer } from '../../contract/numbers'
 import { readListValue, shownListValue } from '../../list-value'
@@ -37,16 +38,41 @@ export const entryAnswerOf = (entry: ListEntry): ListEntryAnswer => ({
   created_at: entry.createdAt.toISOString(),
 })
 
-/** @throws {Problem} INVALID_REQUEST unless it could be a code of the app's. */
+/** @throws {Problem} INVALID_REQUEST unless it could be a code of the app's, and is none that anybody would try first. */
 export function testCodeOf(
   code: string,
   { codeAlphabet, codeLength }: Pick<App, 'codeAlphabet' | 'codeLength'>,
 ): string {
   const normal = normaliseCode(code, codeAlphabet)
   const characters = charactersOf[codeAlphabet]
-  if (normal.length === codeLength && [...normal].every((one) => characters.includes(one)))
-    return normal
-  throw refuse('code', `must be ${codeLength} characters of ${characters}, as the app’s codes are`)
+  if (normal.length !== codeLength || ![...normal].every((one) => characters.includes(one)))
+    throw refuse(
+      'code',
+      `must be ${codeLength} characters of ${characters}, as the app’s codes are`,
+    )
+  if (isTrivialCode(normal, characters))
+    throw refuse(
+      'code',
+      `must not be one of the first that anybody would try, as 123456 and 000000 are; ${takeFictional}`,
+    )
+  return normal
+}
+
+const takeFictional =
+  'use a fictional number, from a range that its country keeps for drama and tests'
+
+/** @throws {Problem} INVALID_REQUEST where no test number was made of it. */
+export function putOrRefuse(put: TestNumber | 'full' | 'known'): TestNumber {
+  if (put === 'full')
+    throw new Problem('INVALID_REQUEST', {
+      detail: `An app has at most ${maxTestNumbers} test numbers: remove one first.`,
+    })
+  if (put === 'known')
+    throw refuse(
+      'phone_number',
+      `somebody has verified a code at this number, and whoever knows a fixed code would pass as that user; ${takeFictional}`,
+    )
+  return put
 }
 
 export const testNumberAnswerOf = (
