@@ -1,6 +1,8 @@
 import ipaddr from 'ipaddr.js'
 import { isSupportedCountry } from 'libphonenumber-js/max'
 import type { ListKind } from '../core/abuse/lists'
+import { foldExceptJoiners, foldTyped } from '../core/input/fold'
+import { withoutSeparators } from '../core/input/typed-number'
 import type { ListValue } from '../db/abuse/lists'
 import { readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
@@ -20,7 +22,7 @@ export function readListValue(
   text: string,
   defaultCountry: string | null,
 ): ListValue {
-  return readers[kind](text.trim(), defaultCountry)
+  return readers[kind](foldExceptJoiners(text).trim(), defaultCountry)
 }
 
 const readers: Readonly<
@@ -32,8 +34,8 @@ const readers: Readonly<
     length: 0,
   }),
   prefix: readPrefix,
-  country: readCountry,
-  network: readNetwork,
+  country: (value) => readCountry(foldTyped(value)),
+  network: (value) => readNetwork(foldTyped(value)),
   email: (value) => ({
     kind: 'email',
     value: readAddress({ email: value }, null).value,
@@ -48,8 +50,9 @@ const refuse = (message: string) =>
     errors: [{ field: 'value', message }],
   })
 
-function readPrefix(value: string): ListValue {
+function readPrefix(text: string): ListValue {
   const { least, most } = prefixDigits
+  const value = withoutSeparators(text)
   if (!/^\+[1-9]\d{1,13}$/.test(value))
     throw refuse(`must be + and the first ${least} to ${most} digits of a number, as in +23324`)
   return { kind: 'prefix', value, length: value.length - 1 }

@@ -5,6 +5,7 @@ import {
   type NumberType,
 } from 'libphonenumber-js/max'
 import type { LineType } from '../core/abuse/protection'
+import { withoutSeparators } from '../core/input/typed-number'
 import { Problem } from './problem'
 
 export interface PhoneNumber {
@@ -21,8 +22,7 @@ interface ValidNumber extends PhoneNumber {
   isWrittenWithPrefix: boolean
 }
 
-/** What people put between digits: spaces, hyphens, dots and parentheses, in their typographic forms too. */
-const separators = /[\s.()\u2010-\u2015\u2212\u2060-]/g
+/** Digits and prefix, of what is looked at further. */
 const longestInput = 40
 
 /**
@@ -31,8 +31,8 @@ const longestInput = 40
  * @throws {Problem} INVALID_NUMBER unless the number is valid in its country.
  */
 export function readPhoneNumber(text: string, defaultCountry: string | null): PhoneNumber {
-  if (text.length > longestInput) throw new Problem('INVALID_NUMBER')
-  const compact = text.replace(separators, '')
+  const compact = withoutSeparators(text)
+  if (compact.length > longestInput) throw new Problem('INVALID_NUMBER')
   const [, prefix = '', digits = ''] = /^(\+|00)?(\d{4,15})$/.exec(compact) ?? []
   if (!digits) throw new Problem('INVALID_NUMBER')
   const international = valid(`+${digits}`)

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { LineType } from '../core/abuse/protection'
 import type { RecipientKind } from '../core/channel'
+import { foldTyped } from '../core/input/fold'
 import { readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 
@@ -15,6 +16,10 @@ export interface RecipientAddress {
   lineType?: LineType
 }
 
+/** One text that is either: whether it is an e-mail address shows in its @. */
+export const eitherAddress = (text: string): { email: string } | { phone_number: string } =>
+  foldTyped(text).includes('@') ? { email: text } : { phone_number: text }
+
 const Email = z.email().max(254)
 
 /** @throws {Problem} INVALID_NUMBER or INVALID_EMAIL, or INVALID_REQUEST unless exactly one is given. */
@@ -27,7 +32,7 @@ export function readAddress(
     return { kind: 'phone', value: number, country, lineType }
   }
   if (email !== undefined && phone_number === undefined) {
-    const { success, data } = Email.safeParse(email.trim())
+    const { success, data } = Email.safeParse(foldTyped(email).trim())
     if (!success) throw new Problem('INVALID_EMAIL')
     return { kind: 'email', value: data.toLowerCase(), country: null }
   }

@@ -19,7 +19,7 @@ const stopWords: ReadonlySet<string> = new Set([
 export const isStop = (text: string): boolean =>
   stopWords.has(
     text
-      .normalize('NFD')
+      .normalize('NFKD')
       .replace(/[^\p{L}]/gu, '')
       .toUpperCase(),
   )

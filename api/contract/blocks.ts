@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { protectionModes } from '../../core/abuse/protection'
 import { scopeKinds } from '../../core/abuse/scopes'
 import { verdicts } from '../../core/abuse/verdict'
+import { withoutSeparators } from '../../core/input/typed-number'
 import { environments } from '../../core/state'
 import { scopesByHand } from '../../db/abuse/blocks-by-hand'
 import { appId, appInQuestion, pageSize } from './admin'
@@ -87,6 +88,7 @@ export const BlockBody = named(
         ),
       prefix: z
         .string()
+        .overwrite(withoutSeparators)
         .regex(/^\+[1-9]\d{2,12}$/, 'must be the beginning of a number, as +23324123')
         .optional()
         .describe('Of a block or a range: the number without those last digits.'),

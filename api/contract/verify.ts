@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
+import { readTypedCode } from '../../core/input/typed-code'
 import {
   Assurance,
   email,
@@ -21,10 +22,10 @@ export const VerifyBody = named(
     code: z
       .string()
       .max(100)
-      .transform((typed) => typed.replace(/[\s\p{Pd}\p{Cf}]/gu, ''))
+      .transform(readTypedCode)
       .pipe(z.string().regex(/^[0-9A-Za-z]{4,12}$/, 'must be 4 to 12 letters or digits'))
       .describe(
-        'As typed; blanks, hyphens and invisible marks are dropped, small letters count as capital ones.',
+        'As typed or pasted: digits of any script, blanks, hyphens, invisible marks and the punctuation around it are understood, small letters count as capital ones.',
       )
       .meta({ examples: ['482910'] }),
     purpose: purpose.optional(),

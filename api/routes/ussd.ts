@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { foldTyped } from '../../core/input/fold'
 import { localeOfCountry } from '../../core/message/locale'
 import { choiceScreen, codeScreen, laterScreen, nothingScreen } from '../../core/ussd-screen'
 import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
@@ -90,7 +91,7 @@ async function screenFor(deps: ApiDeps, provider: string, dial: UssdDial): Promi
 /** The only code that waits, or the one that the user picked by its digit. */
 function choiceOf(waiting: WaitingCode[], { inputs }: UssdDial): WaitingCode | undefined {
   if (waiting.length < 2) return waiting[0]
-  const typed = inputs.at(-1)?.trim() ?? ''
+  const typed = foldTyped(inputs.at(-1) ?? '').trim()
   return /^[1-9]$/.test(typed) ? waiting[Number(typed) - 1] : undefined
 }
 

@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import { readAddress } from '../../api/recipient-address'
+import { eitherAddress, readAddress } from '../../api/recipient-address'
 import { findApp } from '../../db/apps/apps'
 import { eraseRecipient } from '../../db/recipients/erasure'
 import { withDatabase } from './connection'
@@ -17,14 +17,11 @@ export const addErasureCommand = (program: Command): void => {
       const input = (await text(process.stdin)).trim()
       if (input === '')
         throw new Error('Give one phone number or e-mail address on standard input.')
-      const { kind, value } = readAddress(
-        input.includes('@') ? { email: input } : { phone_number: input },
-        null,
-      )
       await withKeys(file, (keyring) =>
         withDatabase(async (db) => {
-          if (app !== undefined && !(await findApp(db, app)))
-            throw new Error(`There is no app "${app}".`)
+          const found = app === undefined ? undefined : await findApp(db, app)
+          if (app !== undefined && !found) throw new Error(`There is no app "${app}".`)
+          const { kind, value } = readAddress(eitherAddress(input), found?.defaultCountry ?? null)
           const addressee = { kind, value, appId: app, actor: 'cli' }
           const { recipients, requests } = await eraseRecipient(db, keyring, addressee)
           console.log(JSON.stringify({ erased: { recipients, requests } }))

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { planFor, routeAccounts, type RouteWish } from '../../api/plan-for'
 import { Problem } from '../../api/problem'
-import { readAddress } from '../../api/recipient-address'
+import { eitherAddress, readAddress } from '../../api/recipient-address'
 import { fileNameOf, loadPolicy } from '../../config/policy'
 import { type Channel, channels } from '../../core/channel'
 import { decideRoute, type RouteQuestion } from '../../core/routing/decide'
@@ -128,8 +128,7 @@ function wishOf(
   { channel, channels: list, preference, risk, app, env, region, request }: RouteOptions,
   { installation, seen }: { installation: Installation; seen: Seen },
 ): RouteWish {
-  const address = recipient.includes('@') ? { email: recipient } : { phone_number: recipient }
-  const { kind, value, country } = readAddress(address, seen.defaultCountry)
+  const { kind, value, country } = readAddress(eitherAddress(recipient), seen.defaultCountry)
   return {
     kind,
     wish: { channel, channels: list, preference },

@@ -1,4 +1,5 @@
 import { charactersOf } from '../../../core/alphabet'
+import { readTypedCode } from '../../../core/input/typed-code'
 import { isTrivialCode } from '../../../core/trivial-code'
 import type { App } from '../../../db/apps/apps'
 import type { ListEntry } from '../../../db/abuse/lists'
@@ -43,7 +44,7 @@ export function testCodeOf(
   code: string,
   { codeAlphabet, codeLength }: Pick<App, 'codeAlphabet' | 'codeLength'>,
 ): string {
-  const normal = normaliseCode(code, codeAlphabet)
+  const normal = normaliseCode(readTypedCode(code), codeAlphabet)
   const characters = charactersOf[codeAlphabet]
   if (normal.length !== codeLength || ![...normal].every((one) => characters.includes(one)))
     throw refuse(
