@@ -1,10 +1,10 @@
+import { faultOfText } from '../core/input/prose'
 import { lifetime } from '../core/limits'
 import type { App } from '../db/apps/apps'
 import type { Consent } from '../db/recipients/consent'
 import type { Owner } from '../db/requests/owner'
 import type { SendBody } from './contract/send'
 import type { AppKey } from './route'
-import { isPlainText } from './contract/common'
 import { Problem } from './problem'
 
 const longestMessage = 500
@@ -20,7 +20,8 @@ export function checkTemplate(message: string): void {
       'The message may hold {{code}}, {{minutes}} and {{brand}}, and no other braces in pairs.',
     )
   }
-  if (!isPlainText(message)) throw refuse('The message has control characters or invisible ones.')
+  const fault = faultOfText(message)
+  if (fault !== undefined) throw refuse(`The message ${fault}.`)
 }
 
 /**

@@ -4,15 +4,8 @@ import { alphabets } from '../../core/alphabet'
 import { appHashShape, domainShape, longestDomain } from '../../core/message/autofill'
 import { environments } from '../../core/state'
 import { scopes } from '../route'
-import { email, isOneLine, phoneNumber, time } from './common'
+import { email, line, phoneNumber, time } from './common'
 import { named } from './registry'
-
-const plainText = (least: number, most: number) =>
-  z
-    .string()
-    .min(least)
-    .max(most)
-    .refine(isOneLine, 'has line breaks, control characters, or invisible ones')
 
 export const appId = z
   .string()
@@ -36,10 +29,8 @@ const longestBrand = 30
 const expirySeconds = z.int().min(30).max(600)
 
 const settings = {
-  name: plainText(1, 80).describe('For people who administer it.'),
-  brand: plainText(1, longestBrand).describe(
-    'What messages call the sender; the name when absent.',
-  ),
+  name: line(1, 80).describe('For people who administer it.'),
+  brand: line(1, longestBrand).describe('What messages call the sender; the name when absent.'),
   default_country: z
     .string()
     .regex(/^[A-Z]{2}$/, { error: 'two capital letters, as GH', abort: true })
@@ -148,7 +139,7 @@ export const KeyBody = named(
         .describe(
           'The app. An app’s own key may leave it out. null makes an operator’s key, which administers every app.',
         ),
-      name: plainText(0, 80).optional().describe('To tell it from others, as "checkout service".'),
+      name: line(0, 80).optional().describe('To tell it from others, as "checkout service".'),
       environment: z
         .enum(environments)
         .describe('production makes a live key; the others make test keys.'),

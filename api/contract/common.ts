@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { assurances, channels } from '../../core/channel'
 import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
+import { faultOfLine, faultOfText, foldLines } from '../../core/input/prose'
 import { reasons, states } from '../../core/state'
 import { ChallengeOffer } from './challenge'
 import { named } from './registry'
@@ -73,14 +74,17 @@ export const ProblemBody = named(
     .describe('RFC 9457, with error_code and message beside its own members.'),
 )
 
-/** As {@link isPlainText}, for names: on one line, and nothing in it that takes no room and so makes two look alike. */
-export const isOneLine = (text: string): boolean =>
-  isPlainText(text) && !/[\t\n\u00ad\u061c\u200b-\u200f\u2028\u2029\u2060-\u2064]/.test(text)
+const sentBy =
+  (faultOf: (text: string) => string | undefined) =>
+  (text: string, context: z.RefinementCtx): void => {
+    const message = faultOf(text)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  }
 
-/** Text that reaches people: no control characters, no invisible ones that turn its direction. */
-export const isPlainText = (text: string): boolean =>
-  text.isWellFormed() &&
-  // eslint-disable-next-line no-control-regex
-  !/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/.test(
-    text,
-  )
+/** Text that reaches people, its line ends made `\n` before it is measured. Lengths are in UTF-16 units. */
+export const prose = (least: number, most: number) =>
+  z.string().overwrite(foldLines).min(least).max(most).superRefine(sentBy(faultOfText))
+
+/** As {@link prose}, on one line: names, subjects, notes. */
+export const line = (least: number, most: number) =>
+  z.string().min(least).max(most).superRefine(sentBy(faultOfLine))

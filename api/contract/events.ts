@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { chosenEventTypes, deliveryStates, disabledReasons, eventTypes } from '../../core/event'
 import { environments } from '../../core/state'
 import { appId, appInQuestion } from './admin'
-import { isPlainText, requestId, time } from './common'
+import { prose, requestId, time } from './common'
 import { named } from './registry'
 
 export const endpointId = z
@@ -29,10 +29,7 @@ const types = z
   .refine((list) => new Set(list).size === list.length, 'names a type twice')
   .nullable()
   .describe('The events that it is told of; null: all of them, also ones that are added later.')
-const description = z
-  .string()
-  .max(200)
-  .refine(isPlainText, 'has control characters, or invisible ones')
+const description = prose(0, 200)
 const environment = z
   .enum(environments)
   .describe('It is told of requests that were made by keys of this environment.')

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { hookFailures } from '../../core/abuse/hook'
 import { appId, appInQuestion } from './admin'
-import { isOneLine, time } from './common'
+import { line, time } from './common'
 import { named } from './registry'
 import { SendBody } from './send'
 
@@ -48,7 +48,7 @@ export const RemovedHookAnswer = named('RemovedPreSendHook', z.object({ removed:
 
 export const HookRotation = named('PreSendHookRotation', z.strictObject({ app_id: appInQuestion }))
 
-const reason = z.string().max(200).refine(isOneLine).optional()
+const reason = line(0, 200).optional()
 const challenge = z.boolean().optional()
 const { channels, locale, risk } = SendBody.shape
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { listKinds, listVerdicts } from '../../core/abuse/lists'
 import { appId, appInQuestion } from './admin'
-import { isOneLine, phoneNumber, time } from './common'
+import { line, phoneNumber, time } from './common'
 import { named } from './registry'
 
 const entryId = z
@@ -31,12 +31,7 @@ export const ListEntryBody = named(
     verdict,
     kind,
     value: z.string().min(1).max(254).describe('Whom it is about, as its kind says.'),
-    note: z
-      .string()
-      .max(200)
-      .refine(isOneLine, 'has line breaks, or characters that cannot be shown')
-      .optional()
-      .describe('For people; encrypted.'),
+    note: line(0, 200).optional().describe('For people; encrypted.'),
     expires_at: z.iso
       .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
       .optional()
@@ -94,7 +89,7 @@ export const TestNumberBody = named(
     code: z
       .string()
       .min(1)
-      .max(20)
+      .max(100)
       .describe(
         'Its code: of the app’s alphabet, and as long as the app’s codes are; not trivial, as 123456 is.',
       )

@@ -1,35 +1,31 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { foldLines } from '../../core/input/prose'
 import { risks } from '../../core/risk'
 import { localeShape } from '../../core/message/locale'
-import {
-  Channel,
-  dialString,
-  email,
-  isOneLine,
-  phoneNumber,
-  purpose,
-  requestId,
-  time,
-} from './common'
+import { Channel, dialString, email, line, phoneNumber, purpose, requestId, time } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
 
-const shortText = (most: number) =>
-  z
-    .string()
-    .min(1)
-    .max(most)
-    .refine(isOneLine, 'has line breaks, or characters that cannot be sent')
-
 /** Free pairs of the caller's, returned by the status call; encrypted at rest. */
 const metadata = z
-  .record(z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/), z.string().max(500))
+  .record(
+    z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/, 'has 1 to 40 letters of ASCII, digits, _ . or -'),
+    z.string().max(500),
+  )
   .refine((pairs) => Object.keys(pairs).length <= 10, 'at most 10 pairs')
 
 /** Values of the caller's own, for limits of its own; only digests of them are kept. */
 const rateLimitKeys = z
-  .record(z.string().regex(/^[a-z][a-z0-9_]{0,39}$/), z.string().min(1).max(200))
+  .record(
+    z
+      .string()
+      .regex(
+        /^[a-z][a-z0-9_]{0,39}$/,
+        'has 1 to 40 small letters of ASCII, digits or _, a letter first',
+      ),
+    z.string().min(1).max(200),
+  )
   .refine((pairs) => Object.keys(pairs).length <= 5, 'at most 5 names')
 
 const legalBases = [
@@ -62,6 +58,7 @@ export const SendBody = named(
       ),
     message: z
       .string()
+      .overwrite(foldLines)
       .optional()
       .describe(
         'The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most 500 characters.',
@@ -93,12 +90,12 @@ export const SendBody = named(
       ),
     consent: z
       .strictObject({
-        text_version: shortText(100).describe('Which wording the user agreed to.'),
+        text_version: line(1, 100).describe('Which wording the user agreed to.'),
         given_at: z.iso
           .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
           .optional()
           .describe('When. Kept as the time of this call when absent, which lifts no withdrawal.'),
-        source: shortText(100).optional().describe('Where: a page, a form, a call.'),
+        source: line(1, 100).optional().describe('Where: a page, a form, a call.'),
         basis: z
           .enum(legalBases)
           .optional()
@@ -108,9 +105,7 @@ export const SendBody = named(
       .describe(
         'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. With a given_at later than a withdrawal, it lifts it.',
       ),
-    brand: shortText(30)
-      .optional()
-      .describe('Who the message is from; the app’s brand when absent.'),
+    brand: line(1, 30).optional().describe('Who the message is from; the app’s brand when absent.'),
     rate_limit_keys: rateLimitKeys
       .optional()
       .describe(

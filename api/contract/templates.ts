@@ -1,26 +1,21 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
 import { canonicalLocale, localeShape } from '../../core/message/locale'
-import { isOneLine, isPlainText, time } from './common'
+import { line, prose, time } from './common'
 import { appId } from './admin'
 import { named } from './registry'
 
-const plain = (most: number) =>
-  z.string().min(1).max(most).refine(isPlainText, 'has control characters or invisible ones')
-
 /** Beside the design's three, as the languages of plurals need it: see docs/messages.md. */
 const parts = {
-  text: plain(1000).describe('{{code}} is required; {{minutes}}, {{lifetime}}, {{brand}} are not.'),
-  subject: plain(150)
-    .refine(isOneLine, 'has line breaks, or characters that cannot be sent')
-    .nullable()
-    .optional()
-    .describe('Of an e-mail; otpilot’s own when absent.'),
-  html: plain(10_000)
+  text: prose(1, 1000).describe(
+    '{{code}} is required; {{minutes}}, {{lifetime}}, {{brand}} are not.',
+  ),
+  subject: line(1, 150).nullable().optional().describe('Of an e-mail; otpilot’s own when absent.'),
+  html: prose(1, 10_000)
     .nullable()
     .optional()
     .describe('Of an e-mail: a whole page, with {{code}}; made of the text when absent.'),
-  key_prompt: plain(300)
+  key_prompt: prose(1, 300)
     .nullable()
     .optional()
     .describe('Of a call: asks for a key before the code is read; otpilot’s own when absent.'),
@@ -88,7 +83,7 @@ export const PreviewBody = named(
     locale: locale.optional().describe('What the reader reads; en when absent.'),
     ...parts,
     text: parts.text.optional().describe('A template to try; when absent, what is in force.'),
-    brand: plain(30).refine(isOneLine, 'has line breaks').optional(),
+    brand: line(1, 30).optional(),
   }),
 )
 export type PreviewBody = z.infer<typeof PreviewBody>
