@@ -5,7 +5,9 @@ import { Problem } from './problem'
 const bodyLimit = 16 * 1024
 /** Deeper nesting than any body of the contract needs. */
 const depthLimit = 16
-const jsonType = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i
+const jsonType = 'application/json'
+/** As it is written, and ASCII, which is a part of it. */
+const utf8 = /^(utf-?8|(us-)?ascii)$/i
 
 /**
  * Reads a whole body of at most `limit` bytes.
@@ -60,6 +62,8 @@ const endedEarly = () => new Problem('INVALID_REQUEST', { detail: 'The body ende
 
 /**
  * Parses a JSON body; an absent one is `{}` where that is allowed.
+ * Parameters of the media type have no effect (RFC 8259, section 11); a charset other than UTF-8 is refused, since its
+ * text would be read wrongly.
  * @throws {Problem} for another media type, bytes that are no UTF-8, bad JSON or deep nesting.
  */
 export function parseJson(
@@ -68,8 +72,10 @@ export function parseJson(
   optional: boolean,
 ): unknown {
   if (raw.length === 0 && optional) return {}
-  if (contentType === undefined || !jsonType.test(contentType))
-    throw new Problem('UNSUPPORTED_MEDIA_TYPE')
+  const [type = '', ...parameters] = (contentType ?? '').split(';')
+  if (type.trim().toLowerCase() !== jsonType) throw new Problem('UNSUPPORTED_MEDIA_TYPE')
+  if (!utf8.test(charsetIn(parameters) ?? 'utf-8'))
+    throw new Problem('UNSUPPORTED_MEDIA_TYPE', { detail: 'The body must be JSON in UTF-8.' })
   if (raw.length === 0) throw new Problem('INVALID_REQUEST', { detail: 'A JSON body is required.' })
   let text: string
   try {
@@ -86,6 +92,11 @@ export function parseJson(
     throw new Problem('INVALID_REQUEST', { detail: 'The body is not valid JSON.' })
   }
 }
+
+const charsetIn = (parameters: readonly string[]): string | undefined =>
+  parameters
+    .map((parameter) => /^\s*charset\s*=\s*["']?([^"'\s]+)/i.exec(parameter)?.[1])
+    .find((charset) => charset !== undefined)
 
 function refusePrototype(key: string, value: unknown): unknown {
   if (key !== '__proto__') return value

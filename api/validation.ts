@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { withoutNulls } from './absent'
 import { type FieldFault, Problem } from './problem'
 
 /**
@@ -10,7 +11,9 @@ export function readFields<T>(
   input: unknown,
   where: 'body' | 'query' | 'path',
 ): T {
-  const { success, data, error } = schema.safeParse(input)
+  const { success, data, error } = schema.safeParse(
+    where === 'body' ? withoutNulls(schema, input) : input,
+  )
   if (success) return data
   const errors = error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, 20)
   const [first] = errors
@@ -32,8 +35,20 @@ function faultsOf(issue: z.core.$ZodIssue, where: string): FieldFault[] {
   }
   if (issue.code === 'invalid_union')
     return [{ field, message: 'matches none of the allowed forms' }]
+  if (issue.code === 'invalid_key') return [keyFault(issue)]
   return [{ field, message: sentenceOf(issue) }]
 }
+
+/** Of a record whose keys the caller chooses: which key breaks which rule. */
+function keyFault({ path, issues }: z.core.$ZodIssueInvalidKey): FieldFault {
+  const key = String(path.at(-1) ?? '')
+  const rule = issues[0]?.message ?? 'is not allowed'
+  return { field: fieldName(path.slice(0, -1)), message: `a key ${rule}${shownKey(key)}` }
+}
+
+/** A key that could be an address or a number is not repeated. */
+const shownKey = (key: string): string =>
+  key.length > 60 || /@|\d{4}|[\p{C}]/u.test(key) ? '' : `, ${JSON.stringify(key)} does not`
 
 function sentenceOf(issue: z.core.$ZodIssue): string {
   if (

@@ -134,6 +134,18 @@ describe('a gateway of one’s own', () => {
     },
   )
 
+  test.concurrent('may write its receipt its own way', async () => {
+    const phone = freshPhone()
+    const id = await client.sent(phone)
+    const receipt = receiptFor(await firstHanded(phone))
+    const written = {
+      ...{ ...receipt, phone_number: `\u202a${phone.slice(1)}\u202c`, status: 'DELIVERED' },
+      ...{ attempt_id: null, carrier: 'MTN', raw: { code: 0 } },
+    }
+    expect(await report(written)).toEqual(received)
+    expect((await client.status(id)).steps[0]).toMatchObject({ status: 'succeeded' })
+  })
+
   test.concurrent('a receipt that says failed brings the next channel at once', async () => {
     const phone = freshPhone()
     const id = await client.sent(phone)

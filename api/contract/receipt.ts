@@ -5,12 +5,17 @@ import { named } from './registry'
 
 export const ReceiptBody = named(
   'ReceiptBody',
-  z.strictObject({
+  // A gateway's own members are none of our business: only what is named here is read.
+  z.object({
     request_id: requestIdInput,
     status: z
-      .enum(receiptStatuses)
-      .or(z.literal('failed'))
-      .describe('failed alone counts as failed.retryable; expired means the message.'),
+      .preprocess(
+        (status) => (typeof status === 'string' ? status.toLowerCase() : status),
+        z.enum([...receiptStatuses, 'failed']),
+      )
+      .describe(
+        'In small or capital letters. failed alone counts as failed.retryable; expired means the message.',
+      ),
     phone_number: phoneNumber,
     timestamp: time.describe('When it happened: RFC 3339.'),
     attempt_id: z

@@ -6,6 +6,7 @@ import { hookLimits } from '../../core/abuse/hook'
 import type { CallableHook } from '../../db/apps/pre-send-hooks'
 import { faultOfUrl, type Reach } from '../../events/address'
 import { faultOf } from '../../events/post'
+import { withoutNulls } from '../absent'
 import { HookDecision } from '../contract/hooks'
 
 /** Why a hook gave no usable answer, in our own words. */
@@ -64,7 +65,7 @@ async function readAtMost(
 
 function decisionIn(text: string): HookDecision | { fault: HookFault } {
   try {
-    const { success, data } = HookDecision.safeParse(JSON.parse(text))
+    const { success, data } = HookDecision.safeParse(withoutNulls(HookDecision, JSON.parse(text)))
     return success ? data : { fault: 'not_an_answer' }
   } catch {
     return { fault: 'not_an_answer' }

@@ -1,0 +1,274 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { clientOf, freshPhone, type TestClient, until } from './harness/client'
+import { rawCall } from './harness/refusal'
+import { startSystem, type System } from './harness/system'
+
+// What people, keyboards and other people's programs put into fields, at every door that takes it.
+
+let system: System
+let client: TestClient
+let operator: TestClient
+
+beforeAll(async () => {
+  system = await startSystem({ channels: ['sms', 'email'] })
+  client = clientOf(system)
+  operator = clientOf(system, system.operatorKey)
+})
+afterAll(() => system.stop())
+
+const arabic = (text: string) =>
+  text.replace(/\d/g, (digit) => String.fromCodePoint(0x660 + Number(digit)))
+const fullWidth = (text: string) =>
+  text.replace(/[!-~]/g, (one) => String.fromCodePoint(one.charCodeAt(0) + 0xfee0))
+/** As contacts, messengers and keyboards hand a number over. */
+const disguises: [string, (phone: string) => string][] = [
+  ['embedded', (phone) => `\u202a${phone}\u202c`],
+  ['overridden', (phone) => `\u202d${phone}\u202c`],
+  ['isolated', (phone) => `\u2068${phone}\u2069`],
+  ['marked', (phone) => `\u200e${phone}\u200b\u00ad\ufe0d`],
+  ['Arabic', arabic],
+  ['full width', fullWidth],
+  ['Chakma', (phone) => phone.replace(/\d/g, (one) => String.fromCodePoint(0x11136 + Number(one)))],
+]
+
+const codeSentTo = async (address: string) => {
+  const entry = await until(async () => (await client.inbox(address))[0], { what: 'the message' })
+  return entry.code
+}
+
+describe('a phone number', () => {
+  test.each(disguises)('%s is one and the same everywhere', async (_name, disguise) => {
+    const phone = freshPhone()
+    const odd = disguise(phone)
+    const id = await client.sent(odd)
+    expect((await client.send(phone)).body).toMatchObject({ request_id: id })
+    const asked: [string, string, Record<string, unknown>, object][] = [
+      ['POST', '/otp/search', {}, { requests: [{ request_id: id }] }],
+      ['PUT', '/preferences', { channel: 'sms' }, { channel: 'sms' }],
+      ['POST', '/preferences/lookup', {}, { channel: 'sms' }],
+      ['POST', '/preferences/delete', {}, { deleted: true }],
+      ['POST', '/consent/withdraw', {}, { status: 'withdrawn', requests_cancelled: 1 }],
+    ]
+    for (const [method, path, more, body] of asked)
+      expect(await client.call(method, path, { phone_number: odd, ...more })).toMatchObject({
+        status: 200,
+        body,
+      })
+    const administered: [string, Record<string, unknown>, object][] = [
+      ['/admin/recipients/unlock', { app_id: 'app', phone_number: odd }, { unlocked: false }],
+      ['/admin/erasures', { phone_number: odd }, { erased: { recipients: 1 } }],
+      [
+        '/admin/lists',
+        { verdict: 'block', kind: 'phone_number', value: odd },
+        { value: `${phone.slice(0, -4)}****` },
+      ],
+      [
+        '/admin/lists',
+        { verdict: 'block', kind: 'prefix', value: disguise('+233 90') },
+        { value: '+23390' },
+      ],
+      [
+        '/admin/test-numbers',
+        { app_id: 'app', phone_number: odd, code: disguise('246810') },
+        { phone_number: phone, code: '246810' },
+      ],
+    ]
+    for (const [path, given, body] of administered)
+      expect(await operator.call('POST', path, given)).toMatchObject({ status: 200, body })
+  })
+})
+
+describe('a code', () => {
+  test.each([
+    ['in Arabic digits, with marks', (code: string) => `\u200f${arabic(code)}`],
+    ['in full width', fullWidth],
+    ['with the full stop after it', (code: string) => `${code}.`],
+    ['in quotation marks', (code: string) => `“${code}”`],
+  ])('%s verifies', async (_name, typed) => {
+    const phone = freshPhone()
+    await client.sent(phone)
+    const code = typed(await codeSentTo(phone))
+    expect((await client.verify({ phone_number: phone, code })).body).toMatchObject({
+      status: 'verified',
+    })
+  })
+
+  test('of letters verifies whatever their case and width', async () => {
+    await operator.call('PATCH', '/admin/apps/app', { code_alphabet: 'alphanumeric' })
+    const phone = freshPhone()
+    await client.sent(phone)
+    const code = fullWidth((await codeSentTo(phone)).toLowerCase())
+    expect((await client.verify({ phone_number: phone, code })).body.status).toBe('verified')
+    await operator.call('PATCH', '/admin/apps/app', { code_alphabet: 'digits' })
+  })
+})
+
+test('an e-mail address with marks, or in full width, is the address', async () => {
+  const email = `ama.${freshPhone().slice(1)}@example.com`
+  const send = (given: string) => client.call('POST', '/otp/send', { email: given })
+  const { status, body } = await send(`\u200e${email}\u202c `)
+  expect(status).toBe(200)
+  expect((await send(fullWidth(email.toUpperCase()))).body).toMatchObject({
+    request_id: body.request_id,
+  })
+})
+
+describe('texts', () => {
+  const textOf = async (given: Record<string, unknown>) => {
+    const phone = freshPhone()
+    await client.sent(phone, given)
+    const { text, code } = await until(async () => (await client.inbox(phone))[0])
+    return text.replace(code, '{{code}}')
+  }
+
+  test('of Windows have the line ends of phones', async () => {
+    expect(await textOf({ message: 'Your code is {{code}}.\r\nKeep it.\r' })).toBe(
+      'Your code is {{code}}.\nKeep it.\n',
+    )
+  })
+
+  test('keep the marks of their language', async () => {
+    const message = 'رمز می‌شود \u200f{{code}}\u200e'
+    expect(await textOf({ message })).toBe(message)
+  })
+
+  test('name the brand as its language spells it', async () => {
+    expect(await textOf({ message: '{{brand}}: {{code}}', brand: 'دیجی‌کالا' })).toBe(
+      'دیجی‌کالا: {{code}}',
+    )
+  })
+
+  test('that would be read as something else are refused, by name', async () => {
+    const refused = async (given: Record<string, unknown>) => {
+      const { status, body } = await client.send(freshPhone(), given)
+      return [status, body.error_code, JSON.stringify(body).includes('U+202E')]
+    }
+    expect(await refused({ message: '{{code}}\u202e' })).toEqual([400, 'INVALID_MESSAGE', true])
+    expect(await refused({ brand: 'Ac\u202eme' })).toEqual([400, 'INVALID_REQUEST', true])
+  })
+
+  test('of templates too, and of their previews', async () => {
+    const text = '{{brand}} {{code}}\r\nNever share it.'
+    const folded = '{{brand}} {{code}}\nNever share it.'
+    const path = '/admin/apps/app/templates'
+    const template = await operator.call('PUT', `${path}/email/en`, {
+      text,
+      html: `<p>${text}</p>\r\n`,
+      subject: 'دیجی‌کالا',
+    })
+    expect(template).toMatchObject({
+      status: 200,
+      body: { text: folded, html: `<p>${folded}</p>\n` },
+    })
+    const preview = await operator.call('POST', `${path}/preview`, { channel: 'sms', text })
+    expect([preview.status, JSON.stringify(preview.body).includes('\\r')]).toEqual([200, false])
+  })
+})
+
+describe('null', () => {
+  test('is a field that is not set, in nested ones too', async () => {
+    const phone = freshPhone()
+    const given = {
+      email: null,
+      channel: null,
+      channels: null,
+      expiry_seconds: null,
+      message: null,
+      locale: null,
+      purpose: null,
+      risk: null,
+      ip_address: null,
+      consent: { text_version: '1', given_at: null, source: null, basis: null },
+      brand: null,
+      rate_limit_keys: null,
+      metadata: { order: '17', campaign: null },
+      challenge: null,
+    }
+    const id = await client.sent(phone, given)
+    expect(await client.status(id)).toMatchObject({ metadata: { order: '17' } })
+    const code = await codeSentTo(phone)
+    const check = { phone_number: phone, email: null, request_id: null, purpose: null }
+    expect((await client.verify({ ...check, challenge: null, code })).body.status).toBe('verified')
+    const search = { phone_number: phone, state: null, channel: null, cursor: null, limit: null }
+    expect(await client.call('POST', '/otp/search', search)).toMatchObject({
+      status: 200,
+      body: { requests: [{ request_id: id }] },
+    })
+    const preview = { channel: 'sms', locale: null, text: null, subject: null, brand: null }
+    expect((await operator.call('POST', '/admin/apps/app/templates/preview', preview)).status).toBe(
+      200,
+    )
+  })
+
+  test('is no value where one is required, and keeps its meaning where it has one', async () => {
+    const { status, body } = await client.call('POST', '/otp/verify', {
+      phone_number: freshPhone(),
+      code: null,
+    })
+    expect([status, body.error_code]).toEqual([400, 'INVALID_REQUEST'])
+    expect(JSON.stringify(body)).toContain('"field":"code"')
+    const region = { region: null, default_country: null, name: 'App' }
+    expect(await operator.call('PATCH', '/admin/apps/app', region)).toMatchObject({
+      status: 200,
+      body: { default_country: null },
+    })
+  })
+})
+
+describe('the media type', () => {
+  const send = (contentType: string, body: string | Buffer) =>
+    rawCall(system, { body, headers: { 'content-type': contentType } })
+  const json = () => JSON.stringify({ phone_number: freshPhone() })
+
+  test.each([
+    'application/json; charset=utf8',
+    'application/json; charset="UTF-8"',
+    'application/json; odata=verbose',
+    'application/json;odata=verbose;charset=utf-8',
+    'application/json;',
+    'application/json ; ; ',
+    'Application/JSON; version=1; q="a;b"',
+    'application/json; charset=us-ascii',
+  ])('%s is JSON', async (contentType) => {
+    expect((await send(contentType, json())).status).toBe(200)
+  })
+
+  test.each(['application/vnd.api+json', 'application/jsonp', 'text/json', 'application/xml; a=b'])(
+    '%s is another',
+    async (contentType) => {
+      expect((await send(contentType, json())).status).toBe(415)
+    },
+  )
+
+  test('another charset is refused, since it would be read wrongly', async () => {
+    const text = JSON.stringify({ phone_number: freshPhone(), brand: 'Café' })
+    const refused: [string, Buffer][] = [
+      ['utf-16', Buffer.from(text)],
+      ['utf-16le', Buffer.from(json(), 'utf16le')],
+      ['iso-8859-1', Buffer.from(text, 'latin1')],
+      ['klingon', Buffer.from(text)],
+    ]
+    for (const [charset, bytes] of refused) {
+      const { status, text: answer } = await send(`application/json; charset=${charset}`, bytes)
+      expect([charset, status]).toEqual([charset, 415])
+      expect(answer).toContain('UTF-8')
+    }
+  })
+})
+
+test('a key of metadata that is not allowed is named, with the rule', async () => {
+  const errorsOf = async (given: Record<string, unknown>) =>
+    (await client.call('POST', '/otp/send', { phone_number: freshPhone(), ...given })).body.errors
+  expect(await errorsOf({ metadata: { 'order id': '17' } })).toEqual([
+    {
+      field: 'metadata',
+      message: 'a key has 1 to 40 letters of ASCII, digits, _ . or -, "order id" does not',
+    },
+  ])
+  expect(await errorsOf({ rate_limit_keys: { Device: '17' } })).toEqual([
+    { field: 'rate_limit_keys', message: expect.stringContaining('"Device" does not') },
+  ])
+  const hidden = JSON.stringify(await errorsOf({ metadata: { '+233241234567': 'x' } }))
+  expect(hidden).toContain('1 to 40 letters')
+  expect(hidden).not.toContain('4567')
+})
