@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import type { Environment } from '../core/state'
+import { lastDecision } from '../db/abuse/decision-log'
 import { settleSends } from '../db/abuse/decisions'
 import { createApiKey } from '../db/apps/api-keys'
 import { createApp } from '../db/apps/apps'
@@ -198,6 +199,22 @@ describe('a block by hand', () => {
     }
     expect(seen).toEqual(['ZA', 'KE', 'CI', 'NG', 'GH'])
   })
+
+  test('raised anew between two pages do not make a page begin from the front', async () => {
+    const { app } = await freshApp()
+    const raise = (country: string) =>
+      operator.call('POST', '/admin/blocks', {
+        ...production,
+        ...{ app_id: app, scope: 'country', country },
+      })
+    for (const country of ['GH', 'NG', 'CI', 'KE', 'ZA']) await raise(country)
+    const first = await list(operator, `?app_id=${app}&limit=2`)
+    await raise('KE')
+    const rest = await list(operator, `?app_id=${app}&limit=9&cursor=${first.next_cursor}`)
+    expect([...first.blocks, ...rest.blocks].map(({ label }) => label)).toEqual([
+      ...['ZA', 'KE', 'CI', 'NG', 'GH'],
+    ])
+  })
 })
 
 describe('decisions', () => {
@@ -234,6 +251,38 @@ describe('decisions', () => {
     ).toEqual([])
     for (const query of ['?verdict=maybe', '?since=yesterday', '?cursor=x', '?request_id=%00'])
       expect(shown(await admin.call('GET', `/admin/decisions${query}`))).toBe('400 INVALID_REQUEST')
+  })
+
+  test('are read newest first to the last one, whatever the length of their ids', async () => {
+    const { app } = await freshApp()
+    // No other test of this file comes so far.
+    const made = [9_998, 9_999, 10_000, 10_001, 99_999, 100_000]
+    await system.db.many(sql`
+      insert into send_decisions (id, request_id, app_id, environment, at, verdict, mode) overriding system value
+      select id, 'otp_of_ids', ${app}, 'production', now(), case when id % 2 = 0 then 'allowed' else 'blocked' end, 'block'
+      from unnest(${sql.param(made)}::bigint[]) id`)
+    const newestFirst = made.toReversed().map(String)
+    for (const [filter, expected] of [
+      ['', newestFirst],
+      ['&verdict=blocked', newestFirst.filter((id) => Number(id) % 2 === 1)],
+      ['&environment=production', newestFirst],
+      ['&request_id=otp_of_ids', newestFirst],
+    ] as const) {
+      const seen: string[] = []
+      let cursor: string | null = ''
+      while (cursor !== null) {
+        const page: Decisions = await read(
+          operator,
+          `?app_id=${app}&limit=3${filter}${cursor && `&cursor=${cursor}`}`,
+        )
+        seen.push(...page.decisions.map(({ decision_id }) => decision_id))
+        cursor = page.next_cursor
+      }
+      expect([filter, seen]).toEqual([filter, expected])
+    }
+    const owner = { appId: app, environment: 'production' as const }
+    const newest = await lastDecision(system.db, { ...owner, requestId: 'otp_of_ids' })
+    expect(newest?.id).toBe(newestFirst[0])
   })
 
   test('hold nothing that stands for an address', async () => {

@@ -55,7 +55,7 @@ export const BlocksQuery = z.strictObject({
     .optional()
     .describe('Only those that stand, or only those that are over.'),
   limit: pageSize,
-  cursor: blockId.optional().describe('`next_cursor` of the page before.'),
+  cursor: z.string().max(200).optional().describe('`next_cursor` of the page before.'),
 })
 
 export const BlocksAnswer = named(

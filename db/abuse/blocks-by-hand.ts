@@ -19,6 +19,8 @@ export interface BlockView {
   /** How often in a row. */
   level: number
   since: Date
+  /** The same in UTC with the microseconds that a Date drops: where a page of blocks ends. */
+  sinceExactly: string
   /** Null: until somebody lifts it. */
   until: Date | null
   liftedAt: Date | null
@@ -29,6 +31,7 @@ export interface BlockView {
 
 const stands = sql`(until > now() and lifted_at is null)`
 const columns = sql`id, name, app_id as "appId", environment, scope, label, rule, asks, level, since,
+  to_char(since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "sinceExactly",
   case when until < 'infinity' then until end as until, lifted_at as "liftedAt", ${stands} as stands, refused,
   last_refused_at as "lastRefusedAt"`
 
@@ -38,8 +41,11 @@ export interface BlockFilter {
   environment?: Environment | undefined
   stands?: boolean | undefined
   limit: number
-  /** The id of the last block of the page before. */
-  after?: string | undefined
+  /**
+   * Where the page before ended. As a place, not as a row: a block that is raised anew moves to the front, and a page
+   * that went on behind the row would begin from the front again.
+   */
+  after?: { since: string; id: string } | undefined
 }
 
 /** The newest first. */
@@ -50,9 +56,7 @@ export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[
     ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
     ...(environment === undefined ? [] : [sql`environment = ${environment}`]),
     ...(filter.stands === undefined ? [] : [sql`${stands} = ${filter.stands}`]),
-    ...(after === undefined
-      ? []
-      : [sql`(since, id) < (select since, id from send_blocks where id = ${after})`]),
+    ...(after === undefined ? [] : [sql`(since, id) < (${after.since}::timestamptz, ${after.id})`]),
   ]
   return db.many<BlockView>(sql`select ${columns} from send_blocks
     where ${sql.join(conditions, sql` and `)} order by since desc, id desc limit ${limit}`)

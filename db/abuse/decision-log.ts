@@ -22,13 +22,15 @@ export interface DecisionView {
   outcome: string | null
 }
 
-const columns = sql`id::text, request_id as "requestId", app_id as "appId", environment, country, at, verdict, mode,
-  findings, outcome`
+// In an order by, a bare name means the column of the answer before that of the table: `id` would be its text, in which
+// 9 comes after 10. So everything below names the table's as d.id.
+const columns = sql`d.id::text as id, d.request_id as "requestId", d.app_id as "appId", d.environment, d.country, d.at,
+  d.verdict, d.mode, d.findings, d.outcome`
 
 /** The newest decision about a request's sends. */
 export const lastDecision = (db: Queries, { requestId, ...owner }: Owner & { requestId: string }) =>
-  db.one<DecisionView>(sql`select ${columns} from send_decisions
-    where request_id = ${requestId} and ${ownedBy(owner)} order by id desc limit 1`)
+  db.one<DecisionView>(sql`select ${columns} from send_decisions d
+    where request_id = ${requestId} and ${ownedBy(owner)} order by d.id desc limit 1`)
 
 export interface DecisionFilter {
   /** Every app when absent. */
@@ -51,11 +53,11 @@ export function listDecisions(db: Queries, filter: DecisionFilter): Promise<Deci
     ...(verdict === undefined ? [] : [sql`verdict = ${verdict}`]),
     ...(requestId === undefined ? [] : [sql`request_id = ${requestId}`]),
     ...(since === undefined ? [] : [sql`at >= ${since}`]),
-    ...(before === undefined ? [] : [sql`id < ${before}::bigint`]),
+    ...(before === undefined ? [] : [sql`d.id < ${before}::bigint`]),
   ]
   const where = conditions.length === 0 ? sql`` : sql`where ${sql.join(conditions, sql` and `)}`
   return db.many<DecisionView>(
-    sql`select ${columns} from send_decisions ${where} order by id desc limit ${limit}`,
+    sql`select ${columns} from send_decisions d ${where} order by d.id desc limit ${limit}`,
   )
 }
 

@@ -9,6 +9,12 @@ import { type Owner, ownedBy } from './owner'
 import { findRecipient } from '../recipients/recipients'
 import type { RequestSummary } from './status'
 
+/** Where a page ends: when its last request was made, in UTC with the microseconds that a Date would drop, and its id. */
+interface Position {
+  at: string
+  id: string
+}
+
 export interface SearchFilter extends Owner {
   recipient?: { kind: RecipientKind; value: string } | undefined
   state?: State | undefined
@@ -18,13 +24,13 @@ export interface SearchFilter extends Owner {
   createdTo?: Date | undefined
   limit: number
   /** Where the page before ended. */
-  after?: { createdAt: string; requestId: string } | undefined
+  after?: Position | undefined
 }
 
 export interface SearchPage {
   rows: RequestSummary[]
-  /** Undefined on the last page. `createdAt` is in UTC and keeps the microseconds that a Date would drop. */
-  next: { createdAt: string; requestId: string } | undefined
+  /** Undefined on the last page. */
+  next: Position | undefined
 }
 
 const isOverdue = sql`(r.state = 'pending' and r.expires_at <= now())`
@@ -49,16 +55,13 @@ export async function searchRequests(
         ${channelInProgress} as channel, r.test_number as "isTest",
         to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as cursor
       from otp_requests r where ${conditions(filter, recipient?.id)}
-        ${after ? sql`and (r.created_at, r.id) < (${after.createdAt}::timestamptz, ${after.requestId})` : sql``}
+        ${after ? sql`and (r.created_at, r.id) < (${after.at}::timestamptz, ${after.id})` : sql``}
     ) found order by "createdAt" desc, "requestId" desc limit ${filter.limit + 1}`)
   const page = rows.slice(0, filter.limit)
   const last = page.at(-1)
   return {
     rows: page.map(({ cursor: _, ...row }) => row),
-    next:
-      rows.length > page.length && last
-        ? { createdAt: last.cursor, requestId: last.requestId }
-        : undefined,
+    next: rows.length > page.length && last ? { at: last.cursor, id: last.requestId } : undefined,
   }
 }
 

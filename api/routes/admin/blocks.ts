@@ -15,6 +15,7 @@ import {
   DecisionsAnswer,
   DecisionsQuery,
 } from '../../contract/blocks'
+import { cursorOf, readCursor } from '../../cursor'
 import { judgementOf } from '../../decision-view'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
@@ -45,12 +46,15 @@ const listRoute = (deps: ApiDeps) =>
     replies: { 200: { description: 'A page of them.', content: BlocksAnswer } },
     errors: ['NOT_FOUND'],
     async handle({ key, query }) {
-      const { cursor: after, environment, standing: stands } = query
+      const { environment, standing: stands } = query
+      const ended = query.cursor === undefined ? undefined : readCursor(query.cursor, blockId)
+      const after = ended && { since: ended.at, id: ended.id }
       const filter = { appId: appOrAllIn(key, query.app_id), environment, stands, after }
       const { rows, next } = await readPage(query.limit, (limit) =>
         listBlocks(deps.db, { ...filter, limit }),
       )
-      return { body: { blocks: rows.map(blockAnswerOf), next_cursor: next?.id ?? null } }
+      const next_cursor = next ? cursorOf({ at: next.sinceExactly, id: next.id }) : null
+      return { body: { blocks: rows.map(blockAnswerOf), next_cursor } }
     },
   })
 
