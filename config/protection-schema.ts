@@ -110,6 +110,11 @@ const protectionChanges = {
 export const Protection = z.strictObject({
   ...protectionChanges,
   messageCap: limits.optional().describe('Messages to one number over all apps.'),
+  domainCap: limits
+    .optional()
+    .describe(
+      'Mails over all apps to one e-mail domain that no code has come back from within 30 days.',
+    ),
   overrides: z
     .array(
       z.strictObject({

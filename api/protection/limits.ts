@@ -1,5 +1,10 @@
 import { scopeDigest } from '../../codes/scope-digest'
-import { protectionOf, type ProtectionSettings, usualMessageCap } from '../../core/abuse/protection'
+import {
+  protectionOf,
+  type ProtectionSettings,
+  usualDomainCap,
+  usualMessageCap,
+} from '../../core/abuse/protection'
 import type { Limited, SendLimitKind, SendLimits } from '../../db/abuse/limits'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
@@ -29,6 +34,7 @@ export function limitsOf(
   return {
     recipient: limits.recipient,
     messages: deps.routing.policy.protection?.messageCap ?? usualMessageCap,
+    domain: deps.routing.policy.protection?.domainCap ?? usualDomainCap,
     ...(user && {
       ip: { digest: scopeDigest(deps.keyring, 'ip', user.network), limits: limits.ip },
     }),
@@ -88,6 +94,8 @@ export function warningsOf(
 const sentences: Record<Exclude<SendLimitKind, 'key'>, string> = {
   recipient: 'Too many sends to this recipient.',
   messages: 'This recipient was sent too many messages over all apps.',
+  domain:
+    'Too many sends to addresses of this e-mail domain, from which no code has come back within 30 days.',
   ip: 'Too many sends for this ip_address. A solved challenge lets the next one pass.',
   pacing: 'Too soon after the last send to this recipient.',
 }

@@ -3,7 +3,9 @@ import { proofOf } from '../../codes/proof'
 import { assuranceOf } from '../../core/channel'
 import type { Rejection } from '../../core/error-code'
 import { type CheckInput, type CheckOutcome, checkCode } from '../../db/checks/checks'
+import type { Channel } from '../../core/channel'
 import { creditSends } from '../../db/abuse/decisions'
+import { vouchForDomain } from '../../db/abuse/email-domains'
 import { openRecipient } from '../../db/recipients/recipients'
 import type { Challenges } from '../challenges'
 import type { Refusal } from '../challenges/challenge'
@@ -67,7 +69,7 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
       setImmediate(() => {
         if ('wake' in checked) wakeRuns(deps, [checked.wake])
         if (checked.outcome === 'rejected') guessing.noticeWrong()
-        if (checked.outcome === 'verified') credit(deps, checked.requestId)
+        if (checked.outcome === 'verified') credit(deps, checked)
       })
       if (checked.outcome === 'busy' || checked.outcome === 'unanswered') throw notChecked(checked)
       if (call.key.publishable) return { body: plainAnswer(deps, checked) }
@@ -77,10 +79,17 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
   })
 
 /** The fraud rules hear that a code came back. Nobody waits for it; what is lost here is made up for within minutes. */
-function credit({ checksDb, logger }: ApiDeps, requestId: string): void {
+function credit(
+  { checksDb, keyring, logger }: ApiDeps,
+  { requestId, channel }: { requestId: string; channel: Channel },
+): void {
   void creditSends(checksDb, [requestId]).catch((error: unknown) =>
     logger.warn({ err: error, requestId }, 'a code that came back was not counted: it will be'),
   )
+  if (channel === 'email')
+    void vouchForDomain(checksDb, keyring, requestId).catch((error: unknown) =>
+      logger.warn({ err: error, requestId }, 'a domain that a code came back from was not noted'),
+    )
 }
 
 /**

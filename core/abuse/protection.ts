@@ -104,6 +104,8 @@ export interface ProtectionPolicy {
   protection?: ProtectionChanges & {
     /** Messages to one number over all apps. */
     messageCap?: readonly RateLimit[] | undefined
+    /** Mails over all apps to one domain that no code has come back from within 30 days. */
+    domainCap?: readonly RateLimit[] | undefined
     /** In order: of those that say something about a setting, the first that is for a send counts. */
     overrides?: readonly ProtectionOverride[] | undefined
   }
@@ -131,6 +133,12 @@ export const usualProtection = {
 export const usualMessageCap: readonly RateLimit[] = [
   { max: 10, seconds: 3_600 },
   { max: 30, seconds: 86_400 },
+]
+
+/** Mails to a domain that no code has come back from, where the file says nothing: its first users, and no more. */
+export const usualDomainCap: readonly RateLimit[] = [
+  { max: 30, seconds: 3_600 },
+  { max: 100, seconds: 86_400 },
 ]
 
 /** The settings for one send: of each, the first override's that is for it and says it, then the file's, then the usual. */

@@ -6,7 +6,7 @@ import { scopesOf } from '../../core/abuse/scopes'
 import { memory } from '../../core/abuse/standing'
 import { environments } from '../../core/state'
 import type { Queries } from '../index'
-import { messageWindow } from './limits'
+import { mailboxWindows, messageWindow } from './limits'
 
 /** Takes away what leads from decisions to these recipients: that it was they, and where their number lies. */
 export async function forgetDecisions(tx: Queries, recipientIds: readonly string[]): Promise<void> {
@@ -44,6 +44,18 @@ export async function forgetPlace(
 export async function forgetMessages(tx: Queries, keyring: Keyring, number: string): Promise<void> {
   const names = globalIndexes(keyring, number).flatMap((index) =>
     environments.map((environment) => messageWindow(environment, index)),
+  )
+  await tx.many(sql`delete from send_windows where name = any(${sql.param(names)})`)
+}
+
+/** Forgets how many mails of apps the mailbox of an address got of late. */
+export async function forgetMailbox(
+  tx: Queries,
+  keyring: Keyring,
+  { email, apps }: { email: string; apps: readonly string[] },
+): Promise<void> {
+  const names = apps.flatMap((app) =>
+    environments.flatMap((environment) => mailboxWindows(keyring, { app, environment, email })),
   )
   await tx.many(sql`delete from send_windows where name = any(${sql.param(names)})`)
 }

@@ -3,8 +3,10 @@ import type { Keyring } from '../../codes/keyring'
 import { globalIndex, globalIndexes } from '../../codes/seal'
 import { type RateLimit, usualMessageCap, usualProtection } from '../../core/abuse/protection'
 import { pacing, resendAfterSeconds } from '../../core/limits'
+import { domainOf, limitKeyOf } from '../../core/mailbox'
 import type { Environment } from '../../core/state'
 import type { Queries } from '../index'
+import { domainWindow, isVouchedFor } from './email-domains'
 import { momentOf } from './moment'
 
 /** What may be had of the windows of one send; a part that is absent is not asked. */
@@ -13,6 +15,8 @@ export interface SendLimits {
   recipient: readonly RateLimit[]
   /** Messages to the number over all apps. */
   messages: readonly RateLimit[]
+  /** E-mails to a domain that no code has come back from of late, over all apps. */
+  domain?: readonly RateLimit[] | undefined
   /** The end user's network, as a keyed digest. */
   ip?: { digest: string; limits: readonly RateLimit[] } | undefined
   /** What the caller gave in `rate_limit_keys`, as keyed digests. */
@@ -27,7 +31,7 @@ export const usualSendLimits: SendLimits = {
   messages: usualMessageCap,
 }
 
-export type SendLimitKind = 'recipient' | 'messages' | 'ip' | 'key' | 'pacing'
+export type SendLimitKind = 'recipient' | 'messages' | 'domain' | 'ip' | 'key' | 'pacing'
 
 export interface LimitedSend {
   app: string
@@ -35,6 +39,8 @@ export interface LimitedSend {
   recipientId: string
   /** E.164 with `+`; absent for e-mail. */
   number?: string | undefined
+  /** The address of an e-mail. */
+  email?: string | undefined
   limits: SendLimits
 }
 
@@ -83,7 +89,12 @@ export async function takeLimits(
 ): Promise<Taken | Limited> {
   const windows = windowsOf(keyring, send)
   const wanted = wantedFrom(windows)
-  const row = await tx.one<{ at: string; taken: string[]; sends: number | null }>(sql`
+  const row = await tx.one<{
+    at: string
+    taken: string[]
+    wanted: number
+    sends: number | null
+  }>(sql`
     with clock as materialized (select ${momentOf(at)} as moment), ${wanted}, taken as (
       insert into send_windows as w (name, recipient_id, environment, sends, partners, expires_at)
       select q.name, q.recipient_id, ${send.environment}::key_environment, array[moment], array[q.partners],
@@ -105,10 +116,11 @@ export async function takeLimits(
         from wanted q, clock where q.name = w.name) = 0
       returning w.name, cardinality(w.sends) as sends)
     select moment::text as at, array(select name from taken) as taken,
+      (select count(*)::int from wanted) as wanted,
       (select sends from taken where name = ${windows.find(({ kind }) => kind === 'pacing')?.name ?? null}) as sends
     from clock`)
   if (!row) throw new Error('A statement without a condition gave no row.')
-  if (row.taken.length === windows.length)
+  if (row.taken.length === row.wanted)
     return {
       at: row.at,
       ...(row.sends !== null && { pauseSeconds: resendAfterSeconds(row.sends) }),
@@ -171,19 +183,40 @@ function wantedFrom(windows: readonly Window[]) {
     longest: Math.max(...limits.map(({ seconds }) => seconds)),
     partners: place === 0 ? partners : '',
   }))
+  const hasDomain = windows.some(({ kind }) => kind === 'domain')
   return sql`wanted as materialized (
     select q.*, array(select t from send_windows o cross join unnest(o.sends) t where o.name = any(q.before)) as earlier
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as q (place integer, name text, before text[],
-      recipient_id text, maxima integer[], seconds integer[], pauses integer[], longest integer, partners text))`
+      recipient_id text, maxima integer[], seconds integer[], pauses integer[], longest integer, partners text)
+    ${hasDomain ? sql`where not ${isVouchedFor(sql`q.name`, sql`q.before`)}` : sql``})`
 }
 
 /** The name of the window that counts messages to a number over all apps, by its global index. */
 export const messageWindow = (environment: Environment, index: Buffer): string =>
   `messages|${environment}|${index.toString('hex')}`
 
+/** Windows of what an address is at, under the active key and those before it. */
+function windowsNamed(keyring: Keyring, value: string, nameOf: (index: Buffer) => string) {
+  const name = nameOf(globalIndex(keyring, value))
+  const all = globalIndexes(keyring, value).map(nameOf)
+  return { name, before: all.filter((other) => other !== name) }
+}
+
+const mailboxWindow = (app: string, environment: Environment) => (index: Buffer) =>
+  `mailbox|${environment}|${app}|${index.toString('hex')}`
+
+/** The names, under every known key, of the windows that an app's mails to the mailbox of an address are counted in. */
+export const mailboxWindows = (
+  keyring: Keyring,
+  { app, environment, email }: { app: string; environment: Environment; email: string },
+): string[] =>
+  globalIndexes(keyring, limitKeyOf({ kind: 'email', value: email })).map(
+    mailboxWindow(app, environment),
+  )
+
 /** The recipient's own window first; the others by name. */
 function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
-  const { app, environment, recipientId, number, limits } = send
+  const { app, environment, recipientId, number, email, limits } = send
   const plain = { before: [], recipientId: null, pauses: [] }
   const mine = { ...plain, recipientId }
   const others: Window[] = (limits.keys ?? []).map(({ name: key, digest, limits }) => ({
@@ -191,13 +224,17 @@ function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
     name: `key|${environment}|${app}|${key}|${digest}`,
   }))
   if (number !== undefined) {
-    const nameOf = (index: Buffer) => messageWindow(environment, index)
-    const name = nameOf(globalIndex(keyring, number))
-    const before = globalIndexes(keyring, number).map(nameOf)
-    others.push({
-      ...{ ...plain, kind: 'messages', name, limits: limits.messages },
-      before: before.filter((other) => other !== name),
-    })
+    const named = windowsNamed(keyring, number, (index) => messageWindow(environment, index))
+    others.push({ ...plain, ...named, kind: 'messages', limits: limits.messages })
+  }
+  if (email !== undefined) {
+    const mailbox = limitKeyOf({ kind: 'email', value: email })
+    const named = windowsNamed(keyring, mailbox, mailboxWindow(app, environment))
+    others.push({ ...plain, ...named, kind: 'recipient', limits: limits.recipient })
+    if (limits.domain) {
+      const domain = windowsNamed(keyring, domainOf(mailbox), domainWindow(environment))
+      others.push({ ...plain, ...domain, kind: 'domain', limits: limits.domain })
+    }
   }
   if (limits.ip) {
     const name = `ip|${environment}|${app}|${limits.ip.digest}`

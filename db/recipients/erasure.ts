@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndexes } from '../../codes/seal'
 import type { Wake } from '../../core/wake'
-import { forgetDecisions, forgetMessages, forgetPlace } from '../abuse/forget-sends'
+import { forgetDecisions, forgetMailbox, forgetMessages, forgetPlace } from '../abuse/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
@@ -48,17 +48,14 @@ async function erase(
   actor: string,
 ): Promise<Erased> {
   const held = await holdRecipients(tx, keyring, addressee)
+  const apps = held.map(({ appId }) => appId)
   const ids = held.map(({ id }) => id)
   const dialled = addressee.kind === 'phone' ? globalIndexes(keyring, addressee.value) : []
   await tx.many(sql`delete from send_windows where recipient_id = any(${sql.param(ids)})`)
   const wakes = await endLive(tx, ids, actor)
   const requests = await forgetRequests(tx, ids, actor)
   await forgetDecisions(tx, ids)
-  if (addressee.kind === 'phone')
-    await forgetPlace(tx, keyring, {
-      number: addressee.value,
-      apps: held.map(({ appId }) => appId),
-    })
+  if (addressee.kind === 'phone') await forgetPlace(tx, keyring, { number: addressee.value, apps })
   // After the requests: a check holds its request, then takes of the budget.
   await forgetHabits(tx, ids)
   await shred(tx, ids)
@@ -69,6 +66,7 @@ async function erase(
     await tx.many(sql`delete from ussd_dials where global_index in ${dialled}`)
   }
   await forgetNumber(tx, keyring, addressee)
+  if (addressee.kind === 'email') await forgetMailbox(tx, keyring, { email: addressee.value, apps })
   // Counted over all apps: it stays as long as another one knows the number.
   if (addressee.kind === 'phone' && !(await isKnownAnywhere(tx, keyring, addressee)))
     await forgetMessages(tx, keyring, addressee.value)

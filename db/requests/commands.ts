@@ -6,6 +6,7 @@ import {
   modeFor,
   type ProtectionPolicy,
   protectionOf,
+  usualDomainCap,
   usualMessageCap,
 } from '../../core/abuse/protection'
 import { alreadySendingSeconds } from '../../core/limits'
@@ -202,15 +203,18 @@ async function takeLimitsOf(
   if (!found) return undefined
   const { recipientId, country, isPhone, plan } = found
   const { appId: app, environment } = owner
-  const number = isPhone ? await openRecipient(tx, keyring, recipientId) : undefined
+  const address = await openRecipient(tx, keyring, recipientId)
+  const number = isPhone ? address : undefined
   const { recipient } = protectionOf(policy, { app, country }).limits
   const messages = policy.protection?.messageCap ?? usualMessageCap
+  const domain = policy.protection?.domainCap ?? usualDomainCap
   const send = {
     app,
     environment,
     recipientId,
     number: reachesNobody(plan) ? undefined : number,
-    limits: { recipient, messages },
+    email: isPhone ? undefined : address,
+    limits: { recipient, messages, domain },
   }
   const slot = await takeLimits(tx, keyring, send)
   if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })

@@ -110,6 +110,7 @@ const limitedSend = (
   environment,
   recipientId,
   number: recipient.kind === 'phone' && !reachesNobody(plan) ? recipient.value : undefined,
+  email: recipient.kind === 'email' ? recipient.value : undefined,
   limits: { ...protection.limits, ...(protection.isSolved && { ip: undefined }) },
 })
 

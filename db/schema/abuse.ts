@@ -96,3 +96,15 @@ export const sendDecisions = pgTable(
     index('send_decisions_age').using('brin', table.at),
   ],
 )
+
+/** E-mail domains that a code came back from: mails there are not taken for a flood. */
+export const emailDomains = pgTable(
+  'email_domains',
+  {
+    /** As the window of mails to it is called, with its digest. */
+    name: text().primaryKey(),
+    /** Within an hour, the last time. */
+    verifiedAt: at('verified_at').notNull(),
+  },
+  (table) => [index('email_domains_age').on(table.verifiedAt)],
+)

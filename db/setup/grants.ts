@@ -31,6 +31,7 @@ export const tableGrants: Record<string, readonly Privilege[]> = {
   attempts: rows,
   check_budgets: rows,
   delegated_codes: rows,
+  email_domains: rows,
   events: rows,
   idempotency_keys: rows,
   key_quotas: rows,

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { isOldDomain } from '../abuse/email-domains'
 import { isForgotten } from '../checks/check-budgets'
 import { unmatchedKeptFor } from '../attempts/early-receipts'
 import { keptFor } from '../requests/idempotency'
@@ -17,6 +18,7 @@ const outlived: { table: SQL; condition: SQL }[] = [
   { table: sql`unmatched_receipts`, condition: sql`received_at < now() - ${unmatchedKeptFor}` },
   { table: sql`idempotency_keys`, condition: sql`created_at < now() - ${keptFor}` },
   { table: sql`send_windows`, condition: sql`expires_at < now()` },
+  { table: sql`email_domains`, condition: isOldDomain },
   // What was told of them goes with them.
   { table: sql`alerts`, condition: sql`resolved_at < now() - interval '90 days'` },
   { table: sql`app_hours`, condition: sql`hour < now() - interval '60 days'` },
