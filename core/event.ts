@@ -1,3 +1,5 @@
+import { isCount, isRecord } from './shape'
+
 /** Types of the events that an app is told of; at most one of each per request. */
 const requestEventTypes = [
   'created',
@@ -67,6 +69,13 @@ export interface EventDeliveryInput {
   replays: number
   delaysMs: readonly number[]
 }
+
+export const isEventDeliveryInput = (value: unknown): value is EventDeliveryInput =>
+  isRecord(value) &&
+  typeof value.deliveryId === 'string' &&
+  isCount(value.replays) &&
+  Array.isArray(value.delaysMs) &&
+  value.delaysMs.every(isCount)
 
 /** Retries have activity slots of their own: receivers that hang must not keep codes from being sent. */
 export const eventTaskQueue = (taskQueue: string): string => `${taskQueue}-events`

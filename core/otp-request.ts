@@ -2,6 +2,7 @@ import type { Channel } from './channel'
 import type { Fault } from './fault'
 import type { Plan, Step } from './plan'
 import type { ReceiptStatus, SuccessRule } from './receipt'
+import { isCount, isPlan, isRecord } from './shape'
 import type { State } from './state'
 
 /** All that a run knows of its request: no recipient, no code, no text. */
@@ -11,6 +12,12 @@ export interface OtpRequestInput {
   /** Epoch milliseconds, by the database's clock. */
   expiresAt: number
 }
+
+export const isOtpRequestInput = (value: unknown): value is OtpRequestInput =>
+  isRecord(value) &&
+  typeof value.requestId === 'string' &&
+  isPlan(value.steps) &&
+  isCount(value.expiresAt)
 
 /** One send that a run asks for; `sendNo` counts the run's sends from 1 and makes the claim its own. */
 export interface SendOrder {

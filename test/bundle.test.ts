@@ -1,9 +1,10 @@
 import { expect, test } from '@jest/globals'
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
+import { workflowSources } from '../worker/bundle'
 
 test('workflows stay inside the isolate: their bundle needs no Node module and none of our secrets', async () => {
   const { code } = await bundleWorkflowCode({
-    workflowsPath: require.resolve('../workflows'),
+    ...workflowSources,
     logger: new DefaultLogger('ERROR'),
   })
   for (const folder of ['codes', 'db', 'providers', 'api', 'activities', 'config'])

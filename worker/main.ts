@@ -8,7 +8,7 @@ import { type Config, readConfig } from '../config'
 import { followPolicy } from '../config/live-policy'
 import { createDatabase } from '../db'
 import { errorForLog } from '../db/error-for-log'
-import { bundlePath } from './bundle'
+import { bundlePath, workflowSources } from './bundle'
 import { startAlerts } from './alerts'
 import { startEvents } from './events'
 import { startReceiptPoller } from './receipt-poller'
@@ -125,7 +125,10 @@ function installRuntime(log: Logger): void {
 const workflowsOf = (codePath: string) =>
   existsSync(codePath)
     ? { workflowBundle: { codePath } }
-    : { workflowsPath: require.resolve('../workflows') }
+    : {
+        workflowsPath: workflowSources.workflowsPath,
+        interceptors: { workflowModules: workflowSources.workflowInterceptorModules },
+      }
 
 main().then(
   () => process.exit(0),

@@ -12,7 +12,7 @@ export interface OtpWorkerOptions extends ActivityDeps {
   namespace: string
   taskQueue: string
   /** The prebuilt bundle in production, else the sources. */
-  workflows: Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'>
+  workflows: Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath' | 'interceptors'>
 }
 
 /** A worker for runs and activities. Its `connection` is to be closed after `worker.run()`. */

@@ -1,21 +1,64 @@
 import {
+  ActivityCancellationType,
+  ActivityFailure,
+  ApplicationFailure,
+  condition,
+  isCancellation,
   proxyActivities,
   proxyLocalActivities,
-  ActivityCancellationType,
 } from '@temporalio/workflow'
 import type { Activities } from '../activities'
 import { sendRetries } from '../core/plan'
 import type { SendOrder } from '../core/otp-request'
 
-/** Short statements on Postgres. They are repeated until it answers: a run never gives up on its own record. */
-export const activities = proxyLocalActivities<Activities>({
-  startToCloseTimeout: '5s',
+const unknownRequest = 'UnknownRequest'
+
+/**
+ * Short statements on Postgres. They are over before the workflow task is: a local activity that goes on for longer keeps
+ * it open by a heartbeat of three events, every few seconds.
+ */
+const statements = proxyLocalActivities<Activities>({
+  startToCloseTimeout: '3s',
+  scheduleToCloseTimeout: '3s',
   retry: {
     initialInterval: '200ms',
-    maximumInterval: '5s',
-    nonRetryableErrorTypes: ['UnknownRequest'],
+    maximumInterval: '1s',
+    nonRetryableErrorTypes: [unknownRequest],
   },
 })
+
+/** Between two tries, in milliseconds: each pause is longer than the one before, so that an outage costs few events. */
+const pauses = { firstMs: 2_000, growth: 3, longestMs: 30_000 }
+
+/**
+ * Has Postgres asked, or told, until it answers: a run never gives up on its own record. A signal ends a pause, since the
+ * sweeper sends one as soon as Postgres is back.
+ */
+export async function record<T>(
+  run: { signals: number },
+  work: (asked: typeof statements) => Promise<T>,
+): Promise<T> {
+  for (
+    let pauseMs = pauses.firstMs;
+    ;
+    pauseMs = Math.min(pauseMs * pauses.growth, pauses.longestMs)
+  ) {
+    const { signals } = run
+    try {
+      return await work(statements)
+    } catch (error) {
+      if (isCancellation(error) || isOfNoRequest(error)) throw error
+    }
+    await condition(() => run.signals !== signals, pauseMs, {
+      summary: 'Postgres does not answer: asked again',
+    })
+  }
+}
+
+const isOfNoRequest = (error: unknown): boolean =>
+  error instanceof ActivityFailure &&
+  error.cause instanceof ApplicationFailure &&
+  error.cause.type === unknownRequest
 
 /** Silence for this long means that the worker died in the middle of a provider call. */
 const heartbeatTimeoutMs = 2_000

@@ -4,18 +4,18 @@ import {
   type DeliveryState,
   type EventDeliveryInput,
   eventTaskQueue,
+  isEventDeliveryInput,
   retryJitter,
 } from '../core/event'
+import { refuseInput } from './input'
 
 /**
  * Goes on with an event whose first call failed, until its receiver has it or the last try is over. Postgres has the
  * event, the address and the log; this run knows when the next try is due.
  */
-export async function eventDelivery({
-  deliveryId,
-  replays,
-  delaysMs,
-}: EventDeliveryInput): Promise<DeliveryState> {
+export async function eventDelivery(input: EventDeliveryInput): Promise<DeliveryState> {
+  if (!isEventDeliveryInput(input)) throw refuseInput()
+  const { deliveryId, replays, delaysMs } = input
   const { deliverEvent } = proxyActivities<EventActivities>({
     taskQueue: eventTaskQueue(workflowInfo().taskQueue),
     // Longer than a call and its record take. What fails here is not the call, but Postgres or the worker.

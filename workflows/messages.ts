@@ -1,14 +1,14 @@
 import { defineSignal } from '@temporalio/workflow'
-import type { Step } from '../core/plan'
-import type { ReceiptStatus } from '../core/receipt'
 
-/** Signals wake a run. Each carries a rank or a state and is safe to repeat, lose or deliver late. */
-export const receiptArrived =
-  defineSignal<[{ attempt: number; step: number; status: ReceiptStatus }]>('receipt')
-export const verified = defineSignal('verified')
-export const cancelled = defineSignal('cancelled')
-export const locked = defineSignal('locked')
-export const nextRequested = defineSignal<[{ step: number }]>('next')
-export const resendRequested = defineSignal<[{ seq: number; step: Step }]>('resend')
+/**
+ * Signals wake a run. Anybody who reaches Temporal can send one, with anything in it, so what a signal carries is for the
+ * operators who read it: the run looks at Postgres, and acts on what is recorded there.
+ */
+export const receiptArrived = defineSignal<[unknown]>('receipt')
+export const verified = defineSignal<[unknown]>('verified')
+export const cancelled = defineSignal<[unknown]>('cancelled')
+export const locked = defineSignal<[unknown]>('locked')
+export const nextRequested = defineSignal<[unknown]>('next')
+export const resendRequested = defineSignal<[unknown]>('resend')
 /** From the sweeper: something was committed and perhaps never signalled, so look at Postgres. */
-export const lookAgain = defineSignal('lookAgain')
+export const lookAgain = defineSignal<[unknown]>('lookAgain')

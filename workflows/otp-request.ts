@@ -1,24 +1,29 @@
 import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow'
 import { minLifeForStepMs } from '../core/plan'
-import type { OtpRequestInput } from '../core/otp-request'
+import { isOtpRequestInput, type OtpRequestInput } from '../core/otp-request'
 import type { State } from '../core/state'
+import { refuseInput } from './input'
 import { lifetimeOfCode, showEnd, showPlanEnded, showStep, waitingFor } from './operator-view'
 import { Run } from './run'
 import { sendByStep } from './sending'
-import { activities } from './activities'
+import { record } from './activities'
+import { look } from './looking'
 
 /**
  * Delivers one code channel by channel until a step succeeds, then waits for the request's end.
  * Postgres is the truth about the request; this run decides only what happens next.
  */
 export async function otpRequest(input: OtpRequestInput): Promise<State> {
+  if (!isOtpRequestInput(input)) throw refuseInput()
   const run = new Run(input)
   run.listen()
   try {
     await walkPlan(run)
   } catch (error) {
     if (!isCancellation(error)) throw error
-    await CancellationScope.nonCancellable(() => activities.cancelByOperator(input.requestId))
+    await CancellationScope.nonCancellable(() =>
+      record(run, (told) => told.cancelByOperator(input.requestId)),
+    )
   }
   return CancellationScope.nonCancellable(() => conclude(run))
 }
@@ -28,7 +33,8 @@ async function walkPlan(run: Run): Promise<void> {
   for (const [index, step] of steps.entries()) {
     if (run.isOver()) return
     if (run.lifeLeftMs() < minLifeForStepMs) {
-      await activities.recordSkipped({ requestId, step: index, channel: step.channel })
+      const skipped = { requestId, step: index, channel: step.channel }
+      await record(run, (told) => told.recordSkipped(skipped))
       continue
     }
     showStep(run, step)
@@ -63,12 +69,12 @@ const never = () => false
 async function endOfPlan(run: Run): Promise<void> {
   const { requestId, expiresAt } = run.input
   if (!run.anyAccepted()) {
-    await activities.failNothingAccepted(requestId)
+    await record(run, (told) => told.failNothingAccepted(requestId))
     // It did not end if a receipt shows that somebody has the message after all.
-    run.absorb(await activities.readProgress(requestId))
+    run.absorb(await record(run, (asked) => asked.readProgress(requestId)))
     if (run.isOver()) return
   }
-  await activities.recordPlanEnded(requestId)
+  await record(run, (told) => told.recordPlanEnded(requestId))
   showPlanEnded(run)
   await waitServing(run, { until: expiresAt, done: never, leaves: never, summary: lifetimeOfCode })
 }
@@ -81,7 +87,9 @@ async function waitServing(run: Run, { until, done, leaves, summary }: Wait): Pr
   const stop = () => done() || run.isOver()
   while (!stop() && Date.now() < until) {
     const woken = await condition(() => stop() || run.hasErrand(), until - Date.now(), { summary })
-    if (!woken || run.mustLook) run.absorb(await activities.readProgress(run.input.requestId))
+    if (!woken) run.wantLook()
+    // Not where there is nothing to see: a run that began before hints would miss a turn of its own.
+    if (run.mustAsk()) await look(run)
     const resend = run.isOver() || leaves() ? undefined : run.takeResend()
     if (resend) {
       await sendByStep(run, { index: run.indexOf(resend), step: resend, abandon: leaves })
@@ -91,15 +99,16 @@ async function waitServing(run: Run, { until, done, leaves, summary }: Wait): Pr
 
 /** Ends the request when its time is over by the database's clock, and learns how it ended. */
 async function conclude(run: Run): Promise<State> {
-  for (;;) {
-    const { state, lifeLeftMs } = await activities.conclude(run.input.requestId)
-    if (state !== 'pending') {
-      showEnd(run, state)
-      return state
-    }
+  while (run.concludedAs === undefined) {
+    const { requestId } = run.input
+    const { state, lifeLeftMs } = await record(run, (asked) => asked.conclude(requestId))
+    if (state !== 'pending') run.noteConcluded(state)
     // Temporal's clock was ahead of the database's.
-    await sleep(Math.max(lifeLeftMs, 100), {
-      summary: "lifetime of the code, by the database's clock",
-    })
+    else
+      await sleep(Math.max(lifeLeftMs, 100), {
+        summary: "lifetime of the code, by the database's clock",
+      })
   }
+  showEnd(run, run.concludedAs)
+  return run.concludedAs
 }

@@ -1,9 +1,10 @@
-import { setHandler } from '@temporalio/workflow'
+import { patched, setHandler } from '@temporalio/workflow'
 import type { Channel } from '../core/channel'
 import type { OtpRequestInput, Progress } from '../core/otp-request'
 import type { Step } from '../core/plan'
 import { isFailure, rankOf, type ReceiptStatus, satisfies, type SuccessRule } from '../core/receipt'
 import type { State } from '../core/state'
+import { isNextNotice, isReceiptNotice, isResendNotice } from '../core/wake'
 import * as messages from './messages'
 
 /** What operators are shown of a run. */
@@ -14,12 +15,19 @@ interface View {
   provider: string | undefined
 }
 
-/** What a run has heard so far. Everything in it may be told twice, late or out of order. */
+/**
+ * What a run knows so far, as Postgres said it. Signals only say that there is something to look at, and may come twice,
+ * late, out of order, or from somebody who made them up.
+ */
 export class Run {
   readonly view: View
   readonly unhealthy = new Set<string>()
-  /** Something was said that this run should look up. */
-  mustLook = false
+  /** How it ended, once it is concluded. */
+  concludedAs: State | undefined
+  /** How many signals came. */
+  signals = 0
+  /** It began before signals were mere hints: it acts on what they carry, as its history says that it did. */
+  believes = false
   /** The highest step that the user asked to leave. */
   leaveStep = -1
 
@@ -27,6 +35,9 @@ export class Run {
   private readonly accepted = new Map<number, { step: number; rule: SuccessRule }>()
   private readonly statuses = new Map<number, ReceiptStatus>()
   private readonly leftBehind = new Set<number>()
+  private mustLook = false
+  private mayBeOver = false
+  private hasReport = false
   private ended: State | undefined
   private resend: Progress['resend'] = { seq: 0 }
   private servedSeq = 0
@@ -40,18 +51,30 @@ export class Run {
 
   /** Registers every handler; before the first await, so that a receipt that overtakes its own send is kept. */
   listen(): void {
-    setHandler(messages.receiptArrived, (receipt) => this.noteReceipt(receipt))
-    setHandler(messages.verified, () => this.noteState('verified'))
-    setHandler(messages.cancelled, () => this.noteState('cancelled'))
-    setHandler(messages.locked, () => this.noteState('locked'))
-    setHandler(messages.nextRequested, ({ step }) => this.noteLeave(step))
-    setHandler(messages.resendRequested, (wish) => this.noteResend(wish))
-    setHandler(messages.lookAgain, () => void (this.mustLook = true))
+    this.believes = !patched('signals-are-hints')
+    const on = (signal: (typeof messages)[keyof typeof messages], act: (news: unknown) => void) =>
+      setHandler(signal, (news) => {
+        this.signals++
+        act(news)
+      })
+    on(messages.receiptArrived, (news) => this.hearReceipt(news))
+    on(messages.verified, () => this.hearEnd('verified'))
+    on(messages.cancelled, () => this.hearEnd('cancelled'))
+    on(messages.locked, () => this.hearEnd('locked'))
+    on(messages.nextRequested, (news) => {
+      if (this.believes && isNextNotice(news)) this.noteLeave(news.step)
+      else this.mustLook = true
+    })
+    on(messages.resendRequested, (news) => {
+      if (this.believes && isResendNotice(news)) this.noteResend(news)
+      else this.mustLook = true
+    })
+    on(messages.lookAgain, () => void (this.mustLook = true))
   }
 
   /** Takes over what Postgres says. */
   absorb(progress: Progress): void {
-    this.mustLook = false
+    if (this.believes) this.mustLook = false
     this.noteState(progress.state)
     this.noteLeave(progress.leaveStep)
     this.noteResend(progress.resend)
@@ -60,6 +83,42 @@ export class Run {
     for (const { attempt, step, status } of progress.attempts) {
       if (status) this.noteReceipt({ attempt, step, status })
     }
+  }
+
+  /** There is something to ask Postgres about. */
+  mustAsk(): boolean {
+    return this.mustLook || this.mayBeOver
+  }
+
+  /** A signal said something since, which Postgres is to be asked about at once. */
+  hasHint(): boolean {
+    return !this.believes && this.mustAsk()
+  }
+
+  /** A receipt was signalled that says nothing bad: of interest only to who waits for one. */
+  hasHintOfReceipt(): boolean {
+    return this.hasHint() || this.hasReport
+  }
+
+  /** Postgres is to be asked, whatever signals say. */
+  wantLook(): void {
+    this.mustLook = true
+  }
+
+  /** Takes note that Postgres is asked now: of signals that come from here on, it is asked anew. */
+  takeHints(): { mustLook: boolean; mayBeOver: boolean } {
+    const { mayBeOver } = this
+    const mustLook = this.mustLook || this.hasReport
+    this.mustLook = false
+    this.mayBeOver = false
+    this.hasReport = false
+    return { mustLook, mayBeOver }
+  }
+
+  /** Postgres has the end, and everything that the end brings is done. */
+  noteConcluded(state: State): void {
+    this.ended = state
+    this.concludedAs = state
   }
 
   isOver(): boolean {
@@ -120,7 +179,7 @@ export class Run {
 
   /** There is something to look up, or a resend to serve. */
   hasErrand(): boolean {
-    return this.mustLook || this.resend.seq > this.servedSeq
+    return this.mustAsk() || this.resend.seq > this.servedSeq
   }
 
   takeResend(): Step | undefined {
@@ -138,6 +197,22 @@ export class Run {
 
   private attemptsOf(step: number): number[] {
     return [...this.accepted].filter(([, sent]) => sent.step === step).map(([attempt]) => attempt)
+  }
+
+  /**
+   * A failure makes the run go on sooner. Success ends nothing: the step's timer asks Postgres in any case, so a run whose
+   * code is typed in before needs no look of its own.
+   */
+  private hearReceipt(news: unknown): void {
+    if (!isReceiptNotice(news)) this.mustLook = true
+    else if (this.believes) this.noteReceipt(news)
+    else if (isFailure(news.status)) this.mustLook = true
+    else this.hasReport = true
+  }
+
+  private hearEnd(state: State): void {
+    if (this.believes) this.noteState(state)
+    else this.mayBeOver = true
   }
 
   private noteReceipt(receipt: { attempt: number; step: number; status: ReceiptStatus }): void {

@@ -9,7 +9,8 @@ import {
   type Step,
   unhealthyOn,
 } from '../core/plan'
-import { activities, sendCode } from './activities'
+import { record, sendCode } from './activities'
+import { look, waitLooking } from './looking'
 import { showSending, showSent } from './operator-view'
 import type { Run } from './run'
 
@@ -58,15 +59,28 @@ export async function sendByStep(
     const result = await sendVia(provider, others.length === 0)
     if (result.outcome === 'in_doubt' && step.onDoubt === 'resend' && !stop()) {
       const confirmed = () => run.isConfirmed(result.attempt)
-      await condition(() => confirmed() || stop(), sendBudgetMs(step) * graceShare, {
-        summary: `${step.channel} via ${provider}: a receipt to end the doubt`,
-      })
+      const summary = `${step.channel} via ${provider}: a receipt to end the doubt`
+      const until = Date.now() + sendBudgetMs(step) * graceShare
+      await waitForReceipt(run, { until, done: () => confirmed() || stop(), summary })
       if (!confirmed()) await sendByFirst(others.length > 0 ? others : [provider])
       break
     }
     if (result.outcome !== 'refused' || consequenceOf[result.fault] === 'end_step') break
   }
   return startedAt
+}
+
+/** Waits until the time `until`, or until `done`, for a receipt that Postgres has, too. */
+async function waitForReceipt(
+  run: Run,
+  { until, done, summary }: { until: number; done: () => boolean; summary: string },
+): Promise<void> {
+  let woken = true
+  while (woken && !done() && Date.now() < until) {
+    const hasNews = () => done() || run.hasHintOfReceipt()
+    woken = await condition(hasNews, until - Date.now(), { summary })
+    if (!done() && run.hasHintOfReceipt()) await look(run)
+  }
 }
 
 interface Send extends Sending {
@@ -102,15 +116,18 @@ async function send(
     (value) => void (result = value),
     () => void (failed = true),
   )
-  await condition(() => result !== undefined || failed || abandon() || run.isOver())
+  const settled = () => result !== undefined || failed || abandon() || run.isOver()
+  if (run.believes) await condition(settled)
+  else await waitLooking(run, settled)
   const abandoned = result === undefined && !failed
   if (abandoned) scope.cancel()
   // Retries are spent, the worker died too often, or we left: the claim's own row says what became of it.
-  result ??= await activities.settleSend({ ...key, abandoned })
+  result ??= await record(run, (asked) => asked.settleSend({ ...key, abandoned }))
   if (result.outcome === 'accepted' || result.outcome === 'in_doubt') {
     run.noteAccepted(result.attempt, index, ruleFor(step, result.provider ?? provider))
   }
-  if (result.outcome === 'ended') run.absorb(await activities.readProgress(requestId))
+  if (result.outcome === 'ended')
+    run.absorb(await record(run, (asked) => asked.readProgress(requestId)))
   showSent(run, step, result.provider ?? provider, result)
   return result
 }

@@ -19,6 +19,7 @@ import { startTemporal } from '../../cli/temporal'
 import { findTemporal } from '../../cli/temporal-binary'
 import { migrate } from '../../db/setup/migrate'
 import { separateRoles } from '../../db/setup/roles'
+import { workflowSources } from '../../worker/bundle'
 import { asService, templateDatabase } from './template-database'
 
 const records = join(tmpdir(), 'otpilot-tests')
@@ -87,7 +88,7 @@ const startTemporalForTests = async (
 /** Bundled once for every test file: it takes seconds. */
 const bundleWorkflows = async (folder: string): Promise<string> => {
   const { code } = await bundleWorkflowCode({
-    workflowsPath: require.resolve('../../workflows'),
+    ...workflowSources,
     logger: new DefaultLogger('WARN'),
   })
   const path = join(folder, 'workflow-bundle.js')
