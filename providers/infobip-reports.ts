@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import { parseJson } from './http'
+import type { Channel } from '../core/channel'
+import { acceptedBody, type Answer, isNoAnswer, listBytes, parseJson } from './http'
 import { meaningOf } from './infobip-codes'
-import type { Receipt } from './provider'
+import type { Receipt, ReceiptPoller } from './provider'
 
 /** A message's status, in answers to sends, in reports and in logs. */
 export const Status = z.object({
@@ -23,6 +24,8 @@ const Report = z.object({
   /** WhatsApp: the message was read. Such a report has no status. */
   seenAt: z.string().optional().catch(undefined),
   messageCount: z.number().optional().catch(undefined),
+  /** Seconds of a call, in logs. */
+  duration: z.number().nullish().catch(undefined),
   price: Price,
   status: Status.optional().catch(undefined),
   error: z
@@ -51,11 +54,12 @@ export const Reports = z
 
 /** Up to 100 messages each. */
 export const readReports = (body: Buffer): Receipt[] =>
-  Reports.parse(parseJson(body.toString('utf8'))).map(receiptOf)
+  Reports.parse(parseJson(body.toString('utf8'))).map((report) => receiptOf(report))
 
-function receiptOf(report: Report): Receipt {
+/** @param asked the channel of the message that we asked about: logs do not say it */
+function receiptOf(report: Report, asked?: Channel): Receipt {
   const { messageId, status = {}, error, seenAt, doneAt } = report
-  const [, channel, attemptId] = /^(sms|voice|whatsapp):(att_\w+)$/.exec(
+  const [, channel = asked, attemptId] = /^(sms|voice|whatsapp):(att_\w+)$/.exec(
     report.callbackData ?? '',
   ) ?? [undefined, undefined, undefined]
   const isCall = channel === 'voice' || (channel === undefined && Boolean(report.voiceCall))
@@ -88,11 +92,14 @@ const wordOf = (name: string | undefined): string | undefined =>
 const dateOf = (text: string | undefined): Date | undefined =>
   text === undefined ? undefined : new Date(text.replace(/([+-]\d\d)(\d\d)$/, '$1:$2'))
 
-/** The whole message's price, or the whole call's. */
-export function costOf({ price, messageCount = 1, voiceCall }: Report): Receipt['cost'] {
-  if (!price) return undefined
+const isPending = ({ groupId }: z.infer<typeof Status> = {}): boolean => groupId === 1
+
+/** The whole message's price, or the whole call's, once it is known: the first one that is told counts. */
+export function costOf(report: Report): Receipt['cost'] {
+  const { price, messageCount = 1, voiceCall, duration, status } = report
+  if (!price || isPending(status)) return undefined
   const { pricePerMessage, pricePerSecond, currency } = price
-  const seconds = voiceCall?.chargedDuration ?? voiceCall?.duration
+  const seconds = voiceCall?.chargedDuration ?? voiceCall?.duration ?? duration
   const amount =
     pricePerMessage === undefined
       ? pricePerSecond !== undefined && typeof seconds === 'number'
@@ -100,4 +107,59 @@ export function costOf({ price, messageCount = 1, voiceCall }: Report): Receipt[
         : undefined
       : pricePerMessage * messageCount
   return amount === undefined ? undefined : { amount: amount.toFixed(6), currency }
+}
+
+/** Where each channel's messages are looked up; WhatsApp's is not in the published contract [3P]. */
+export const logsPath = {
+  sms: '/sms/3/logs',
+  voice: '/tts/3/logs',
+  whatsapp: '/whatsapp/2/logs',
+} as const satisfies Partial<Record<Channel, string>>
+/** Ids of one question: all of them together have 2,048 characters [S]. */
+const idsAtOnce = 50
+
+interface Api {
+  get(path: string, signal: AbortSignal, more?: { maxAnswerBytes: number }): Promise<Answer>
+}
+
+/** Asks the logs, which keep a message for 48 hours and can be asked again, unlike the reports. */
+export const pollerOf = (api: Api): ReceiptPoller => ({
+  async pollReceipts(messages, signal) {
+    const byChannel = Map.groupBy(messages, ({ channel = 'sms' }) => channel)
+    const questions = [...byChannel].flatMap(([channel, own]) =>
+      Array.from({ length: Math.ceil(own.length / idsAtOnce) }, (_, index) =>
+        ask(api, channel, own.slice(index * idsAtOnce, (index + 1) * idsAtOnce), signal),
+      ),
+    )
+    const answers = await Promise.allSettled(questions)
+    const [failure] = answers.filter(({ status }) => status === 'rejected')
+    // A key without the right to one channel's logs must not keep the other channels from theirs.
+    if (failure?.status === 'rejected' && answers.every(({ status }) => status === 'rejected'))
+      throw failure.reason
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  },
+})
+
+async function ask(
+  api: Api,
+  channel: Channel,
+  messages: Parameters<ReceiptPoller['pollReceipts']>[0],
+  signal: AbortSignal,
+): Promise<Receipt[]> {
+  if (channel !== 'sms' && channel !== 'voice' && channel !== 'whatsapp') return []
+  const path = logsPath[channel]
+  const ids = messages.map(({ providerMessageId: id }) => id)
+  const answer = await api.get(
+    `${path}?messageId=${ids.map(encodeURIComponent).join(',')}`,
+    signal,
+    {
+      // The texts come back too.
+      maxAnswerBytes: listBytes,
+    },
+  )
+  // An account may have no such log: the others are still to be asked.
+  if (isNoAnswer(answer)) return []
+  return Reports.parse(acceptedBody(answer))
+    .filter(({ messageId }) => ids.includes(messageId))
+    .map((report) => ({ ...receiptOf(report, channel), attemptId: undefined }))
 }

@@ -3,9 +3,17 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter } from './adapter'
-import { acceptedBody, type Answer, callHttp, checkPing, faultOfStatus, postJson } from './http'
+import {
+  acceptedBody,
+  type Answer,
+  callHttp,
+  checkPing,
+  faultOfStatus,
+  type HttpCall,
+  postJson,
+} from './http'
 import { meaningOf } from './infobip-codes'
-import { costOf, readReports, Reports, Status } from './infobip-reports'
+import { costOf, logsPath, pollerOf, readReports, Reports, Status } from './infobip-reports'
 import { checkPathSecret, pathSecrets } from './path-secret'
 import {
   type Doubt,
@@ -82,11 +90,15 @@ function createAccount(
     test,
     sender: { send: (message, signal) => send(api, given, message, signal) },
     receipts: {
+      unsigned: true,
+      ...(isSubscribed(given) && { provenAtAccount: true }),
       readReceipts: (callback) => {
         checkOrigin(callback, name, given)
         return readReports(callback.body)
       },
     },
+    // Whom the account reports to by itself need not ask.
+    ...(!isSubscribed(given) && { poller: pollerOf(api) }),
     pinger: {
       ping: async (signal) => checkPing(await api.get('/account/1/balance', signal)),
     },
@@ -105,8 +117,8 @@ type Api = ReturnType<typeof apiOf>
 function apiOf({ BASE_URL: base, API_KEY: key }: Settings, dispatcher: Dispatcher) {
   const headers = { authorization: `App ${key}` }
   return {
-    get: (path: string, signal: AbortSignal) =>
-      callHttp(dispatcher, { url: base + path, headers }, signal),
+    get: (path: string, signal: AbortSignal, more: Pick<HttpCall, 'maxAnswerBytes'> = {}) =>
+      callHttp(dispatcher, { url: base + path, headers, ...more }, signal),
     post: (path: string, payload: object, signal: AbortSignal, notAfter?: number) =>
       postJson(
         dispatcher,
@@ -251,7 +263,7 @@ function refusal({ status, retryAfterMs, body }: Answer): ProviderFault {
   return new ProviderFault(fault, `Infobip answered ${status}.`, { retryAfterMs })
 }
 
-/** A message's own address is secret; at the account's, its subscription's credentials tell a report from a forgery. */
+/** At the account's address its subscription's credentials tell a report from a forgery; at a message's own nothing does. */
 function checkOrigin(callback: InboundCallback, name: string, given: Settings): void {
   const { headers, pathSecret, url } = callback
   const { CALLBACK_USER: user, CALLBACK_PASSWORD: password, CALLBACK_SECRET: known = [] } = given
@@ -272,8 +284,6 @@ const isSubscribed = ({ CALLBACK_USER: user, CALLBACK_SECRET: secret }: Settings
 const digest = (text: string) => createHash('sha256').update(text).digest()
 const isSame = (given: InboundCallback['headers'][string], expected: string): boolean =>
   typeof given === 'string' && timingSafeEqual(digest(given), digest(expected))
-
-const logsPath = { sms: '/sms/3/logs', voice: '/tts/3/logs' } as const
 
 /** Asks the logs, by the id that we gave the message: what is not there may still come, so absence decides nothing. */
 async function reconcile(

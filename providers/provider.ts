@@ -99,10 +99,12 @@ export interface Receipt {
 /** Authenticates and translates callbacks. */
 export interface ReceiptReader {
   /**
-   * Nothing but the address with its token proves who calls: what such a callback says is not believed, only a reason
-   * to ask the provider at once, see {@link ReceiptPoller}.
+   * At a message's own address nothing but its token proves who calls: what such a callback says is not believed, only
+   * a reason to ask the provider about that one message at once, see {@link ReceiptPoller}.
    */
   readonly unsigned?: true | undefined
+  /** An `unsigned` account whose callbacks prove themselves at the account's one address. */
+  readonly provenAtAccount?: true | undefined
   /** The signature is over the address too: what is signed for an address came from whoever was given it. */
   readonly signsAddress?: true | undefined
   /**
@@ -218,7 +220,7 @@ export interface Reconciler {
 export interface ReceiptPoller {
   /** @throws {ProviderFault} when the provider cannot be asked. */
   pollReceipts(
-    messages: readonly { attemptId: string; providerMessageId: string }[],
+    messages: readonly { attemptId: string; providerMessageId: string; channel?: Channel }[],
     signal: AbortSignal,
   ): Promise<Receipt[]>
 }

@@ -19,6 +19,7 @@ export function storable(account: ProviderAccount): ProviderAccount {
     ...(receipts && {
       receipts: {
         unsigned: receipts.unsigned,
+        provenAtAccount: receipts.provenAtAccount,
         signsAddress: receipts.signsAddress,
         readReceipts: (callback) => receipts.readReceipts(callback).map(storableReceipt),
       },

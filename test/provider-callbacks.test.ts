@@ -202,6 +202,20 @@ describe('at an account’s one address', () => {
     expect(await statusOf(there.attemptId)).toBe('failed.retryable')
   })
 
+  test('what is signed for one message counts for no other, whatever address it is sent to', async () => {
+    const [here, there] = [
+      await claimed({ provider: 'batching' }),
+      await claimed({ provider: 'batching' }),
+    ]
+    // Genuine, but the signature is not over the address: somebody sent it on.
+    const { status } = await batch(here.path, [{ id: there.messageId, status: 'delivered' }])
+    expect(status).toBe(200)
+    expect(await statusOf(here.attemptId)).toBe(untold)
+    expect(await statusOf(there.attemptId)).toBe('delivered')
+    await batch(here.path, [{ id: newId('m'), status: 'failed.permanent' }])
+    expect(await statusOf(here.attemptId)).toBe(untold)
+  })
+
   test('a batch of 800 KB is taken, one of more than 1 MB is not', async () => {
     const { attemptId, messageId } = await claimed({ provider: 'batching' })
     const filler = 'x'.repeat(4_000)

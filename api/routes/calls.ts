@@ -9,7 +9,13 @@ import type { CallAnswerer, ConnectedCall, InboundCallback } from '../../provide
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Reply, type Route, route } from '../route'
-import { authenticOr, callbackOf, recordReports, refusalOf } from './provider-callbacks'
+import {
+  authenticOr,
+  callbackOf,
+  isOfAddress,
+  recordReports,
+  refusalOf,
+} from './provider-callbacks'
 
 const answering = {
   method: 'post',
@@ -84,7 +90,8 @@ async function speak(
   { provider, calls, connected, inbound, attempt }: Connected,
 ): Promise<Reply> {
   await recordReports(deps, { provider, attempt, reports: connected.receipts })
+  const isIts = attempt && isOfAddress(deps, attempt, connected.providerMessageId)
   const speech =
-    connected.waits && attempt ? await findSpokenCode(deps.db, deps.keyring, attempt) : undefined
+    connected.waits && isIts ? await findSpokenCode(deps.db, deps.keyring, attempt) : undefined
   return calls.answerCall(connected, speech, inbound)
 }

@@ -115,7 +115,8 @@ export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
     if (!account?.receipts) throw new Problem('NOT_FOUND')
     const { receipts } = account
     const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
-    if (receipts.unsigned) throw await refusalOf(deps, { provider, inbound })
+    if (receipts.unsigned && !receipts.provenAtAccount)
+      throw await refusalOf(deps, { provider, inbound })
     const reports = await authenticOr(
       () => receipts.readReceipts(inbound),
       () => noteRefusedAccountCallback(deps.db, provider),
@@ -200,16 +201,34 @@ interface Report {
   report: Receipt
 }
 
-/** Records one report on the attempt that it is about: it says itself which, else the address does. */
+/**
+ * Whether a signed report can be about the message whose address it came to. Where the address is not signed with it,
+ * the body may be that of another message, sent on by somebody who knows both.
+ */
+export const isOfAddress = (
+  { routing }: Pick<ApiDeps, 'routing'>,
+  { id, provider, messageId }: ReportedAttempt,
+  reported: string | undefined,
+): boolean =>
+  reported === undefined ||
+  messageId == null ||
+  // Its provider named none: ours stands in its place.
+  messageId === id ||
+  messageId === reported ||
+  routing.accounts.get(provider)?.receipts?.signsAddress === true
+
+/** Records one proven report on the attempt that it is about: it says itself which, else the address does. */
 async function recordReport(
   deps: ApiDeps,
   { provider, attempt: addressed, report }: Report,
 ): Promise<void> {
   const { attemptId, providerMessageId: messageId, ...receipt } = report
-  const attempt =
-    attemptId === undefined || attemptId === addressed?.id
-      ? addressed
-      : await findAttemptById(deps.db, { provider, attemptId })
+  const isHere =
+    attemptId === undefined
+      ? addressed !== undefined && isOfAddress(deps, addressed, messageId)
+      : attemptId === addressed?.id
+  const named = isHere || attemptId === undefined ? undefined : { provider, attemptId }
+  const attempt = isHere ? addressed : named && (await findAttemptById(deps.db, named))
   if (attempt) return record(deps, attempt, receipt)
   if (messageId === undefined) return
   const actor = `provider:${provider}`

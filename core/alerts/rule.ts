@@ -12,6 +12,7 @@ export const alertRules = {
   guessing: 'codes are guessed over many recipients',
   block_raised: 'sends are blocked by the fraud rules',
   refusal_wave: 'many sends are refused',
+  price: 'a provider charges far more than estimated',
 } as const satisfies Record<string, string>
 export type AlertRule = keyof typeof alertRules
 export const alertRuleNames = Object.keys(alertRules) as [AlertRule, ...AlertRule[]]

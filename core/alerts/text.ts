@@ -109,6 +109,8 @@ const sentences: Readonly<Record<keyof typeof alertRules, Sentence>> = {
     `${number('blocks')} blocks stand; the newest is of the ${text('scope')}${text('label') === 'unknown' ? '' : ` ${text('label')}`}, by the rule ${text('rule')}.`,
   refusal_wave: ({ number, percent }) =>
     `${number('refused')} sends were refused or challenged in two hours, ${percent('share')} of all; usual is ${percent('usual')}.`,
+  price: ({ number, text }) =>
+    `${text('provider')} charged ${number('price')} ${text('currency')} for a message by ${text('channel')}, estimated at ${number('estimate')}; the estimate goes on counting.`,
 }
 
 /** An alert's figures as one sentence for people. */

@@ -46,6 +46,7 @@ const judged: readonly AlertRule[] = [
   'lockout_wave',
   'block_raised',
   'refusal_wave',
+  'price',
 ]
 
 /**

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
+import type { Environment } from '../../core/state'
 import { rankOf, type SuccessRule } from '../../core/receipt'
 import type { Autofill } from '../../core/message/autofill'
 import type { OwnTemplate } from '../../core/message/text'
@@ -11,7 +12,16 @@ import type { Queries } from '../index'
 import { codeColumns, type CodeRow } from '../requests/code-row'
 import { servedIn } from '../requests/region'
 import { randomId } from '../../codes/random-id'
+import { alertPrice } from '../abuse/price-alerts'
 import { firstPollSeconds } from './polling'
+import {
+  keepPrice,
+  type Price,
+  priceInDetail,
+  priceParams,
+  type priceVerdicts,
+  verdictOn,
+} from './prices'
 
 /** What makes a claim one execution's own. */
 export interface ClaimKey {
@@ -176,7 +186,7 @@ export type AttemptAnswer =
   | {
       state: 'accepted'
       providerMessageId: string | null
-      cost?: { amount: string; currency: string } | undefined
+      cost?: Price | undefined
       /** What the user has to dial. */
       instruction?: string | undefined
       /** The provider has to be asked for its reports. */
@@ -200,38 +210,54 @@ export async function recordAnswer(
   const fault = refused ? answer.fault : state === 'in_doubt' ? 'in_doubt' : null
   const cost = accepted ? answer.cost : undefined
   const replaces = state === 'in_doubt' ? ['open'] : ['open', 'in_doubt']
-  await db.many(sql`
+  const row = await db.one<AnsweredRow>(sql`
     with request as (
-      select id, state, erased from otp_requests where id = ${requestId} for update
+      select id, state, erased, environment from otp_requests where id = ${requestId} for update
+    ), judged as (
+      -- A report may have brought the price before.
+      select a.id, ${verdictOn(sql`a`, priceParams(cost))} as price from attempts a, request
+      where a.id = ${attemptId} and a.request_id = request.id for update of a
     ), answered as (
       update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
         provider_message_id = case when request.erased then null
           else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
-        cost_amount = coalesce(${cost?.amount ?? null}::numeric, cost_amount),
-        cost_currency = coalesce(${cost?.currency ?? null}, cost_currency),
+        ${keepPrice(sql`judged.price`, priceParams(cost))},
         instruction = coalesce(${(accepted && answer.instruction) || null}, instruction),
         poll_due_at = case when ${accepted && answer.poll === true} and request.state = 'pending'
           then clock_timestamp() + make_interval(secs => ${firstPollSeconds}) end,
         wasted = request.state <> 'pending' and not ${refused},
         status = case when status_rank < ${rankOf.accepted} and ${accepted} then 'accepted'::receipt_status else status end,
         status_rank = case when ${accepted} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
-      from request
-      where attempts.id = ${attemptId} and attempts.state::text = any(${sql.param(replaces)})
-      returning attempts.channel, attempts.provider, attempts.success, attempts.wasted
+      from request, judged
+      where attempts.id = judged.id and attempts.state::text = any(${sql.param(replaces)})
+      returning attempts.channel, attempts.provider, attempts.success, attempts.wasted, attempts.estimate_amount,
+        judged.price, request.environment
     ), told as (
       update otp_requests r set audit_seq = audit_seq + 1,
         succeeded_at = case when ${refused} or answered.success <> 'accepted' then succeeded_at
           else coalesce(succeeded_at, clock_timestamp()) end
       from answered where r.id = ${requestId}
-      returning r.id, r.app_id, r.audit_seq, answered.wasted, answered.channel, answered.provider
-    )
-    ${auditFrom(sql`told`, {
+      returning r.id, r.app_id, r.audit_seq, answered.*
+    ), logged as (${auditFrom(sql`told`, {
       type: sql`(case when wasted then 'attempt_wasted' else ${`attempt_${state}`} end)::audit_type`,
       actor: 'worker',
       runId,
       attemptId,
-      detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${fault}::text)`,
-    })}`)
+      detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${fault}::text)
+        || ${priceInDetail(sql`price`, priceParams(cost))}`,
+    })})
+    select channel, provider, price as "priceVerdict", environment, estimate_amount::text as estimate from told`)
+  if (row && cost && row.priceVerdict === 'above_estimate')
+    await alertPrice(db, { ...row, price: cost })
+}
+
+interface AnsweredRow {
+  channel: Channel
+  provider: string
+  environment: Environment
+  /** Null: the answer told none. */
+  priceVerdict: (typeof priceVerdicts)[number] | null
+  estimate: string | null
 }
 
 /** A call of the same step, before the send `sendNo`, that was in doubt: only then is there another send. */

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import type { Channel } from '../../core/channel'
 import { rankOf } from '../../core/receipt'
 import type { Queries } from '../index'
 import { servedIn } from '../requests/region'
@@ -14,6 +15,7 @@ const pollAfterEndSeconds = 60
 export interface PolledMessage {
   attemptId: string
   provider: string
+  channel: Channel
   providerMessageId: string
 }
 
@@ -37,9 +39,9 @@ export async function takePolls(
       update attempts a set poll_due_at =
         case when due.asks then clock_timestamp() + make_interval(secs => ${pollEverySeconds}) end
       from due where a.id = due.id
-      returning a.id, a.provider, a.provider_message_id, due.asks
+      returning a.id, a.provider, a.channel, a.provider_message_id, due.asks
     )
-    select id as "attemptId", provider, provider_message_id as "providerMessageId" from taken where asks`)
+    select id as "attemptId", provider, channel, provider_message_id as "providerMessageId" from taken where asks`)
 }
 
 /** Has a message's turn come at once: somebody who may not be its provider says that there is news of it. */

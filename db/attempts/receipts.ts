@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { callbackDigests } from '../../codes/seal'
 import type { Channel } from '../../core/channel'
@@ -10,10 +11,14 @@ import {
   type SuccessRule,
 } from '../../core/receipt'
 import type { Wake } from '../../core/wake'
+import { environments } from '../../core/state'
+import { alertPrice } from '../abuse/price-alerts'
 import { auditFrom } from '../audit/entry'
 import { dueNow } from '../requests/ending'
 import { noteFault } from './breakers'
+import { isKept, keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn } from './prices'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** The attempt a receipt is about. */
 export interface ReportedAttempt {
@@ -29,6 +34,8 @@ export interface ReportedAttempt {
   /** More news can come: it was not refused, and has not come to its end. */
   open: boolean
   claimedAt: Date
+  /** The message as its provider names it; null until it said so, and after an erasure. */
+  messageId?: string | null
 }
 
 export interface NewReceipt {
@@ -37,7 +44,8 @@ export interface NewReceipt {
   /** Unique per provider account: a second one alike is a duplicate. */
   eventKey: string
   at?: Date | undefined
-  cost?: { amount: string; currency: string } | undefined
+  /** Only as proof has it: the first one counts, see {@link verdictOn}. */
+  cost?: Price | undefined
   /** When it reached us, where that is longer ago. */
   receivedAt?: Date | undefined
   /** A conclusion of ours: of no effect on an attempt that is known to have failed. */
@@ -52,6 +60,7 @@ export interface MessageRef {
 
 const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.recipient_id as "recipientId",
   a.number, a.step, a.channel, a.provider, a.success, a.claimed_at as "claimedAt",
+  a.provider_message_id as "messageId",
   a.state <> 'refused' and (a.status_rank < ${rankOf['failed.retryable']}
     -- A call that was put through still rings until it is answered.
     or (a.success = 'answered' and a.status_rank = ${rankOf.delivered})) as open`
@@ -107,81 +116,136 @@ export interface RecordedReceipt {
   wake?: Wake
 }
 
+const RecordedRow = z.strictObject({
+  moved: z.boolean(),
+  dueAt: z.date().nullable(),
+  pending: z.boolean(),
+  /** Null: the receipt told none. */
+  priceVerdict: z.enum(priceVerdicts).nullable(),
+  environment: z.enum(environments),
+  estimate: z.string().nullable(),
+})
+
+interface RecordParams {
+  attemptId: string
+  requestId: string
+  provider: string
+  channel: Channel
+  eventKey: string
+  status: ReceiptStatus
+  rank: number
+  rawStatus: string
+  at: Date | null
+  receivedAt: Date | null
+  /** What the attempt's rank must be below for the receipt to change it. */
+  below: number
+  isInferred: boolean
+  isDelivered: boolean
+  isGood: boolean
+  /** The run acts on success and failure; anything between is for the record. */
+  isDecisive: boolean
+  amount: string | null
+  currency: string | null
+  actor: string
+}
+
+const recordStatement = statement('record_receipt', RecordedRow, (named: Named<RecordParams>) => {
+  const { attemptId, requestId, provider, eventKey, status, rank, below } = named
+  // Without a trace in the request where a conclusion of ours changes nothing.
+  const counts = sql`(not late and (judged.moves or not ${named.isInferred}::boolean))`
+  return sql`
+    with request as (
+      select id, state, erased from otp_requests where id = ${requestId} for update
+    ), noted as (
+      insert into receipts (attempt_id, provider, event_key, status, raw_status, late, provider_at, received_at)
+      select ${attemptId}, ${provider}, ${eventKeyIn(sql`erased`, sql`${eventKey}::text`)},
+        ${status}::receipt_status, ${named.rawStatus},
+        state <> 'pending', ${named.at}::timestamptz, coalesce(${named.receivedAt}::timestamptz, now()) from request
+      on conflict (provider, event_key) do nothing returning late
+    ), judged as (
+      -- Under the row's lock, of what another report has left of it.
+      select noted.late, a.id, a.status_rank < ${below}::int as moves, ${verdictOn(sql`a`, named)} as price,
+        a.estimate_amount
+      from attempts a, noted where a.id = ${attemptId} for update of a
+    ), changed as (
+      update attempts a set
+        status = case when moves then ${status}::receipt_status else status end,
+        status_rank = case when moves then ${rank}::smallint else status_rank end,
+        status_at = case when moves then clock_timestamp() else status_at end,
+        ${keepPrice(sql`price`, named)}
+      from judged where a.id = judged.id and (moves or ${isKept(sql`price`)})
+    ), told as (
+      update otp_requests r set audit_seq = audit_seq + 1,
+        delivered_at = case when ${named.isDelivered}::boolean and ${counts} then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
+        succeeded_at = case when ${named.isGood}::boolean and ${counts} then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
+        signal_due_at = case when ${named.isDecisive}::boolean and not late and judged.moves then ${dueNow} else signal_due_at end
+      from judged where r.id = ${requestId}
+      returning r.id, r.app_id, r.environment, r.audit_seq, r.signal_due_at, late, judged.moves, judged.price,
+        judged.estimate_amount
+    ), logged as (${auditFrom(sql`told`, {
+      type: sql`(case when late then 'late_receipt' else 'receipt' end)::audit_type`,
+      actor: named.actor,
+      attemptId,
+      detail: sql`jsonb_build_object('channel', ${named.channel}::text, 'provider', ${provider}::text,
+        'status', ${status}::text, 'raw_status', ${named.rawStatus}::text) || ${priceInDetail(sql`price`, named)}`,
+    })})
+    select moves as moved, not late as pending, signal_due_at as "dueAt", price as "priceVerdict", environment,
+      estimate_amount::text as estimate from told`
+})
+
 /**
- * Records a receipt in one statement: once per event, the attempt's status only upwards, a late one kept apart.
- * Nothing it says reopens a request.
+ * Records a receipt in one statement: once per event, the attempt's status only upwards, a late one kept apart, the
+ * first price that it brings. Nothing it says reopens a request.
  */
 export async function recordReceipt(
   db: Queries,
   { attempt, receipt, actor }: { attempt: ReportedAttempt; receipt: NewReceipt; actor: string },
 ): Promise<RecordedReceipt> {
-  const { status } = receipt
-  const good = satisfies(attempt.success, status)
-  const delivered = rankOf[status] >= rankOf.delivered
-  // Before the report itself: if this process dies in between, the provider reports again.
-  if (receipt.cost) await notePrice(db, attempt, receipt.cost)
-  // Below what its status would have to exceed, and without a trace in the request where it does not.
-  const below = receipt.inferred ? rankOf['failed.retryable'] : rankOf[status]
-  const counts = receipt.inferred ? sql`exists (select from moved)` : sql`true`
-  // The run acts on success and failure; anything between is for the record.
-  const decisive = good || isFailure(status)
-  const row = await db.one<{ moved: boolean; dueAt: Date | null; pending: boolean }>(sql`
-    with request as (
-      select id, state, erased from otp_requests where id = ${attempt.requestId} for update
-    ), noted as (
-      insert into receipts (attempt_id, provider, event_key, status, raw_status, late, provider_at, received_at)
-      select ${attempt.id}, ${attempt.provider}, ${eventKeyIn(sql`erased`, sql`${receipt.eventKey}::text`)},
-        ${status}, ${receipt.rawStatus},
-        state <> 'pending', ${receipt.at ?? null}, coalesce(${receipt.receivedAt ?? null}, now()) from request
-      on conflict (provider, event_key) do nothing returning late
-    ), moved as (
-      update attempts set status = ${status}, status_rank = ${rankOf[status]}, status_at = clock_timestamp()
-      from noted where attempts.id = ${attempt.id} and status_rank < ${below} returning attempts.id
-    ), told as (
-      update otp_requests r set audit_seq = audit_seq + 1,
-        delivered_at = case when ${delivered} and not noted.late and ${counts} then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
-        succeeded_at = case when ${good} and not noted.late and ${counts} then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
-        signal_due_at = case when ${decisive} and not noted.late and exists (select from moved) then ${dueNow} else signal_due_at end
-      from noted where r.id = ${attempt.requestId}
-      returning r.id, r.app_id, r.audit_seq, r.signal_due_at, noted.late
-    ), logged as (${auditFrom(sql`told`, {
-      type: sql`(case when late then 'late_receipt' else 'receipt' end)::audit_type`,
-      actor,
-      attemptId: attempt.id,
-      detail: {
-        channel: attempt.channel,
-        provider: attempt.provider,
+  const { id: attemptId, requestId, provider, channel, number, step } = attempt
+  const { status, rawStatus, eventKey, cost, at = null, receivedAt = null } = receipt
+  const isGood = satisfies(attempt.success, status)
+  const isDecisive = isGood || isFailure(status)
+  const row = await db.one(
+    recordStatement({
+      ...{
+        attemptId,
+        requestId,
+        provider,
+        channel,
+        eventKey,
         status,
-        raw_status: receipt.rawStatus,
+        rawStatus,
+        at,
+        receivedAt,
+        actor,
       },
-    })})
-    select exists (select from moved) as moved, not late as pending, signal_due_at as "dueAt" from told`)
+      ...{
+        rank: rankOf[status],
+        isDelivered: rankOf[status] >= rankOf.delivered,
+        isGood,
+        isDecisive,
+      },
+      // Below what its status would have to exceed; a conclusion of ours does not count against a known failure.
+      below: receipt.inferred ? rankOf['failed.retryable'] : rankOf[status],
+      isInferred: receipt.inferred ?? false,
+      ...{ amount: cost?.amount ?? null, currency: cost?.currency ?? null },
+    }),
+  )
   if (!row) return { duplicate: true }
+  if (cost && row.priceVerdict === 'above_estimate')
+    await alertPrice(db, { ...row, provider, channel, price: cost })
   // The account cannot send: no other request should find that out for itself.
   const breakerOpened =
     status === 'failed.config' &&
     (await noteFault(db, { ...attempt, fault: 'config', begunAt: attempt.claimedAt }))
   const recorded = { duplicate: false, ...(breakerOpened && { breakerOpened }) }
   const { dueAt } = row
-  if (!row.moved || !row.pending || !decisive || !dueAt) return recorded
-  const { number, step, requestId } = attempt
+  if (!row.moved || !row.pending || !isDecisive || !dueAt) return recorded
   return {
     ...recorded,
     wake: { requestId, dueAt, signal: 'receipt', attempt: number, step, status },
   }
 }
-
-/** The last word on a price often comes with news that is no news otherwise, such as the end of an answered call. */
-const notePrice = (
-  db: Queries,
-  { id, requestId }: ReportedAttempt,
-  { amount, currency }: NonNullable<NewReceipt['cost']>,
-) =>
-  db.many(sql`
-    -- The request first, as everywhere, so that two never wait for each other crosswise.
-    with request as (select id from otp_requests where id = ${requestId} for update)
-    update attempts a set cost_amount = ${amount}::numeric, cost_currency = ${currency}
-    from request where a.id = ${id} and a.request_id = request.id`)
 
 /** A callback for this attempt was not its provider's: written down once a minute at most. */
 export async function noteRefusedCallback(

@@ -27,7 +27,7 @@ export const infobip: Vendor = {
     router.use(requireKey(parts), express.json())
     for (const [path, read] of sends)
       router.post(path, (req: Request, res: Response) => takeMessage(account, read, req, res))
-    router.get(['/sms/3/logs', '/tts/3/logs'], (req, res) => {
+    router.get(['/sms/3/logs', '/tts/3/logs', '/whatsapp/2/logs'], (req, res) => {
       const wanted = z.string().catch('').parse(req.query['messageId']).split(',')
       const results = wanted.flatMap((id) => account.taken.get(id) ?? [])
       res.json({ results })
@@ -90,6 +90,8 @@ const wordOf: Partial<Record<Status, Word>> = {
   expired: word(4, 'EXPIRED', 15, 'EXPIRED_EXPIRED'),
 }
 const unanswered = word(2, 'UNDELIVERABLE', 96, 'NO_ANSWER')
+const wordFor = ({ channel }: Sending, status: Status): Word | undefined =>
+  status === 'failed' && channel === 'voice' ? unanswered : wordOf[status]
 
 async function takeMessage(
   { parts, taken, report }: Account,
@@ -116,9 +118,16 @@ async function takeMessage(
     {
       id: messageId,
       accept: () => answer(pending),
-      taken: () => void taken.set(messageId, logOf(sending)),
+      taken: () => void taken.set(messageId, logOf(sending, pending)),
       refuse: refuseWith(res, answer),
-      report: (status) => report(sending, status),
+      report: (status) => {
+        const said = wordFor(sending, status)
+        if (!said) return Promise.resolve()
+        const known = taken.get(messageId)
+        // What has come to its end stays so in the logs, whatever report is late.
+        if (!known || status !== 'sent') taken.set(messageId, logOf(sending, said))
+        return report(sending, said)
+      },
     },
   )
 }
@@ -145,12 +154,12 @@ const priceOf = ({ channel }: Sending) =>
     ? { pricePerSecond: 0.002, currency: 'EUR' }
     : { pricePerMessage: 0.0421, currency: 'EUR' }
 
-const logOf = (sending: Sending) => ({
-  ...{ messageId: sending.messageId, destination: sending.to, sentAt: now(), messageCount: 1 },
-  ...{ price: priceOf(sending), status: pending, content: { text: sending.text } },
-})
+function logOf(sending: Sending, status: Word) {
+  const { bulkId: _, callbackData: __, ...log } = reportOf(sending, status)
+  return { ...log, content: { text: sending.text } }
+}
 
-function reportOf(sending: Sending, status: Word): object {
+function reportOf(sending: Sending, status: Word) {
   const isCall = sending.channel === 'voice'
   const isFailure = status === failed
   return {
@@ -183,10 +192,7 @@ function reporter(parts: VendorParts) {
     await parts.deliver({ url, headers, body: JSON.stringify({ results }) })
   }
 
-  return (sending: Sending, status: Status): Promise<void> => {
-    const isUnanswered = status === 'failed' && sending.channel === 'voice'
-    const said = isUnanswered ? unanswered : wordOf[status]
-    if (!said) return Promise.resolve()
+  return (sending: Sending, said: Word): Promise<void> => {
     const report = reportOf(sending, said)
     const url = sending.reportTo ?? `${parts.productUrl()}/webhooks/infobip`
     const open = gathering.get(url)
