@@ -1,4 +1,4 @@
-import { canonicalLocale, localeOfCountry } from '../core/message/locale'
+import { localeOfCountry, readLocale } from '../core/message/locale'
 import type { Risk } from '../core/risk'
 import type { App } from '../db/apps/apps'
 import type { SendInput } from '../db/requests/new-request'
@@ -32,13 +32,13 @@ export function shapeOf(
   changes: HookChanges = {},
 ): SendShape {
   const risk: Risk = changes.risk ?? body.risk ?? 'normal'
-  const locale = changes.locale ?? body.locale
+  const [locale] = [changes.locale, body.locale].flatMap((hint) => readLocale(hint ?? '') ?? [])
   // A list of channels takes the place of all that was said about them.
   const asked = changes.channels ? { channels: changes.channels } : given.wish
   const wish: RouteWish = { ...given, wish: asked, risk }
   const { channel, channels } = asked
   return {
-    locale: locale ? canonicalLocale(locale) : localeOfCountry(country ?? app.defaultCountry),
+    locale: locale ?? localeOfCountry(country ?? app.defaultCountry),
     risk,
     lifetimeSeconds: lifetimeOf({ ...body, risk }, app),
     plan: planFor(routing, wish),

@@ -111,7 +111,7 @@ describe('fields of a send', () => {
     ['a message with a control character', { message: '{{code}}\u0000' }, 'INVALID_MESSAGE'],
     ['a message that turns its direction', { message: '{{code}}\u202e' }, 'INVALID_MESSAGE'],
     ['half a character', { message: '{{code}}\ud800' }, 'INVALID_MESSAGE'],
-    ['no language', { locale: 'x'.repeat(50) }, 'INVALID_REQUEST'],
+    ['no language', { locale: 'x'.repeat(256) }, 'INVALID_REQUEST'],
     ['a bad purpose', { purpose: 'Log in' }, 'INVALID_REQUEST'],
     ['an unknown risk', { risk: 'none' }, 'INVALID_REQUEST'],
     ['no IP address', { ip_address: '1.2.3.4.5' }, 'INVALID_REQUEST'],

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { type Channel, channels } from '../core/channel'
 import { faultsOf, warningsOf } from '../core/message/lint'
 import { languages, type LanguageTag } from '../core/message/languages'
-import { canonicalLocale, localeOfCountry } from '../core/message/locale'
+import { localeOfCountry, readLocale } from '../core/message/locale'
 import { segmentsOf } from '../core/message/segments'
 import { fill } from '../core/message/template'
 import { type MessageParts, messageText, sourceOf, ussdTexts } from '../core/message/text'
@@ -236,7 +236,46 @@ describe('locales', () => {
     ['zh-hant-TW', 'zh-Hant-TW'],
     ['es-419', 'es-419'],
     ['DE-1996', 'de-1996'],
-  ])('%s is written %s', (tag, canonical) => expect(canonicalLocale(tag)).toBe(canonical))
+    ['ca-ES-valencia', 'ca-ES-valencia'],
+    // Extensions and private parts say nothing about the language.
+    ['en-US-u-fw-mon-mu-celsius', 'en-US'],
+    ['es-u-ms-metric', 'es'],
+    ['ar-EG-u-nu-latn', 'ar-EG'],
+    ['en-t-jp-m0-alaloc', 'en'],
+    ['pt-BR-x-mine', 'pt-BR'],
+    // Java, POSIX, Apple.
+    ['fr_CI', 'fr-CI'],
+    ['zh_CN_#Hans', 'zh-Hans-CN'],
+    ['zh__#Hans', 'zh-Hans'],
+    ['sr_RS_#Latn-x-lvariant-foo', 'sr-Latn-RS'],
+    ['en_US_POSIX', 'en-US'],
+    ['th_TH_TH_#u-nu-thai', 'th-TH'],
+    ['es__Traditional_WIN', 'es'],
+    ['fr_FR.UTF-8', 'fr-FR'],
+    ['ca_ES@euro', 'ca-ES'],
+    ['zh-Hans_CN', 'zh-Hans-CN'],
+    ['fr-CH, fr;q=0.9, en;q=0.8', 'fr-CH'],
+    // Grandfathered.
+    ['i-lux', 'lb'],
+    ['i-klingon', 'tlh'],
+    ['en-GB-oed', 'en-GB-oed'],
+    // As pasted.
+    [' \u200efr-CI\u200f ', 'fr-CI'],
+  ])('%s is read as %s', (tag, locale) => expect(readLocale(tag)).toBe(locale))
+
+  test.each([
+    '',
+    'x-private',
+    'i-mingo',
+    '_CI',
+    'und-CI',
+    'C',
+    'POSIX',
+    'C.UTF-8',
+    'Français',
+    '§',
+    'a'.repeat(200),
+  ])('no language is in %j', (tag) => expect(readLocale(tag)).toBeUndefined())
 
   test.each([
     ['GH', 'en-GH'],

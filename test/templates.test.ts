@@ -107,7 +107,7 @@ describe('templates', () => {
       invalid('subject'),
     )
     expect(await refused('sms/en', {})).toEqual(invalid('text'))
-    expect(await refused('sms/en_GB', { text: '{{code}}' })).toEqual(invalid('locale'))
+    expect(await refused('sms/x-private', { text: '{{code}}' })).toEqual(invalid('locale'))
     expect(await refused('pigeon/en', { text: '{{code}}' })).toEqual(invalid('channel'))
     const { body } = await admin.call('PUT', at('/sms/en'), { text: 'Hello' })
     expect(body.message).toBe('text: must hold {{code}}.')

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { foldLines } from '../../core/input/prose'
 import { risks } from '../../core/risk'
-import { localeShape } from '../../core/message/locale'
+import { longestLocale } from '../../core/message/locale'
 import { Channel, dialString, email, line, phoneNumber, purpose, requestId, time } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
@@ -66,11 +66,12 @@ export const SendBody = named(
       .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
     locale: z
       .string()
-      .regex(localeShape, 'must be a language tag such as en or fr-CI')
+      .max(longestLocale)
       .optional()
       .describe(
-        'The reader’s language, BCP 47. When absent, that of the number’s country; a text of your own is read aloud in it.',
-      ),
+        'The reader’s language: a BCP 47 tag, or a locale of Java or POSIX. When absent, or when no language is in it, that of the number’s country; a text of your own is read aloud in it.',
+      )
+      .meta({ examples: ['fr-CI'] }),
     purpose: purpose.optional(),
     risk: z
       .enum(risks)

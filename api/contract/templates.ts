@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
-import { canonicalLocale, localeShape } from '../../core/message/locale'
+import { longestLocale, readLocale } from '../../core/message/locale'
 import { line, prose, time } from './common'
 import { appId } from './admin'
 import { named } from './registry'
@@ -23,8 +23,13 @@ const parts = {
 
 const locale = z
   .string()
-  .regex(localeShape, 'must be a language tag such as en or fr-CI')
-  .transform(canonicalLocale)
+  .max(longestLocale)
+  .transform((text, context) => {
+    const read = readLocale(text)
+    if (read !== undefined) return read
+    context.addIssue({ code: 'custom', message: 'must be a language tag such as en or fr-CI' })
+    return z.NEVER
+  })
 
 export const TemplateBody = named('TemplateBody', z.strictObject(parts))
 export type TemplateBody = z.infer<typeof TemplateBody>
@@ -80,7 +85,13 @@ export const PreviewBody = named(
   'PreviewBody',
   z.strictObject({
     channel: z.enum(channels),
-    locale: locale.optional().describe('What the reader reads; en when absent.'),
+    locale: z
+      .string()
+      .max(longestLocale)
+      .optional()
+      .describe(
+        'What the reader reads, as in a send; en when absent, or when no language is in it.',
+      ),
     ...parts,
     text: parts.text.optional().describe('A template to try; when absent, what is in force.'),
     brand: line(1, 30).optional(),

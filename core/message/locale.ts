@@ -1,19 +1,67 @@
+import { foldTyped } from '../input/fold'
 import { fallback, languages, type LanguageTag } from './languages'
 
-/** Language, then script, region or variants: what BCP 47 tags of people's languages look like. */
-export const localeShape = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$/
+/** Longer texts are no language tags, with all the extensions that there are. */
+export const longestLocale = 255
 
-/** A tag as BCP 47 likes it written: `fr-CI`, `zh-Hant-TW`. */
-export const canonicalLocale = (tag: string): string =>
-  tag
-    .split('-')
-    .map((part, at) => {
-      const small = part.toLowerCase()
-      if (at === 0) return small
-      if (/^[a-z]{2}$/.test(small)) return small.toUpperCase()
-      return /^[a-z]{4}$/.test(small) ? small.charAt(0).toUpperCase() + small.slice(1) : small
-    })
+/** The tags of RFC 5646 (section 2.2.8, "irregular") that have a language's code by now. */
+const irregular: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'i-ami': 'ami',
+    'i-bnn': 'bnn',
+    'i-hak': 'hak',
+    'i-klingon': 'tlh',
+    'i-lux': 'lb',
+    'i-navajo': 'nv',
+    'i-pwn': 'pwn',
+    'i-tao': 'tao',
+    'i-tay': 'tay',
+    'i-tsu': 'tsu',
+  }),
+)
+/** Codes that say that there is no one language. */
+const noLanguage: readonly string[] = ['und', 'mul', 'mis', 'zxx']
+/** Parts beside the language that are kept: script, region and a variant. */
+const mostParts = 3
+
+/**
+ * Reads what devices and servers call a reader's language: BCP 47 tags, their extensions and private parts dropped
+ * (`en-US-u-hc-h12`), Java's locales (`zh_CN_#Hans`), and those of POSIX and Apple (`fr_FR.UTF-8`, `en_US@rg=gbzzzz`).
+ * @returns the tag as BCP 47 likes it written, `fr-CI` or `zh-Hant-TW`; undefined where no language is in it
+ */
+export function readLocale(text: string): string | undefined {
+  const [bare = ''] = foldTyped(text)
+    .trim()
+    .split(/[.@,;\s]/)
+  const old = irregular.get(bare.toLowerCase())
+  if (old !== undefined) return old
+  const isJava = bare.includes('_')
+  // Java writes the script last, behind a number sign.
+  const [main = '', behind = ''] = bare.split(/_*#/)
+  const [script] = /^[A-Za-z]{4}(?![A-Za-z0-9])/.exec(behind) ?? []
+  const [language = '', ...others] = main.split(/[-_]/)
+  const code = language.toLowerCase()
+  if (!/^[a-z]{2,3}$/.test(code) || noLanguage.includes(code)) return undefined
+  const end = others.findIndex((part) => part.length === 1)
+  const parts = (end === -1 ? others : others.slice(0, end)).filter(isJava ? isPlace : isPart)
+  return [code, ...(script ? [script] : []), ...parts]
+    .slice(0, mostParts + 1)
+    .map(spelled)
     .join('-')
+}
+
+const isPart = (part: string): boolean => /^[A-Za-z0-9]{2,8}$/.test(part)
+
+/** A script or a region: what else Java has in a locale (`POSIX`, `WIN`, `TH` twice) is no part of a tag. */
+const isPlace = (part: string, at: number, all: string[]): boolean =>
+  /^([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3})$/.test(part) && all.indexOf(part) === at
+
+function spelled(part: string, at: number): string {
+  const small = part.toLowerCase()
+  if (at === 0) return small
+  if (/^[a-z]{2}$/.test(small)) return small.toUpperCase()
+  return /^[a-z]{4}$/.test(small) ? small.charAt(0).toUpperCase() + small.slice(1) : small
+}
 
 /** The language of a tag, without region: `fr` of `fr-CI`. */
 export const languageIn = (locale: string): string => (locale.split('-')[0] ?? '').toLowerCase()

@@ -1,6 +1,7 @@
 import { segmentsOf } from '../../../core/message/segments'
 import { messageText, sourceOf, type Template } from '../../../core/message/text'
 import type { Channel } from '../../../core/channel'
+import { readLocale } from '../../../core/message/locale'
 import { type AppView, findApp } from '../../../db/apps/apps'
 import {
   deleteTemplate,
@@ -127,7 +128,8 @@ const previewRoute = (deps: ApiDeps) =>
     errors: ['INVALID_MESSAGE'],
     async handle(call: AdminCall<PreviewBody>) {
       const app = await appOf(deps, call)
-      const { channel, locale = 'en', text, brand, ...others } = call.body
+      const { channel, locale: hint = '', text, brand, ...others } = call.body
+      const locale = readLocale(hint) ?? 'en'
       const given = text === undefined ? undefined : templateOf({ text, ...others })
       if (given) refuseFaults(given, channel)
       const template = given
