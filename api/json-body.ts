@@ -2,12 +2,19 @@ import type { IncomingMessage } from 'node:http'
 import { Problem } from './problem'
 
 /** The largest body taken unless a route says otherwise, in bytes. */
-const bodyLimit = 16 * 1024
+export const usualBodyBytes = 16 * 1024
 /** Deeper nesting than any body of the contract needs. */
 const depthLimit = 16
 const jsonType = 'application/json'
 /** As it is written, and ASCII, which is a part of it. */
 const utf8 = /^(utf-?8|(us-)?ascii)$/i
+
+export interface Reading {
+  /** Ends it, with its reason as the error: the request is then paused, and what was read is dropped. */
+  signal?: AbortSignal
+  /** That so many bytes more are held. */
+  grew?: (bytes: number) => void
+}
 
 /**
  * Reads a whole body of at most `limit` bytes.
@@ -16,7 +23,8 @@ const utf8 = /^(utf-?8|(us-)?ascii)$/i
  */
 export async function readBody(
   request: IncomingMessage,
-  limit: number = bodyLimit,
+  limit: number = usualBodyBytes,
+  { signal, grew }: Reading = {},
 ): Promise<Buffer> {
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') {
@@ -29,16 +37,25 @@ export async function readBody(
   }
   // Whoever left before this point will not be heard to leave again, and would be waited for without end.
   if (request.destroyed) throw endedEarly()
+  signal?.throwIfAborted()
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     const stop = () => {
       request.off('data', take).off('end', finish).off('error', leave).off('close', leave)
+      signal?.removeEventListener('abort', cut)
+    }
+    const cut = () => {
+      stop()
+      chunks.length = 0
+      request.on('error', () => undefined).pause()
+      reject(signal?.reason as Problem)
     }
     const take = (chunk: Buffer) => {
       size += chunk.length
       if (size <= limit) {
         chunks.push(chunk)
+        grew?.(chunk.length)
         return
       }
       stop()
@@ -54,6 +71,7 @@ export async function readBody(
       stop()
       reject(endedEarly())
     }
+    signal?.addEventListener('abort', cut)
     request.on('data', take).on('end', finish).on('error', leave).on('close', leave)
   })
 }

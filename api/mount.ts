@@ -9,8 +9,9 @@ import type { Admission, Place } from './admission'
 import type { Authenticate } from './authenticate'
 import type { Peers } from './client-address'
 import { openPathToPages, openToPages } from './cors'
-import { parseJson, readBody } from './json-body'
+import { parseJson, readBody, usualBodyBytes } from './json-body'
 import { problemOf } from './faults'
+import { leavesBody, OpenBodies, type OpenCall } from './open-bodies'
 import { Problem } from './problem'
 import { quotaOfApp, type TakeQuota } from './quota'
 import type { Call, Reply, Route } from './route'
@@ -30,7 +31,8 @@ export interface MountDeps {
 const requestIdShape = /^otp_[a-z2-7]{26}$/
 
 /** Gives Express the routes, and every path of theirs an answer to other methods. */
-export function mountRoutes(app: Express, routes: Route[], deps: MountDeps): void {
+export function mountRoutes(app: Express, routes: Route[], given: MountDeps): void {
+  const deps = { ...given, openBodies: new OpenBodies() }
   // Express takes the first path that fits: `/otp/search` must come before `/otp/{request_id}`.
   const placeholders = (path: string) => path.split('{').length
   const paths = [...Map.groupBy(routes, ({ path }) => path)].sort(
@@ -49,26 +51,33 @@ const isAboutLoad = (error: unknown): boolean =>
   error instanceof Problem && (error.code === 'OVERLOADED' || error.code === 'QUOTA_EXCEEDED')
 
 const answer =
-  (route: Route, deps: MountDeps): RequestHandler =>
+  (route: Route, deps: MountDeps & { openBodies: OpenBodies }): RequestHandler =>
   async (request, response) => {
     traceOf(request).route = route.path
     if (route.retirement) response.set(retirementHeaders(route.retirement))
     openToPages(response, route)
     // Before everything else: what is too much must cost next to nothing.
     let place: Place | undefined
+    let open: OpenCall | undefined
+    const leave = () => {
+      place?.leave()
+      open?.leave()
+      place = open = undefined
+    }
     try {
       place = route.admission && deps.admission.enter(route.admission)
+      open = route.rawBody ? deps.openBodies.enter() : undefined
       await send(
         response,
-        await route.handle(await readCall(route, { ...deps, place }, request, response)),
+        await route.handle(await readCall(route, { ...deps, place, open }, request, response)),
       )
     } catch (error) {
-      place?.leave()
-      place = undefined
+      leave()
       if (isAboutLoad(error)) await sleep(refusalPauseMs)
+      if (route.rawBody && leavesBody(request)) response.set('Connection', 'close')
       throw error
     } finally {
-      place?.leave()
+      leave()
     }
   }
 
@@ -82,7 +91,8 @@ async function readCall(
     takeQuota,
     sendsPerMinute,
     place,
-  }: MountDeps & { place: Place | undefined },
+    open,
+  }: MountDeps & { place: Place | undefined; open: OpenCall | undefined },
   request: Request,
   response: Response,
 ): Promise<Call> {
@@ -109,9 +119,14 @@ async function readCall(
     if (!requestIdShape.test(requestId)) throw new Problem('NOT_FOUND')
     trace.requestId = requestId
   }
-  const raw = route.method === 'get' ? Buffer.alloc(0) : await readBody(request, route.maxBodyBytes)
+  const isRead = route.method !== 'get' && !route.rawBody
+  const raw = isRead ? await readBody(request) : Buffer.alloc(0)
   return {
     raw,
+    readBody: async (limit = route.maxBodyBytes ?? usualBodyBytes) =>
+      !open || route.method === 'get'
+        ? Buffer.alloc(0)
+        : open.read(request, limit, networkOf(peers, request)),
     body: route.body && parseJson(raw, request.get('content-type'), route.bodyOptional === true),
     query: request.query,
     search: /\?.*$/s.exec(request.originalUrl)?.[0] ?? '',
@@ -123,6 +138,13 @@ async function readCall(
     begun: () => place?.begin(),
     settled: () => place?.settle(),
   }
+}
+
+/** Whom an open call counts for; a proxy that does not say for whom it calls may call for anybody. */
+function networkOf(peers: Peers, request: Request): string | undefined {
+  const { address, network } = peers.clientOf(request)
+  const isProxys = peers.isProxy(request.socket) && address === peers.peerOf(request.socket).address
+  return isProxys ? undefined : network
 }
 
 /** RFC 9745 and RFC 8594, on refusals too: a client that is being retired has to hear of it. */

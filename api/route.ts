@@ -18,8 +18,14 @@ export interface Call<Body = unknown, Query = unknown, Params = Record<string, s
   params: Params
   /** The query as it came, with its `?`; empty without one. */
   search: string
-  /** The bytes that came in: signatures and idempotency are over them. */
+  /** The bytes that came in: idempotency is over them. Empty on routes with `rawBody`, see `readBody`. */
   raw: Buffer
+  /**
+   * Reads the body, on routes with `rawBody` alone: signatures are over its bytes. What can be known without it is to be
+   * looked at before, since nobody has shown yet that they may send one.
+   * @param limit the most bytes that are taken; absent: the route's
+   */
+  readBody?: (limit?: number) => Promise<Buffer>
   headers: Headers
   /** Who calls; undefined only on routes without a scope. */
   key: ApiKey | undefined
@@ -99,7 +105,7 @@ interface Inputs<Body, Query> {
   body?: z.ZodType<Body>
   /** A call without a body is read as `{}`. */
   bodyOptional?: boolean
-  /** The handler reads `raw` itself: any media type is taken. */
+  /** The handler reads the body itself, by `readBody`: any media type is taken. */
   rawBody?: boolean
   /** The largest raw body, where it is not the usual one: reports may come in batches. */
   maxBodyBytes?: number

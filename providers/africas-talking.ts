@@ -92,6 +92,7 @@ function createAccount(
     channels,
     test,
     sender: senderOf(given, api),
+    checkHead: (callback) => checkPathSecret(path, callback),
     receipts: { readReceipts: (callback) => readReceipts(path, callback) },
     pinger: { ping: async (signal) => checkPing(await api.user(signal)) },
     ...(channels.includes('voice') && { calls: answererOf(path) }),

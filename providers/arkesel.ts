@@ -85,6 +85,7 @@ function createAccount(
     channels,
     test,
     sender: senderOf(given, api),
+    checkHead: (callback) => checkPathSecret(pathOf(given), callback),
     // Whoever came to know the address could else end or prolong the wait for a message.
     receipts: { unsigned: true, readReceipts },
     poller: pollerOf(api),
@@ -266,13 +267,18 @@ const Session = z.object({
 /** What its answer has to repeat. */
 type ArkeselDial = UssdDial & Pick<z.infer<typeof Session>, 'userID' | 'msisdn'>
 
-function menuOf({
-  USSD_CODE: serviceCode,
+const pathOf = ({
   CALLBACK_SECRET: secrets = [],
-  ALLOWED_IPS,
-}: Settings): UssdMenu | undefined {
+  ALLOWED_IPS: networks,
+}: Settings): PathSecret => ({
+  secrets,
+  networks,
+})
+
+function menuOf(given: Settings): UssdMenu | undefined {
+  const { USSD_CODE: serviceCode } = given
   if (serviceCode === undefined) return undefined
-  const path: PathSecret = { secrets, networks: ALLOWED_IPS }
+  const path = pathOf(given)
   return {
     serviceCode,
     readDial(callback): ArkeselDial | undefined {

@@ -16,9 +16,9 @@ import { meaningOf } from './infobip-codes'
 import { costOf, logsPath, pollerOf, readReports, Reports, Status } from './infobip-reports'
 import { checkPathSecret, pathSecrets } from './path-secret'
 import {
+  type CallbackHead,
   type Doubt,
   ForgedCallback,
-  type InboundCallback,
   type Message,
   type Outcome,
   type ProviderAccount,
@@ -89,6 +89,7 @@ function createAccount(
     channels: channels.filter((channel) => servedBy(given, channel)),
     test,
     sender: { send: (message, signal) => send(api, given, message, signal) },
+    checkHead: (callback) => checkOrigin(callback, name, given),
     receipts: {
       unsigned: true,
       ...(isSubscribed(given) && { provenAtAccount: true }),
@@ -264,7 +265,7 @@ function refusal({ status, retryAfterMs, body }: Answer): ProviderFault {
 }
 
 /** At the account's address its subscription's credentials tell a report from a forgery; at a message's own nothing does. */
-function checkOrigin(callback: InboundCallback, name: string, given: Settings): void {
+function checkOrigin(callback: CallbackHead, name: string, given: Settings): void {
   const { headers, pathSecret, url } = callback
   const { CALLBACK_USER: user, CALLBACK_PASSWORD: password, CALLBACK_SECRET: known = [] } = given
   if (pathSecret !== undefined) return checkPathSecret({ secrets: known, networks: [] }, callback)
@@ -282,7 +283,7 @@ const isSubscribed = ({ CALLBACK_USER: user, CALLBACK_SECRET: secret }: Settings
   Boolean(user ?? secret)
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
-const isSame = (given: InboundCallback['headers'][string], expected: string): boolean =>
+const isSame = (given: CallbackHead['headers'][string], expected: string): boolean =>
   typeof given === 'string' && timingSafeEqual(digest(given), digest(expected))
 
 /** Asks the logs, by the id that we gave the message: what is not there may still come, so absence decides nothing. */

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
-import { ForgedCallback, type InboundCallback } from './provider'
+import { type CallbackHead, ForgedCallback } from './provider'
 
 type Network = ReturnType<typeof ipaddr.parseCIDR>
 
@@ -53,7 +53,7 @@ function readNetwork(text: string): Network | undefined {
  */
 export function checkPathSecret(
   { secrets, networks: allowed }: PathSecret,
-  { pathSecret = '', clientIp }: InboundCallback,
+  { pathSecret = '', clientIp }: CallbackHead,
 ): void {
   // Digests are of one length, and each is compared: neither tells how much of a guess was right.
   const given = digest(pathSecret)

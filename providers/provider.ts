@@ -65,19 +65,23 @@ export interface Sender {
   send(message: Message, signal: AbortSignal): Promise<Sent>
 }
 
-/** A provider's callback as it came in. */
-export interface InboundCallback {
+/** What of a provider's callback is known before its body is read. */
+export interface CallbackHead {
   /** POST unless said otherwise. */
   method?: 'GET' | 'POST' | undefined
   headers: Record<string, string | string[] | undefined>
-  /** The raw body: signatures are over bytes. */
-  body: Buffer
   /** Our public URL of this callback, with the query as it came: the address from configuration, never from Host. */
   url: string
   /** The secret part of the address, on routes that have one: for providers that sign nothing. */
   pathSecret?: string | undefined
   /** Where the callback comes from, as far as the proxies in front are believed. */
   clientIp?: string | undefined
+}
+
+/** A provider's callback as it came in. */
+export interface InboundCallback extends CallbackHead {
+  /** The raw body: signatures are over bytes. */
+  body: Buffer
 }
 
 export interface Receipt {
@@ -320,6 +324,12 @@ export interface ProviderAccount {
   /** Where the provider keeps what it is given; apps of a region use accounts of that region only. */
   readonly region?: string | undefined
   readonly sender: Sender
+  /**
+   * Whether a callback for the whole account can be genuine, as far as its address and headers tell: nothing is read of
+   * the body of one that cannot.
+   * @throws {ForgedCallback} where it cannot
+   */
+  readonly checkHead?: (callback: CallbackHead) => void
   readonly receipts?: ReceiptReader
   readonly inbound?: InboundReader
   readonly ussd?: UssdMenu

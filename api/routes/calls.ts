@@ -12,6 +12,7 @@ import { type Call, type Reply, type Route, route } from '../route'
 import {
   authenticOr,
   callbackOf,
+  checkHead,
   isOfAddress,
   recordReports,
   refusalOf,
@@ -41,8 +42,9 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
       const { provider = '', token = '' } = call.params
       const calls = answererOf(deps, provider)
       const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
-      const inbound = callbackOf(deps, call, { path: `/webhooks/${provider}/${token}/answer` })
-      if (!attempt) throw await refusalOf(deps, { provider, inbound })
+      const place = { path: `/webhooks/${provider}/${token}/answer` }
+      if (!attempt) throw await refusalOf(deps, call, { provider, ...place })
+      const inbound = await callbackOf(deps, call, place)
       const connected = await authenticOr(
         () => calls.readCall(inbound),
         () => noteRefusedCallback(deps.db, attempt),
@@ -58,9 +60,9 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
     async handle(call: Call) {
       const { provider = '', secret = '' } = call.params
       const calls = answererOf(deps, provider)
-      const inbound = callbackOf(deps, call, {
-        path: `/webhooks/${provider}/secret/${secret}/answer`,
-      })
+      const place = { path: `/webhooks/${provider}/secret/${secret}/answer` }
+      await checkHead(deps, call, { provider, ...place })
+      const inbound = await callbackOf(deps, call, place)
       const connected = await authenticOr(
         () => calls.readCall(inbound),
         () => noteRefusedAccountCallback(deps.db, provider),

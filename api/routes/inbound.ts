@@ -27,7 +27,7 @@ export const inboundRoute = (deps: ApiDeps) =>
       const account = deps.routing.accounts.get(provider)
       const { inbound, test } = account ?? {}
       if (!inbound) throw new Problem('NOT_FOUND')
-      const reply = callbackOf(deps, call, { path: `/webhooks/${provider}/inbound` })
+      const reply = await callbackOf(deps, call, { path: `/webhooks/${provider}/inbound` })
       const message = await authenticOr(
         () => inbound.readInbound(reply),
         () => noteRefusedAccountCallback(deps.db, provider),

@@ -7,26 +7,61 @@ import {
   noteRefusedCallback,
   type ReportedAttempt,
 } from '../../db/attempts/receipts'
-import type { InboundCallback, ProviderAccount, Receipt } from '../../providers/provider'
+import type {
+  CallbackHead,
+  InboundCallback,
+  ProviderAccount,
+  Receipt,
+} from '../../providers/provider'
 import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'
 import { authentic, record } from './receipts'
 
-/** A callback as adapters read it: with the address that we gave out, whatever Host says. */
-export const callbackOf = (
+interface Place {
+  path: string
+  method?: 'GET' | 'POST'
+}
+
+/** A callback without its body as adapters read it: with the address that we gave out, whatever Host says. */
+const headOf = (
   { publicUrl }: Pick<ApiDeps, 'publicUrl'>,
-  { headers, raw, search, client, params: { secret } }: Call,
-  { path, method = 'POST' }: { path: string; method?: 'GET' | 'POST' },
-): InboundCallback => ({
+  { headers, search, client, params: { secret } }: Call,
+  { path, method = 'POST' }: Place,
+): CallbackHead => ({
   method,
   headers,
-  body: raw,
   url: `${publicUrl}${path}${search}`,
   pathSecret: secret,
   clientIp: client.address,
 })
+
+/** The same with its body: only of a provider and an address that there are, since it is read here. */
+export const callbackOf = async (
+  deps: Pick<ApiDeps, 'publicUrl'>,
+  call: Call,
+  { maxBytes, ...place }: Place & { maxBytes?: number },
+): Promise<InboundCallback> => ({
+  ...headOf(deps, call, place),
+  body: (await call.readBody?.(maxBytes)) ?? call.raw,
+})
+
+/**
+ * Refuses what address and headers show to be forged, before its body is read.
+ * @throws {Problem} INVALID_SIGNATURE, which is noted
+ */
+export async function checkHead(
+  deps: ApiDeps,
+  call: Call,
+  { provider, ...place }: Place & { provider: string },
+): Promise<void> {
+  const account = deps.routing.accounts.get(provider)
+  await authenticOr(
+    () => account?.checkHead?.(headOf(deps, call, place)),
+    () => noteRefusedAccountCallback(deps.db, provider),
+  )
+}
 
 /** As {@link authentic}; a refusal is noted before it is answered. */
 export async function authenticOr<T>(read: () => T, note: () => Promise<void>): Promise<T> {
@@ -70,11 +105,12 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
         if (!account?.receipts) throw new Problem('NOT_FOUND')
         const attempt = await findAttemptByToken(deps.db, deps.keyring, { provider, token })
         const { receipts } = account
-        const inbound = callbackOf(deps, call, {
+        const place = {
           path: `/webhooks/${provider}/${token}`,
           method: method === 'get' ? 'GET' : 'POST',
-        })
-        if (!attempt) throw await refusalOf(deps, { provider, inbound })
+        } as const
+        if (!attempt) throw await refusalOf(deps, call, { provider, ...place })
+        const inbound = await callbackOf(deps, call, place)
         const reports = await authenticOr(
           () => receipts.readReceipts(inbound),
           () => noteRefusedCallback(deps.db, attempt),
@@ -86,17 +122,22 @@ export const messageCallbackRoutes = (deps: ApiDeps): Route[] =>
     }),
   )
 
+/** Of a callback at an address that is none, so much is read. */
+const maxStrayBytes = 16 * 1024
+
 /**
  * Of a callback at an address that is none. It is forged, unless it is signed for just that address: then it is about a
  * message that is kept no more.
  */
 export async function refusalOf(
-  { db, routing }: ApiDeps,
-  { provider, inbound }: { provider: string; inbound: InboundCallback },
+  deps: ApiDeps,
+  call: Call,
+  { provider, ...place }: Place & { provider: string },
 ): Promise<Problem> {
-  const { receipts } = routing.accounts.get(provider) ?? {}
-  const note = () => noteRefusedAccountCallback(db, provider)
+  const { receipts } = deps.routing.accounts.get(provider) ?? {}
+  const note = () => noteRefusedAccountCallback(deps.db, provider)
   if (receipts?.signsAddress) {
+    const inbound = await callbackOf(deps, call, { ...place, maxBytes: maxStrayBytes })
     await authenticOr(() => receipts.readReceipts(inbound), note)
     return new Problem('NOT_FOUND')
   }
@@ -114,9 +155,11 @@ export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
     const account = deps.routing.accounts.get(provider)
     if (!account?.receipts) throw new Problem('NOT_FOUND')
     const { receipts } = account
-    const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
+    const place = { path: pathOf(provider, secret) }
     if (receipts.unsigned && !receipts.provenAtAccount)
-      throw await refusalOf(deps, { provider, inbound })
+      throw await refusalOf(deps, call, { provider, ...place })
+    await checkHead(deps, call, { provider, ...place })
+    const inbound = await callbackOf(deps, call, place)
     const reports = await authenticOr(
       () => receipts.readReceipts(inbound),
       () => noteRefusedAccountCallback(deps.db, provider),
@@ -159,7 +202,8 @@ const handshakeRoute = (deps: ApiDeps) =>
       const { provider = '' } = call.params
       const { handshake } = deps.routing.accounts.get(provider) ?? {}
       if (!handshake) throw new Problem('NOT_FOUND')
-      const inbound = callbackOf(deps, call, { path: `/webhooks/${provider}`, method: 'GET' })
+      const place = { path: `/webhooks/${provider}`, method: 'GET' } as const
+      const inbound = await callbackOf(deps, call, place)
       return authenticOr(
         () => handshake.answerHandshake(inbound),
         () => noteRefusedAccountCallback(deps.db, provider),

@@ -63,8 +63,9 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
       'RECIPIENT_MISMATCH',
     ],
     async handle(call) {
-      const body = readFields(ReceiptBody, parseJson(call.raw, contentTypeOf(call), false), 'body')
-      const attempt = await attemptOf(deps, call, body)
+      const raw = (await call.readBody?.()) ?? call.raw
+      const body = readFields(ReceiptBody, parseJson(raw, contentTypeOf(call), false), 'body')
+      const attempt = await attemptOf(deps, { ...call, raw }, body)
       if (!attempt) return { body: { received: true } }
       const { requestId } = attempt
       const { number } = readPhoneNumber(body.phone_number, null)

@@ -9,7 +9,7 @@ import { type ApiDeps, wakeRuns } from '../deps'
 import { readPhoneNumber } from '../phone-number'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'
-import { authenticOr, callbackOf } from './provider-callbacks'
+import { authenticOr, callbackOf, checkHead } from './provider-callbacks'
 
 const session = {
   method: 'post',
@@ -26,7 +26,9 @@ export const ussdRoutes = (deps: ApiDeps): Route[] => {
     const { provider = '', secret = '' } = call.params
     const ussd = deps.routing.accounts.get(provider)?.ussd
     if (!ussd) throw new Problem('NOT_FOUND')
-    const inbound = callbackOf(deps, call, { path: pathOf(provider, secret) })
+    const place = { path: pathOf(provider, secret) }
+    await checkHead(deps, call, { provider, ...place })
+    const inbound = await callbackOf(deps, call, place)
     const dial = await authenticOr(
       () => ussd.readDial(inbound),
       // Not on the checks' pool: anybody can forge one.
