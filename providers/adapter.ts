@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
+import type { CodeTable } from './error-codes'
 import type { ProviderAccount } from './provider'
 
 /** Environment variables by name. */
@@ -33,6 +34,8 @@ export interface Adapter<Settings = unknown> {
    * `TWILIO_UK_AUTH_TOKEN`.
    */
   settings: z.ZodType<Settings> & { shape: Record<string, z.ZodType> }
+  /** What each error code of the provider's is about (docs/providers/error-codes.md), in answers and in reports. */
+  codes: CodeTable
   /** For adapters whose accounts all read the same variables, whatever their names. */
   prefix?: string
   /** `channels` of what comes back are those that the settings suffice for. */

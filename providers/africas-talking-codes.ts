@@ -1,42 +1,44 @@
-import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
+import { type CodeMeaning, type CodeTable, codeTable, meanings, receiptOfCode } from './error-codes'
 
 /** Codes of a recipient that mean accepted: providers.md section 5 [3P]. */
 export const acceptedCodes: ReadonlySet<number> = new Set([100, 101, 102])
+
+const { badNumber, optedOut, noWay, elsewhere, destination, setup, money, outage } = meanings
 
 interface Refusal {
   code: number
   /** Says the same, for the recipient or in place of all recipients. */
   word: string
-  fault: Fault
+  meaning: CodeMeaning
 }
 
 /** The others: providers.md section 5 [3P]. */
 const refusals: readonly Refusal[] = [
-  { code: 401, word: 'RiskHold', fault: 'unroutable' },
-  { code: 402, word: 'InvalidSenderId', fault: 'config' },
-  { code: 403, word: 'InvalidPhoneNumber', fault: 'invalid_number' },
-  { code: 404, word: 'UnsupportedNumberType', fault: 'invalid_number' },
-  { code: 405, word: 'InsufficientBalance', fault: 'config' },
-  { code: 406, word: 'UserInBlacklist', fault: 'blocked' },
-  { code: 407, word: 'CouldNotRoute', fault: 'unroutable' },
-  { code: 409, word: 'DoNotDisturbRejection', fault: 'blocked' },
-  { code: 500, word: 'InternalServerError', fault: 'unavailable' },
-  { code: 501, word: 'GatewayError', fault: 'unavailable' },
-  { code: 502, word: 'RejectedByGateway', fault: 'unavailable' },
+  { code: 401, word: 'RiskHold', meaning: elsewhere },
+  { code: 402, word: 'InvalidSenderId', meaning: setup },
+  { code: 403, word: 'InvalidPhoneNumber', meaning: badNumber },
+  { code: 404, word: 'UnsupportedNumberType', meaning: badNumber },
+  { code: 405, word: 'InsufficientBalance', meaning: money },
+  { code: 406, word: 'UserInBlacklist', meaning: optedOut },
+  { code: 407, word: 'CouldNotRoute', meaning: destination },
+  { code: 409, word: 'DoNotDisturbRejection', meaning: optedOut },
+  { code: 500, word: 'InternalServerError', meaning: outage },
+  { code: 501, word: 'GatewayError', meaning: outage },
+  { code: 502, word: 'RejectedByGateway', meaning: outage },
 ]
 
 /** Undefined for a code or word that is not in the table. */
-export const faultOfRecipient = ({ code, word }: Partial<Refusal>): Fault | undefined =>
-  refusals.find((refusal) => refusal.code === code || refusal.word === word)?.fault
+export const refusalOf = ({ code, word }: Partial<Refusal>): Refusal | undefined =>
+  refusals.find((refusal) => refusal.code === code || refusal.word === word)
 
 /** States of a call that is being placed: the SDK's words [S], the refusals [U]. */
 export const callQueued = 'Queued'
-export const faultOfCall: ReadonlyMap<string, Fault> = new Map([
-  ['InvalidPhoneNumber', 'invalid_number'],
-  ['DestinationNotSupported', 'unroutable'],
-  ['InsufficientCredit', 'config'],
-])
+export const callCodes: CodeTable = codeTable(
+  [badNumber, 'InvalidPhoneNumber'],
+  [destination, 'DestinationNotSupported'],
+  [money, 'InsufficientCredit'],
+)
 
 /** Delivery reports: providers.md section 5 [at-goa, 3P]. `by reason`: a failure, of the kind that its reason says. */
 const meaningOfStatus: ReadonlyMap<string, ReceiptStatus | 'by reason'> = new Map([
@@ -49,26 +51,28 @@ const meaningOfStatus: ReadonlyMap<string, ReceiptStatus | 'by reason'> = new Ma
   ['Expired', 'expired'],
 ])
 
-/** Reasons of failures: providers.md section 5 [at-goa, 3P]. */
-const receiptOfReason: ReadonlyMap<string, ReceiptStatus> = new Map([
-  ['UserInBlackList', 'failed.permanent'],
-  ['UserDoesNotExist', 'failed.permanent'],
-  ['UserIsInactive', 'failed.permanent'],
-  ['UserAccountSuspended', 'failed.permanent'],
-  ['NotNetworkSubscriber', 'failed.permanent'],
-  ['AbsentSubscriber', 'failed.retryable'],
-  ['UserMemoryCapacityExceeded', 'failed.retryable'],
-  ['DeliveryFailure', 'failed.retryable'],
-  ['InsufficientCredit', 'failed.config'],
-  ['InvalidLinkId', 'failed.config'],
-  ['UserNotSubscribedToProduct', 'failed.config'],
+/** Reasons of failed messages: providers.md section 5 [at-goa, 3P]. What is charged to the user is not the account's. */
+const reasonCodes: CodeTable = codeTable(
+  [noWay, 'UserInBlackList', 'UserDoesNotExist', 'UserIsInactive', 'UserAccountSuspended'],
+  [noWay, 'NotNetworkSubscriber', 'InsufficientCredit', 'UserNotSubscribedToProduct'],
+  [elsewhere, 'AbsentSubscriber', 'UserMemoryCapacityExceeded', 'DeliveryFailure'],
+  [setup, 'InvalidLinkId'],
+)
+
+/** All of them: a call's refusals under a name of their own, since its words mean other things than a message's. */
+export const africasTalkingCodes: CodeTable = new Map([
+  ...refusals.flatMap(({ code, word, meaning }): [string, CodeMeaning][] => [
+    [String(code), meaning],
+    [word, meaning],
+  ]),
+  ...reasonCodes,
+  ...[...callCodes].map(([code, meaning]): [string, CodeMeaning] => [`call.${code}`, meaning]),
 ])
 
 /** An unknown reason says nothing about the number: another try, account or channel may do. */
 export function receiptOfReport(status: string, reason: string | undefined): ReceiptStatus {
   const meaning = meaningOfStatus.get(status) ?? 'unknown'
-  if (meaning !== 'by reason') return meaning
-  return (reason !== undefined && receiptOfReason.get(reason)) || 'failed.retryable'
+  return meaning === 'by reason' ? receiptOfCode(reasonCodes, reason) : meaning
 }
 
 /** Why a call ended: providers.md section 5 [at-goa]; anything else is unknown. */

@@ -2,15 +2,18 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter, baseUrl } from './adapter'
+import { acceptedBody, checkPing } from './answer'
 import {
   acceptedCodes,
+  africasTalkingCodes,
+  callCodes,
   callQueued,
-  faultOfCall,
-  faultOfRecipient,
   receiptOfHangup,
   receiptOfReport,
+  refusalOf,
 } from './africas-talking-codes'
-import { acceptedBody, type Answer, callHttp, checkPing, postForm } from './http'
+import { type CodeMeaning, faultOfMeaning, meanings } from './error-codes'
+import { type Answer, callHttp, postForm } from './http'
 import {
   checkPathSecret,
   networks,
@@ -68,6 +71,7 @@ export const africasTalking = adapter({
   name: 'africas-talking',
   channels: ['sms', 'voice', 'ussd'],
   settings,
+  codes: africasTalkingCodes,
   create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
 })
 
@@ -173,19 +177,26 @@ function recipientIn(answer: Answer): { messageId?: string | undefined; cost?: C
   const [recipient] = recipients ?? []
   if (!recipient) {
     // Of no recipient at all, only the word tells why; without it, an answer that we cannot read is still one.
-    if (recipients) throw refused(faultOfRecipient({ word }) ?? 'unroutable')
+    if (recipients) throw refused(refusalOf({ word })?.meaning, wordIn(word))
     return {}
   }
   const { statusCode: code, status, messageId, cost } = recipient
   // What we cannot read may have been taken all the same.
   const isUnsaid = status === undefined || status === 'Success'
   const isAccepted = code === undefined ? isUnsaid : acceptedCodes.has(code)
-  if (!isAccepted) throw refused(faultOfRecipient({ code, word: status }) ?? 'unroutable')
+  if (!isAccepted)
+    throw refused(
+      refusalOf({ code, word: status })?.meaning,
+      code === undefined ? wordIn(status) : String(code),
+    )
   return { messageId: isNamed(messageId) ? messageId : undefined, cost: costIn(cost) }
 }
 
-const refused = (fault: ProviderFault['fault']) =>
-  new ProviderFault(fault, 'The provider did not take the message.')
+/** A code that is in no table blames neither the number nor the account. */
+const refused = (meaning: CodeMeaning = meanings.unknown, code?: string) =>
+  faultOfMeaning(meaning, 'The provider did not take the message.', { code })
+
+const wordIn = (text = ''): string | undefined => (word.test(text) ? text : undefined)
 
 /** It says `None` where there is none. */
 const isNamed = (id: string | undefined) => id !== undefined && id !== '' && id !== 'None'
@@ -210,12 +221,12 @@ function sessionIn(answer: Answer, attemptId: string): string {
   const { entries } = CallAnswer.parse(acceptedBody(answer))
   const [entry] = entries ?? []
   if (!entry) {
-    if (entries) throw refused('unroutable')
+    if (entries) throw refused()
     return attemptId
   }
   const { status, sessionId } = entry
   if (status !== undefined && status !== callQueued)
-    throw refused(faultOfCall.get(status) ?? 'unroutable')
+    throw refused(callCodes.get(status), wordIn(status))
   return isNamed(sessionId) && sessionId ? sessionId : attemptId
 }
 
@@ -240,6 +251,7 @@ function readReceipts(path: PathSecret, callback: InboundCallback): Receipt[] {
       rawStatus: reason === undefined ? status : `${status}: ${reason}`,
       eventKey: `${id}:${status}`,
       providerMessageId: id,
+      ...(reason !== undefined && { code: reason }),
     },
   ]
 }

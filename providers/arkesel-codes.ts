@@ -1,5 +1,7 @@
-import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
+import { type CodeTable, codeTable, meanings } from './error-codes'
+
+const { badNumber, destination, setup, money, outage } = meanings
 
 /** States of a message: providers.md section 4 [3P]; anything else is unknown. */
 const receiptOfStatus: ReadonlyMap<string, ReceiptStatus> = new Map([
@@ -24,18 +26,14 @@ export const generated = '1000'
  * Its refusals: providers.md section 4 [S, 3P]. A country that is not served says nothing about the account, or whoever
  * asks for codes there would have it taken for broken.
  */
-export const faultOfGenerate: ReadonlyMap<string, Fault> = new Map([
-  ['1001', 'config'],
-  ['1002', 'config'],
-  ['1003', 'config'],
-  ['1004', 'config'],
-  ['1005', 'invalid_number'],
-  ['1006', 'unroutable'],
-  ['1007', 'config'],
-  ['1008', 'config'],
-  ['1009', 'config'],
-  ['1011', 'unavailable'],
-])
+export const arkeselCodes: CodeTable = codeTable(
+  [badNumber, 1005],
+  [destination, 1006],
+  // A field, the place of the code, the sender, the gateway; the text of a call, which is ours, is too long.
+  [setup, 1001, 1002, 1003, 1004, 1009],
+  [money, 1007, 1008],
+  [outage, 1011],
+)
 
 /** What `verify` says of a code: providers.md section 4 [S]. Any other answer is none. */
 export const verdictOfVerify: ReadonlyMap<string, boolean> = new Map([

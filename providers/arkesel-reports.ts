@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { receiptOf, statusWord } from './arkesel-codes'
-import { acceptedBody, type Answer, type HttpCall, isNoAnswer, listBytes, parseJson } from './http'
+import { acceptedBody } from './answer'
+import { type Answer, type HttpCall, isNoAnswer, listBytes, parseJson } from './http'
 import type { InboundCallback, Receipt, ReceiptPoller } from './provider'
 
 /** What of the account's API reports are asked by. */

@@ -3,18 +3,11 @@ import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import type { Fault } from '../core/fault'
 import { type AccountBase, adapter, baseUrl } from './adapter'
-import { faultOfGenerate, generated, statusWord, verdictOfVerify } from './arkesel-codes'
+import { acceptedBody, checkPing } from './answer'
+import { arkeselCodes, generated, statusWord, verdictOfVerify } from './arkesel-codes'
 import { pollerOf, readReceipts } from './arkesel-reports'
-import {
-  acceptedBody,
-  type Answer,
-  callHttp,
-  checkPing,
-  faultOfStatus,
-  type HttpCall,
-  parseJson,
-  postJson,
-} from './http'
+import { faultOfMeaning, faultOfRefusal } from './error-codes'
+import { type Answer, callHttp, type HttpCall, parseJson, postJson } from './http'
 import {
   checkPathSecret,
   networks,
@@ -59,6 +52,7 @@ export const arkesel = adapter({
   name: 'arkesel',
   channels: ['sms', 'voice', 'ussd'],
   settings,
+  codes: arkeselCodes,
   create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
 })
 
@@ -219,7 +213,7 @@ function delegatedOf(
     }
     const answer = await api.post('/api/otp/generate', payload, signal, { notAfter })
     const { code, ussd_code: instruction } = OtpAnswer.parse(answer.body)
-    if (code !== generated) throw otpFault(answer, code, faultOfGenerate)
+    if (code !== generated) throw otpFault(answer, code, { mayBeSent: true })
     if (channel === 'ussd' && instruction === undefined)
       throw refusal('unroutable', 'named nothing to dial')
     return {
@@ -248,13 +242,17 @@ const otpText = ({ brand }: Message) =>
  * What a code, or else the status, means. Of an unknown code on a 2xx, only that there is no success; where a 2xx to
  * `generate` names none, a code may be on its way.
  */
-function otpFault({ status, retryAfterMs }: Answer, code: string, faults?: typeof faultOfGenerate) {
+function otpFault(answer: Answer, given: string, { mayBeSent = false } = {}): ProviderFault {
+  const { status, retryAfterMs } = answer
+  const code = /^\d{4}$/.test(given) ? given : undefined
+  const words = `The provider answered ${status}, code ${code ?? 'none'}.`
+  const known = mayBeSent && code !== undefined ? arkeselCodes.get(code) : undefined
+  if (known) return faultOfMeaning(known, words, { code, retryAfterMs })
   const isSuccess = status >= 200 && status < 300
-  const known = /^\d{4}$/.test(code) ? code : 'none'
-  const unclear = known === 'none' && faults ? 'in_doubt' : 'unavailable'
-  const fault = faults?.get(code) ?? (isSuccess ? unclear : faultOfStatus(status))
-  const words = `The provider answered ${status}, code ${known}.`
-  return new ProviderFault(fault, words, { ...(retryAfterMs !== undefined && { retryAfterMs }) })
+  if (!isSuccess) return faultOfRefusal(arkeselCodes, answer, { code, words })
+  return new ProviderFault(code === undefined && mayBeSent ? 'in_doubt' : 'unavailable', words, {
+    code,
+  })
 }
 
 const Session = z.object({

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
-import { acceptedBody, createDispatcher, postForm, postJson } from './http'
+import { acceptedBody } from './answer'
+import { createDispatcher, postForm, postJson } from './http'
 import { ProviderFault, type SimSwapCheck } from './provider'
 
 /** Access to the SIM Swap API of an operator, or of somebody who speaks to several. */

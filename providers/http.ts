@@ -1,5 +1,4 @@
 import { Agent, type Dispatcher } from 'undici'
-import { z } from 'zod'
 import type { Fault } from '../core/fault'
 import { ProviderFault, StaleClaim } from './provider'
 
@@ -192,42 +191,10 @@ class AnswerReader implements Dispatcher.DispatchHandler {
   }
 }
 
-/** @returns the body of a 2xx answer; @throws {ProviderFault} for any other. */
-export function acceptedBody(answer: Answer): unknown {
-  if (answer.status >= 200 && answer.status < 300) return answer.body
-  const fault = faultOf(answer)
-  throw new ProviderFault(fault, `The provider answered ${answer.status}.`, {
-    retryAfterMs: answer.retryAfterMs,
-  })
-}
-
 const notAsked = new Set([404, 405, 501])
 
 /** What answers a ping does not know the question, as a mock may not: that says nothing of messages. */
 export const isNoAnswer = ({ status }: Pick<Answer, 'status'>): boolean => notAsked.has(status)
-
-/** @throws {ProviderFault} when the answer to a ping shows that the account does not work. */
-export function checkPing(answer: Answer): void {
-  if (!isNoAnswer(answer)) acceptedBody(answer)
-}
-
-/** How our own wire contracts answer an accepted message; whatever is not as it should be is left out. */
-export const Accepted = z
-  .object({
-    id: z.string().optional().catch(undefined),
-    cost: z.object({ amount: z.string(), currency: z.string() }).optional().catch(undefined),
-  })
-  .catch({})
-
-const faultOfErrorCode: ReadonlyMap<unknown, Fault> = new Map([
-  ['INVALID_NUMBER', 'invalid_number'],
-  ['BLOCKED', 'blocked'],
-])
-
-function faultOf({ status, body }: Answer): Fault {
-  const fault = faultOfStatus(status)
-  return (fault === 'config' && status >= 400 && faultOfErrorCode.get(errorCodeOf(body))) || fault
-}
 
 /** What an HTTP status means that is no success, where the provider says no more. */
 export function faultOfStatus(status: number): Fault {
@@ -236,9 +203,6 @@ export function faultOfStatus(status: number): Fault {
   if (status === 502 || status === 504) return 'in_doubt'
   return status >= 500 || status === 408 ? 'unavailable' : 'config'
 }
-
-const errorCodeOf = (body: unknown): unknown =>
-  typeof body === 'object' && body !== null && 'error_code' in body ? body.error_code : undefined
 
 /** Undefined instead of an error: a provider's answer is never trusted to be JSON. */
 export function parseJson(text: string): unknown {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
-import { acceptedBody, type Answer, isNoAnswer, listBytes, parseJson } from './http'
+import { acceptedBody } from './answer'
+import { type Answer, isNoAnswer, listBytes, parseJson } from './http'
 import { meaningOf } from './infobip-codes'
 import type { Receipt, ReceiptPoller } from './provider'
 
@@ -30,6 +31,7 @@ const Report = z.object({
   status: Status.optional().catch(undefined),
   error: z
     .object({
+      id: z.number().optional().catch(undefined),
       name: z.string().optional().catch(undefined),
       permanent: z.boolean().optional().catch(undefined),
     })
@@ -62,27 +64,53 @@ function receiptOf(report: Report, asked?: Channel): Receipt {
   const [, channel = asked, attemptId] = /^(sms|voice|whatsapp):(att_\w+)$/.exec(
     report.callbackData ?? '',
   ) ?? [undefined, undefined, undefined]
-  const isCall = channel === 'voice' || (channel === undefined && Boolean(report.voiceCall))
+  const answeredBy = answererOf(report)
+  const isCall =
+    channel === 'voice' ||
+    (channel === undefined && (Boolean(report.voiceCall) || answeredBy !== undefined))
   const isSeen = seenAt !== undefined && status.name === undefined
   const meaning = meaningOf(status, { isText: channel === 'sms', error })
   const named = isSeen ? 'SEEN' : (wordOf(status.name) ?? `GROUP_${status.groupId ?? 'UNKNOWN'}`)
   const why = wordOf(error?.name)
   const rawStatus = why === undefined || why === 'NO_ERROR' ? named : `${named} ${why}`
+  const known = meaning?.receipt ?? 'unknown'
   return {
-    status: isSeen ? 'delivered' : ofCall(meaning?.receipt ?? 'unknown', isCall, report),
+    status: isSeen ? 'delivered' : isCall ? ofCall(known, answeredBy) : known,
     rawStatus,
     eventKey: `${messageId}:${rawStatus}`,
     providerMessageId: messageId,
     attemptId: attemptId ?? (/^att_\w+$/.test(messageId) ? messageId : undefined),
     at: dateOf(seenAt ?? doneAt),
     cost: costOf(report),
+    ...(meaning?.refused && { code: codeOf(named, why) }),
   }
 }
 
+/** An undelivered message's error says more than its status; a rejected one's status says it all. */
+const codeOf = (named: string, why: string | undefined): string =>
+  named.startsWith('UNDELIVERABLE') && why !== undefined && why !== 'NO_ERROR' ? why : named
+
+/** Errors of calls that were put through: who, or what, answered. Their names where there is one, else their ids. */
+const machineIds: ReadonlySet<number | undefined> = new Set([5001, 10_002])
+const humanIds: ReadonlySet<number | undefined> = new Set([10_001])
+
+/**
+ * Who answered a call. Infobip says it in `answeredBy`, which the description of its reports ties to calls with menus, or
+ * by an error such as VOICE_ANSWERED_MACHINE (5001) or MACHINE_DETECTED (10002) beside a status of success.
+ */
+function answererOf({ voiceCall, error }: Report): 'machine' | 'human' | undefined {
+  const signs = [voiceCall?.answeredBy ?? '', error?.name ?? '']
+  if (signs.some((sign) => /(^|_)(machine|voicemail|fax)(_|$)/i.test(sign))) return 'machine'
+  if (machineIds.has(error?.id)) return 'machine'
+  const isHuman = signs.some((sign) => /(^|_)human(_|$)/i.test(sign)) || humanIds.has(error?.id)
+  return isHuman ? 'human' : undefined
+}
+
 /** A call that reached its phone was answered, by somebody or by a machine. */
-function ofCall(status: Receipt['status'], isCall: boolean, { voiceCall }: Report) {
-  if (!isCall || status !== 'delivered') return status
-  return /^machine$/i.test(voiceCall?.answeredBy ?? '') ? 'failed.retryable' : 'answered'
+function ofCall(status: Receipt['status'], answeredBy: 'machine' | 'human' | undefined) {
+  const isThrough = status === 'delivered' || (status === 'unknown' && answeredBy !== undefined)
+  if (!isThrough) return status
+  return answeredBy === 'machine' ? 'failed.retryable' : 'answered'
 }
 
 const wordOf = (name: string | undefined): string | undefined =>

@@ -3,16 +3,10 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter } from './adapter'
-import {
-  acceptedBody,
-  type Answer,
-  callHttp,
-  checkPing,
-  faultOfStatus,
-  type HttpCall,
-  postJson,
-} from './http'
-import { meaningOf } from './infobip-codes'
+import { acceptedBody, checkPing } from './answer'
+import { faultOfMeaning, faultOfRefusal, meanings } from './error-codes'
+import { type Answer, callHttp, type HttpCall, postJson } from './http'
+import { badRequest, infobipCodes, meaningOf } from './infobip-codes'
 import { costOf, logsPath, pollerOf, readReports, Reports, Status } from './infobip-reports'
 import { checkPathSecret, pathSecrets } from './path-secret'
 import {
@@ -74,6 +68,7 @@ export const infobip = adapter({
   name: 'infobip',
   channels: ['sms', 'voice', 'whatsapp'],
   settings,
+  codes: infobipCodes,
   create: createAccount,
 })
 
@@ -120,6 +115,8 @@ function apiOf({ BASE_URL: base, API_KEY: key }: Settings, dispatcher: Dispatche
   return {
     get: (path: string, signal: AbortSignal, more: Pick<HttpCall, 'maxAnswerBytes'> = {}) =>
       callHttp(dispatcher, { url: base + path, headers, ...more }, signal),
+    postNothing: (path: string, signal: AbortSignal) =>
+      callHttp(dispatcher, { url: base + path, headers, body: '' }, signal),
     post: (path: string, payload: object, signal: AbortSignal, notAfter?: number) =>
       postJson(
         dispatcher,
@@ -148,8 +145,9 @@ async function send(api: Api, given: Settings, message: Message, signal: AbortSi
   const answer = await api.post(path, payload, signal, message.notAfter)
   if (answer.status < 200 || answer.status > 299) throw refusal(answer)
   const first = SendAnswer.parse(answer.body)
-  const fault = first && meaningOf(first.status)?.fault
-  if (fault) throw new ProviderFault(fault, 'Infobip rejected the message.')
+  const refused = first && meaningOf(first.status)?.refused
+  if (refused)
+    throw faultOfMeaning(refused, 'Infobip rejected the message.', { code: first.status.name })
   return { providerMessageId: first?.messageId ?? messageIdOf(message) }
 }
 
@@ -234,34 +232,45 @@ const templateOf = (given: Settings, message: Message) => ({
   ],
 })
 
-/** The two forms of Infobip's errors, the newer one first; all that is read of them is which member was wrong. */
+/** The two forms of Infobip's errors: their code, and which members of the request were wrong. */
 const Refusal = z
   .object({
+    errorCode: z.string().optional().catch(undefined),
     violations: z.array(z.object({ property: z.string().catch('') })).catch([]),
     requestError: z
       .object({
         serviceException: z.object({
+          messageId: z.string().optional().catch(undefined),
           validationErrors: z.record(z.string(), z.unknown()).catch({}),
         }),
       })
-      .transform(({ serviceException }) => Object.keys(serviceException.validationErrors))
-      .catch([]),
+      .transform(({ serviceException }) => serviceException)
+      .catch({ validationErrors: {} }),
   })
-  .transform(({ violations, requestError }) => [
-    ...violations.map(({ property }) => property),
-    ...requestError,
-  ])
-  .catch([])
+  .transform(({ errorCode, violations, requestError }) => ({
+    code: [errorCode, requestError.messageId].find((code) =>
+      /^[A-Z][A-Z0-9_]{2,48}$/.test(code ?? ''),
+    ),
+    blamed: [
+      ...violations.map(({ property }) => property),
+      ...Object.keys(requestError.validationErrors),
+    ],
+  }))
+  .catch({ code: undefined, blamed: [] })
 
-function refusal({ status, retryAfterMs, body }: Answer): ProviderFault {
-  const blamed = status === 400 ? Refusal.parse(body) : []
-  const fault = blamed.some((property) => /(^|\.)to$/.test(property))
-    ? 'invalid_number'
-    : blamed.length > 0 && blamed.every((property) => /(^|\.)(text|language)$/.test(property))
-      ? // One app's text or one reader's language says nothing about the account.
-        'unroutable'
-      : faultOfStatus(status)
-  return new ProviderFault(fault, `Infobip answered ${status}.`, { retryAfterMs })
+function refusal(answer: Answer): ProviderFault {
+  const { status, retryAfterMs } = answer
+  const { code, blamed } = Refusal.parse(answer.body)
+  const words = `Infobip answered ${status}.`
+  const of = status === 400 ? blamed : []
+  if (of.some((property) => /(^|\.)to$/.test(property)))
+    return faultOfMeaning(meanings.badNumber, words, { code, retryAfterMs })
+  // One app's text or one reader's language says nothing about the account.
+  if (of.length > 0 && of.every((property) => /(^|\.)(text|language)$/.test(property)))
+    return faultOfMeaning(meanings.message, words, { code, retryAfterMs })
+  // That a request is wrong is said by the status already.
+  const own = code !== undefined && badRequest.has(code) ? undefined : code
+  return faultOfRefusal(infobipCodes, answer, { code: own, words })
 }
 
 /** At the account's address its subscription's credentials tell a report from a forgery; at a message's own nothing does. */
@@ -310,5 +319,6 @@ async function reportOutcome(
   signal: AbortSignal,
 ): Promise<void> {
   if (outcome !== 'verified' || id === undefined) return
-  acceptedBody(await api.post(`/ct/1/log/end/${encodeURIComponent(id)}`, {}, signal))
+  // The operation knows no body.
+  acceptedBody(await api.postNothing(`/ct/1/log/end/${encodeURIComponent(id)}`, signal))
 }

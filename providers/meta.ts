@@ -2,8 +2,9 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
-import { type Answer, callHttp, faultOfStatus, isNoAnswer, parseJson, postJson } from './http'
-import { failureOf, meaningOf, statusOf } from './meta-codes'
+import { faultOfMeaning, faultOfRefusal } from './error-codes'
+import { type Answer, callHttp, isNoAnswer, parseJson, postJson } from './http'
+import { codeMeanings, failureOf, meaningOf, statusOf } from './meta-codes'
 import { checkHubSignature } from './meta-signature'
 import {
   ForgedCallback,
@@ -39,6 +40,7 @@ export const meta = adapter({
   name: 'meta',
   channels: ['whatsapp'],
   settings,
+  codes: codeMeanings,
   create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
 })
 
@@ -88,7 +90,10 @@ const templateMessage = ({ to, code, locale, attemptId }: Message, given: Settin
   type: 'template',
   template: {
     name: given.TEMPLATE,
-    language: { code: templateLanguage(locale, given.TEMPLATE_LANGUAGES) },
+    language: {
+      policy: 'deterministic',
+      code: templateLanguage(locale, given.TEMPLATE_LANGUAGES),
+    },
     components: codeComponents(code),
   },
   biz_opaque_callback_data: attemptId,
@@ -101,30 +106,27 @@ const Health = z
   .catch({ health_status: { can_send_message: '' } })
 const Refusal = z
   .object({
-    error: z.object({ code: z.number(), is_transient: z.boolean().optional().catch(undefined) }),
+    error: z.object({
+      code: z.number().int().min(0).max(999_999),
+      is_transient: z.boolean().optional().catch(undefined),
+    }),
   })
   .transform(({ error }) => error)
   .optional()
   .catch(undefined)
 
 /** @returns the body of a 2xx answer; @throws {ProviderFault} for any other. */
-function acceptedBody({ status, body, retryAfterMs = 0 }: Answer): unknown {
+function acceptedBody(answer: Answer): unknown {
+  const { status, body, retryAfterMs } = answer
   if (status >= 200 && status < 300) return body
   const error = Refusal.parse(body)
+  const words = `Meta answered ${status}.`
+  const code = error && String(error.code)
   const meaning = error && meaningOf(error.code)
-  const fault = meaning?.fault ?? unwritten({ status, error })
-  const waitMs = Math.max(retryAfterMs, meaning?.waitMs ?? 0)
-  throw new ProviderFault(fault, `Meta answered ${status}.`, {
-    ...(waitMs > 0 && { retryAfterMs: waitMs }),
-    ofRecipient: meaning?.waitMs !== undefined,
-  })
-}
-
-/** A code that nobody wrote down blames neither the number nor the account. */
-function unwritten({ status, error }: { status: number; error: z.infer<typeof Refusal> }) {
-  if (error?.is_transient) return 'unavailable'
-  const isRefused = status === 400 || status === 404 || status === 422
-  return isRefused && error ? 'unroutable' : faultOfStatus(status)
+  // A known code decides, whatever the status: Meta says to build on it.
+  if (meaning) throw faultOfMeaning(meaning, words, { code, retryAfterMs })
+  if (error?.is_transient) throw new ProviderFault('unavailable', words, { code, retryAfterMs })
+  throw faultOfRefusal(codeMeanings, answer, { code, words })
 }
 
 const Status = z.object({
@@ -141,7 +143,7 @@ const Status = z.object({
     .optional()
     .catch(undefined),
   errors: z
-    .array(z.object({ code: z.number() }))
+    .array(z.object({ code: z.number().int() }))
     .optional()
     .catch(undefined),
 })
@@ -192,6 +194,7 @@ function receiptOf({
     providerMessageId: id,
     attemptId: more.biz_opaque_callback_data,
     at,
+    code: code === undefined ? undefined : String(code),
   }
 }
 

@@ -96,6 +96,8 @@ export interface Receipt {
   /** When the provider says it happened. */
   at?: Date | undefined
   cost?: Cost | undefined
+  /** The provider's code for a failure. */
+  code?: string | undefined
   /** Concluded from something else that the provider says: it does not count against a failure that it reported. */
   inferred?: boolean | undefined
 }
@@ -352,14 +354,22 @@ export class ProviderFault extends Error {
   constructor(
     readonly fault: Fault,
     message: string,
-    options?: { cause?: unknown; retryAfterMs?: number | undefined; ofRecipient?: boolean },
+    options?: {
+      cause?: unknown
+      retryAfterMs?: number | undefined
+      ofRecipient?: boolean
+      code?: string | undefined
+    },
   ) {
     super(message, options)
     this.name = 'ProviderFault'
     this.retryAfterMs = options?.retryAfterMs
     this.ofRecipient = options?.ofRecipient ?? false
+    this.code = options?.code
   }
   readonly retryAfterMs: number | undefined
+  /** The provider's own code for it, where it gave one. */
+  code: string | undefined
   /** Whatever it is, it is about this recipient: it says nothing of the account, for others. */
   readonly ofRecipient: boolean
 }

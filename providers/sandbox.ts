@@ -3,7 +3,8 @@ import { z } from 'zod'
 import { channels } from '../core/channel'
 import type { ReceiptStatus } from '../core/receipt'
 import { type AccountBase, adapter } from './adapter'
-import { Accepted, acceptedBody, callHttp, parseJson, postJson } from './http'
+import { Accepted, acceptedBody, ownCodes } from './answer'
+import { callHttp, parseJson, postJson } from './http'
 import {
   ForgedCallback,
   type InboundCallback,
@@ -60,6 +61,7 @@ export const sandbox = adapter({
   name: 'sandbox',
   channels,
   settings,
+  codes: ownCodes,
   prefix: 'SANDBOX',
   create: (account, { URL: url, SECRET: secret }, { dispatcher }) =>
     createAccount(account, { base: url.replace(/\/+$/, ''), secret }, dispatcher),

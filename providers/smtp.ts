@@ -3,6 +3,7 @@ import { createTransport, type SendMailOptions } from 'nodemailer'
 import { z } from 'zod'
 import type { Fault } from '../core/fault'
 import { type AccountBase, adapter } from './adapter'
+import { faultOfMeaning } from './error-codes'
 import {
   type Letter,
   type Message,
@@ -10,7 +11,7 @@ import {
   ProviderFault,
   StaleClaim,
 } from './provider'
-import { faultOfRefusal, refusalIn } from './smtp-codes'
+import { meaningOfRefusal, refusalIn, smtpCodes } from './smtp-codes'
 
 /** Nodemailer's own are minutes (providers.md section 8): far longer than a code lives. */
 const timeouts = {
@@ -73,6 +74,7 @@ export const smtp = adapter({
   name: 'smtp',
   channels: ['email'],
   settings,
+  codes: smtpCodes,
   create: createAccount,
 })
 
@@ -210,7 +212,9 @@ function faultFrom(error: unknown, { state }: Handover): ProviderFault {
   const { code, originalCode, response, command } = Failure.parse(error)
   const refusal = refusalIn(response, command)
   if (refusal)
-    return new ProviderFault(faultOfRefusal(refusal), `The mail server said ${refusal.code}.`)
+    return faultOfMeaning(meaningOfRefusal(refusal), `The mail server said ${refusal.code}.`, {
+      code: refusal.enhanced ?? String(refusal.code),
+    })
   if (state === 'begun')
     return new ProviderFault('in_doubt', 'No answer after the mail was handed over.')
   return new ProviderFault(faultOfCode(code, originalCode), 'The mail server could not be used.')

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import type { Cost, Message, ProviderAccount, Receipt, Sent } from './provider'
+import {
+  type Cost,
+  type Message,
+  type ProviderAccount,
+  ProviderFault,
+  type Receipt,
+  type Sent,
+} from './provider'
 
 const maxIdLength = 200
 const maxWordLength = 100
@@ -14,7 +21,8 @@ export function storable(account: ProviderAccount): ProviderAccount {
   return {
     ...account,
     sender: {
-      send: async (message, signal) => storableSent(await sender.send(message, signal), message),
+      send: async (message, signal) =>
+        storableSent(await storableFault(message, () => sender.send(message, signal)), message),
     },
     ...(receipts && {
       receipts: {
@@ -51,12 +59,33 @@ export function storable(account: ProviderAccount): ProviderAccount {
       delegated: {
         channels: delegated.channels,
         generate: async (message, signal) =>
-          storableSent(await delegated.generate(message, signal), message),
+          storableSent(
+            await storableFault(message, () => delegated.generate(message, signal)),
+            message,
+          ),
         checkCode: (check, signal) => delegated.checkCode(check, signal),
       },
     }),
   }
 }
+
+/** The fault's code is the provider's word too. */
+async function storableFault<T>({ code: ours }: Message, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (error instanceof ProviderFault) {
+      const code = storableCode(error.code)
+      // A provider that hands back what it was given tells nothing by it.
+      error.code = code === ours ? undefined : code
+    }
+    throw error
+  }
+}
+
+/** Letters and at most six digits in a row: no phone number is one. */
+const storableCode = (code: string | undefined): string | undefined =>
+  code !== undefined && /^(?!.*\d{7})[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$/.test(code) ? code : undefined
 
 const storableSent = (
   { providerMessageId, cost, instruction }: Sent,
@@ -82,6 +111,7 @@ const storableReceipt = ({ status, rawStatus, eventKey, ...more }: Receipt): Rec
   providerMessageId: storableId(more.providerMessageId),
   at: more.at && !Number.isNaN(more.at.getTime()) ? more.at : undefined,
   cost: storableCost(more.cost),
+  ...(more.code !== undefined && { code: storableCode(more.code) }),
   ...(more.inferred && { inferred: true }),
 })
 

@@ -8,7 +8,8 @@ import type {
   Receipt,
   ReceiptReader,
 } from './provider'
-import { meaningOfCallStatus, meaningOfMessageStatus, receiptOfCode } from './twilio-codes'
+import { receiptOfCode } from './error-codes'
+import { meaningOfCallStatus, meaningOfMessageStatus, twilioCodes } from './twilio-codes'
 import { readSigned, type SignedFields } from './twilio-signature'
 import { codeScript } from './twilio-voice'
 
@@ -26,9 +27,9 @@ const isUndecided = ({ url }: InboundCallback) =>
 
 const of = (fields: SignedFields, name: string): string | undefined => fields.get(name) || undefined
 
-function codeOf(fields: SignedFields): number | undefined {
+function codeOf(fields: SignedFields): string | undefined {
   const code = of(fields, 'ErrorCode')
-  return code !== undefined && /^\d{1,6}$/.test(code) ? Number(code) : undefined
+  return code !== undefined && /^\d{1,6}$/.test(code) ? String(Number(code)) : undefined
 }
 
 interface Report {
@@ -36,7 +37,7 @@ interface Report {
   status: ReceiptStatus
   /** Twilio's word. */
   said: string
-  code?: number | undefined
+  code?: string | undefined
   at?: Date | undefined
 }
 
@@ -47,6 +48,7 @@ const receiptOf = ({ id, status, said, code, at }: Report): Receipt => ({
   eventKey: `${id}:${said}`,
   providerMessageId: id,
   at,
+  ...(code !== undefined && { code }),
 })
 
 /** A word that is none may hold anything; what is recorded must be free of personal data. */
@@ -60,7 +62,12 @@ function messageReceipts(fields: SignedFields): Receipt[] {
   const code = codeOf(fields)
   const meaning = meaningOfMessageStatus.get(said) ?? 'unknown'
   return [
-    receiptOf({ id, said, code, status: meaning === 'by code' ? receiptOfCode(code) : meaning }),
+    receiptOf({
+      id,
+      said,
+      code,
+      status: meaning === 'by code' ? receiptOfCode(twilioCodes, code) : meaning,
+    }),
   ]
 }
 
@@ -85,11 +92,11 @@ function callReceipts(fields: SignedFields, id: string, isOpen: boolean): Receip
   return [isUntold && status === 'answered' ? { ...receipt, inferred: true } : receipt]
 }
 
-function callStatus(said: string, fields: SignedFields, code: number | undefined): ReceiptStatus {
+function callStatus(said: string, fields: SignedFields, code: string | undefined): ReceiptStatus {
   // Of a call that lasted no second nobody can say whether it was heard.
   if (said === 'completed') return Number(of(fields, 'CallDuration')) > 0 ? 'answered' : 'unknown'
   const meaning = meaningOfCallStatus.get(said) ?? 'unknown'
-  return meaning === 'by code' ? receiptOfCode(code) : meaning
+  return meaning === 'by code' ? receiptOfCode(twilioCodes, code) : meaning
 }
 
 /** RFC 2822. */

@@ -1,71 +1,71 @@
 import type { LineType } from '../core/abuse/protection'
-import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
-import { type Answer, faultOfStatus } from './http'
+import { type CodeMeaning, codeTable, meanings } from './error-codes'
 
-/** What an error code means, said at the send and said in a report. */
-interface Meaning {
-  fault: Fault
-  receipt: ReceiptStatus
+const {
+  badNumber,
+  optedOut,
+  absent,
+  noWay,
+  elsewhere,
+  destination,
+  allowList,
+  message,
+  credentials,
+  setup,
+  money,
+  throttled,
+  outage,
+} = meanings
+
+/** The message's own validity was over: another provider may have time. */
+const tooLate: CodeMeaning = { about: 'message', fault: 'unroutable', receipt: 'expired' }
+/** The carrier gives no reason: another try may do. */
+const noReason: CodeMeaning = {
+  about: 'unknown',
+  fault: 'unavailable',
+  receipt: 'failed.retryable',
 }
 
-const number: Meaning = { fault: 'invalid_number', receipt: 'failed.permanent' }
-const blocked: Meaning = { fault: 'blocked', receipt: 'failed.permanent' }
-/** Of this sender and text to this number; another account or channel may have a way. */
-const noWay: Meaning = { fault: 'unroutable', receipt: 'failed.permanent' }
-const busy: Meaning = { fault: 'throttled', receipt: 'failed.retryable' }
-const passing: Meaning = { fault: 'unavailable', receipt: 'failed.retryable' }
-const account: Meaning = { fault: 'config', receipt: 'failed.config' }
 /**
- * A setting of the account, but one for this number's country or, on trial, for this number. The table calls it the
- * account's; here it is not, or whoever asks for a code in a country that the account does not serve would have all of
- * it taken for broken.
+ * Error codes: Twilio's error and warning dictionary (docs/errors/{code}) and providers.md section 1, table "Codes"; 21212
+ * from its test credentials. The subjects are our judgement. A setting of the account for one country (21408) or, on
+ * trial, for one number (21608) is not the account's: whoever asks for a code there would have all of it taken for broken.
  */
-const notHere = noWay
-
-/** Error codes: providers.md section 1, table "Codes" (texts [D], classes our judgement); 21212 from its test credentials. */
-const meaningOfCode: ReadonlyMap<number, Meaning> = new Map([
-  [21211, number],
-  [21214, number],
-  [21217, number],
-  [21614, number],
-  [21635, number],
-  [30005, number],
-  [30006, number],
-  [63003, number],
-  [63024, number],
-
-  [21610, blocked],
-  [30004, blocked],
-  [63014, blocked],
-
-  [21612, noWay],
-  [30007, noWay],
-
-  [20429, busy],
-  [21611, busy],
-  [30001, busy],
-  [63018, busy],
-
-  [30003, passing],
-  [30008, passing],
-  [34002, passing],
-
-  [30036, { fault: 'unroutable', receipt: 'expired' }],
-
-  [20003, account],
-  [21212, account],
-  [21606, account],
-  [30002, account],
-  [60728, account],
-  [63016, account],
-  [63017, account],
-  [63038, account],
-
-  [21408, notHere],
-  [21608, notHere],
-  [60601, notHere],
-])
+export const twilioCodes = codeTable(
+  // Not a valid number, not a mobile phone, a landline, no such handset, not on WhatsApp; the sender itself.
+  [badNumber, 21211, 21214, 21217, 21266, 21614, 21635, 30005, 30006, 63003, 63024],
+  [optedOut, 21610, 30004, 63014],
+  [absent, 30003, 34002],
+  // From this sender no way leads there; the account may not call it.
+  [noWay, 21216, 21612],
+  // WhatsApp's limits on what one user gets.
+  [elsewhere, 63032, 63049],
+  // Permissions by country, for messages and for calls; pumping protection; carriers that want a registered sender.
+  [destination, 13227, 21215, 21408, 30024, 30040, 30041, 30450, 32205, 60601, 60605],
+  // Trial accounts, for messages and for calls, and the WhatsApp sandbox.
+  [allowList, 21219, 21608, 63015],
+  // Filtered, without a body, too long.
+  [message, 21602, 21617, 30007, 30038],
+  [tooLate, 30036],
+  [credentials, 20003, 20006, 20008, 20403],
+  // Account: closed, suspended, not found.
+  [setup, 10001, 20005, 20404, 30002, 30037],
+  // Senders: not the account's, not verified, not able, without caller id.
+  [setup, 21210, 21212, 21213, 21601, 21603, 21606, 21607],
+  // Senders that are not registered: toll-free, 10DLC, suspended campaigns.
+  [setup, 30032, 30033, 30034],
+  // Content: its id, its variables, its parameters.
+  [setup, 21654, 21655, 21656],
+  // Messaging services: not found, without a sender, not named.
+  [setup, 21701, 21703, 21704, 21705],
+  // WhatsApp: no such sender, an account that is disabled or restricted, no template, or one that is not approved.
+  [setup, 63007, 63016, 63020, 63023, 63027, 63028, 63040, 63041, 63042, 63112],
+  [money, 30022, 30023, 30027, 60728, 63017, 63038],
+  [throttled, 14107, 20429, 21611, 30001, 63018],
+  [noReason, 30008],
+  [outage, 20500, 20503, 30410, 30500],
+)
 
 /** `by code`: a failure, of the kind that its error code says. */
 type StatusMeaning = ReceiptStatus | 'by code'
@@ -97,21 +97,6 @@ export const meaningOfCallStatus: ReadonlyMap<string, StatusMeaning> = new Map([
   ['failed', 'by code'],
   ['canceled', 'failed.permanent'],
 ])
-
-/** An unknown code says nothing about the number: another try, account or channel may do. */
-export const receiptOfCode = (code: number | undefined): ReceiptStatus =>
-  (code !== undefined && meaningOfCode.get(code)?.receipt) || 'failed.retryable'
-
-/** What a refusal means. Of an unknown code with a status that blames the request, no more than "not by this way". */
-export function faultOfRefusal(
-  { status }: Pick<Answer, 'status'>,
-  code: number | undefined,
-): Fault {
-  if (status >= 500) return faultOfStatus(status)
-  const known = code === undefined ? undefined : meaningOfCode.get(code)
-  if (known) return known.fault
-  return status === 400 && code !== undefined ? 'unroutable' : faultOfStatus(status)
-}
 
 /** Types of lines, as Lookup v2 names them. */
 export const lineTypeOf: ReadonlyMap<string, LineType> = new Map([

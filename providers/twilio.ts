@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter, baseUrl, list, secrets } from './adapter'
+import { faultOfRefusal } from './error-codes'
 import { type Answer, callHttp, type FormFields, isNoAnswer, listBytes, postForm } from './http'
 import {
   type Cost,
@@ -13,7 +14,7 @@ import {
   type Sent,
 } from './provider'
 import { callbacksOf, undecided } from './twilio-callbacks'
-import { faultOfRefusal, meaningOfMessageStatus } from './twilio-codes'
+import { meaningOfMessageStatus, twilioCodes } from './twilio-codes'
 import { lookUpsBy } from './twilio-lookup'
 import { callScript } from './twilio-voice'
 import { templateLanguage } from './whatsapp-template'
@@ -95,6 +96,7 @@ export const twilio = adapter({
   name: 'twilio',
   channels: ['sms', 'voice', 'whatsapp'],
   settings,
+  codes: twilioCodes,
   create: createAccount,
 })
 
@@ -190,15 +192,16 @@ function apiOf(given: Settings, dispatcher: Dispatcher) {
 const basic = (user: string, password: string) =>
   `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
 
-const Refusal = z.object({ code: z.coerce.number().int().min(1).max(999_999) })
+const Code = z.coerce.number().int().min(1).max(999_999).transform(String)
+const Refusal = z.object({ code: Code })
 
 /** @throws {ProviderFault} for any answer but a 2xx; Twilio's own words, which may quote the number, are dropped. */
 function bodyOf(answer: Answer): unknown {
-  const { status, retryAfterMs, body } = answer
+  const { status, body } = answer
   if (status >= 200 && status < 300) return body
   const code = Refusal.safeParse(body).data?.code
   const why = code === undefined ? String(status) : `${status}, error ${code}`
-  throw new ProviderFault(faultOfRefusal(answer, code), `Twilio answered ${why}.`, { retryAfterMs })
+  throw faultOfRefusal(twilioCodes, answer, { code, words: `Twilio answered ${why}.` })
 }
 
 /** What goes to which resource; the channels are those of {@link channelsOf}. */
@@ -261,7 +264,7 @@ const Created = z
   .object({
     sid: optional,
     status: optional,
-    error_code: z.number().optional().catch(undefined),
+    error_code: Code.optional().catch(undefined),
     ...price,
   })
   .catch({})
@@ -283,7 +286,11 @@ function sentOf(body: unknown, attemptId: string): Sent {
   const { sid: id = attemptId, status = '', error_code: code } = created
   const meaning = meaningOfMessageStatus.get(status)
   if (meaning === 'by code' || meaning === 'failed.permanent')
-    throw new ProviderFault(faultOfRefusal({ status: 400 }, code ?? 0), `Twilio says ${status}.`)
+    throw faultOfRefusal(
+      twilioCodes,
+      { status: 400, retryAfterMs: undefined },
+      { code: code ?? 'none', words: `Twilio says ${status}.` },
+    )
   return { providerMessageId: id, cost: costOf(created) }
 }
 

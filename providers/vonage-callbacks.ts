@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { ReceiptStatus } from '../core/receipt'
+import { receiptOfCode } from './error-codes'
 import { parseJson } from './http'
 import type {
   CallAnswerer,
@@ -14,8 +15,9 @@ import type {
 import {
   callDetailStatusOf,
   callStatusOf,
+  codeIn,
+  codeMeanings,
   messageStatusOf,
-  rejectionOf,
   voiceOf,
 } from './vonage-codes'
 import { checkVonageSignature } from './vonage-jwt'
@@ -131,8 +133,9 @@ export const receiptReader = (signature: Signature): ReceiptReader => ({
 
 function messageReceipt(report: z.infer<typeof MessageStatus>): Receipt {
   const { status, error, usage } = report
-  const [, code] = /(?<!\d)(1\d{3})(?!\d)/.exec(`${error?.title ?? ''} ${error?.type ?? ''}`) ?? []
-  const meaning = status === 'rejected' ? rejectionOf(code) : messageStatusOf.get(status)
+  const code = error && codeIn(error)
+  const meaning =
+    status === 'rejected' ? receiptOfCode(codeMeanings, code) : messageStatusOf.get(status)
   return {
     status: meaning ?? 'unknown',
     rawStatus: code === undefined ? status : `${status}:${code}`,
@@ -141,6 +144,7 @@ function messageReceipt(report: z.infer<typeof MessageStatus>): Receipt {
     attemptId: report.client_ref,
     at: report.timestamp,
     cost: usage && costOf(usage),
+    ...(code !== undefined && { code }),
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Fault } from '../core/fault'
 import type { ReceiptStatus } from '../core/receipt'
+import { codeTable, meanings } from './error-codes'
 
 /**
  * Messages v1: what its status webhook says (providers.md section 2, words [S vg-java MessageStatus]); `rejected` is told
@@ -13,49 +13,61 @@ export const messageStatusOf: ReadonlyMap<string, ReceiptStatus> = new Map([
   ['undeliverable', 'failed.retryable'],
 ])
 
-interface Meaning {
-  /** In a report. */
-  status: ReceiptStatus
-  /** In the answer to a send. */
-  fault: Fault
-}
+const {
+  badNumber,
+  optedOut,
+  absent,
+  noWay,
+  elsewhere,
+  destination,
+  allowList,
+  message,
+  credentials,
+  setup,
+  money,
+  throttled,
+  outage,
+} = meanings
 
-const passing: Meaning = { status: 'failed.retryable', fault: 'unavailable' }
-const number: Meaning = { status: 'failed.permanent', fault: 'invalid_number' }
-const optedOut: Meaning = { status: 'failed.permanent', fault: 'blocked' }
-const elsewhere: Meaning = { status: 'failed.retryable', fault: 'unroutable' }
-const account: Meaning = { status: 'failed.config', fault: 'config' }
-
-/** Codes of Messages v1 (providers.md section 2 [S nx-spec messages-olympus]); the classes are our judgement. */
-export const codeMeanings: ReadonlyMap<string, Meaning> = new Map([
-  ['1100', passing], // The messaging service could not be spoken to.
-  ['1180', passing], // Absent for the moment.
-  ['1220', passing], // The handset is busy.
-  ['1230', passing], // The network.
-  ['1331', passing], // The messaging service.
-  ['1241', elsewhere], // Too many to one number: others have nothing to do with it.
-  ['1170', number], // No such number.
-  ['1190', number], // Absent for good.
-  ['1260', number],
-  ['1280', number],
-  ['1300', number], // No user of the service.
-  ['1310', number], // A device that cannot show it.
-  ['1240', optedOut],
-  ['1210', elsewhere], // Anti-spam.
-  ['1250', elsewhere], // No route.
-  ['1270', elsewhere],
-  ['1120', account], // The sender is refused.
-  ['1140', account],
-  ['1160', account], // A trial account, and the number is not on its list.
-  ['1340', account], // WhatsApp: outside the window for free text.
+/**
+ * Codes of Messages v1 (providers.md section 2 [S nx-spec messages-olympus]) and the words that end the `type` of errors of
+ * all of Vonage's APIs; the subjects are our judgement. 1150 is not here: it says that a parameter is wrong, and the answer
+ * says which.
+ */
+export const codeMeanings = codeTable(
+  // No such number, absent for good, unreachable, blocked by the carrier, no user of the service, the wrong device.
+  [badNumber, 1170, 1190, 1260, 1280, 1300, 1310],
+  [optedOut, 1050, 1240],
+  // Absent for the moment; the handset is busy.
+  [absent, 1180, 1220],
+  // Too many to one number; anti-spam; no route; the subscriber's age; no prepaid funds of the subscriber.
+  [elsewhere, 1200, 1210, 1241, 1250, 1270],
+  [noWay, 1290],
+  // Fraud Defender keeps the account from writing to this prefix.
+  [destination, 1470],
+  // The network there.
+  [{ about: 'destination', fault: 'unavailable', receipt: 'failed.retryable' }, 1230],
+  // A trial account, and the number is not on its list.
+  [allowList, 1160],
+  [message, 1040, 1090],
+  [credentials, 1110, 'unauthorized', 'forbidden', 'invalid-signature', 'jwt-expired'],
+  // The account barred, not set up for this; the sender is refused; WhatsApp: outside the window for free text.
+  [setup, 1060, 1080, 1120, 1140, 1340, 1420, 'unprovisioned', 'account-suspended'],
+  [money, 1070, 1460, 'low-balance'],
+  [throttled, 1000, 'throttled'],
+  // Inside of Vonage; the messaging service, which could not be spoken to or failed.
+  [outage, 1030, 1100, 1331],
   // The operator's receipts "unknown" and "expired" come so [D sms-status-callbacks]: neither is a refusal.
-  ['1330', { status: 'unknown', fault: 'unavailable' }],
-  ['1360', { status: 'expired', fault: 'unavailable' }],
-])
+  [{ about: 'unknown', fault: 'unavailable', receipt: 'unknown' }, 1330],
+  [{ about: 'message', fault: 'unavailable', receipt: 'expired' }, 1360],
+)
 
-/** What a rejected message means; a code that nobody wrote down never blames the number. */
-export const rejectionOf = (code: string | undefined): ReceiptStatus =>
-  (code === undefined ? undefined : codeMeanings.get(code)?.status) ?? 'failed.retryable'
+/** The code in an error's title or at the end of its type: four digits from 1000, or the word behind the `#`. */
+export function codeIn({ title, type }: { title: string; type: string }): string | undefined {
+  const [, digits] = /(?<!\d)(1\d{3})(?!\d)/.exec(`${title} ${type}`) ?? []
+  const [, word] = /#([a-z]+(?:-[a-z]+){0,4})$/.exec(type) ?? []
+  return digits ?? word
+}
 
 /** Voice: words of its event webhook (providers.md section 2 [S CallStatus.java]). */
 export const callStatusOf: ReadonlyMap<string, ReceiptStatus> = new Map([

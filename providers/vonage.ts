@@ -2,12 +2,12 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
-import type { Fault } from '../core/fault'
 import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
-import { type Answer, callHttp, faultOfStatus, isNoAnswer, postJson } from './http'
-import { type Message, type ProviderAccount, ProviderFault, type Sent } from './provider'
+import { type CodeMeaning, faultOfMeaning, faultOfRefusal, meanings } from './error-codes'
+import { type Answer, callHttp, isNoAnswer, postJson } from './http'
+import type { Message, ProviderAccount, ProviderFault, Sent } from './provider'
 import { callAnswerer, callOf, receiptReader } from './vonage-callbacks'
-import { codeMeanings } from './vonage-codes'
+import { codeIn, codeMeanings } from './vonage-codes'
 import { appToken } from './vonage-jwt'
 import { codeComponents, templateLanguage, templateLanguages } from './whatsapp-template'
 
@@ -64,6 +64,7 @@ export const vonage = adapter({
   name: 'vonage',
   channels: ['sms', 'voice', 'whatsapp'],
   settings,
+  codes: codeMeanings,
   create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
 })
 
@@ -98,12 +99,11 @@ function createAccount(
   }
 
   async function ping(signal: AbortSignal): Promise<void> {
-    const query = new URLSearchParams({
-      api_key: given.API_KEY,
-      api_secret: given.API_SECRET ?? '',
-    })
-    const url = `${restBaseOf(given)}/account/get-balance?${query.toString()}`
-    const answer = await callHttp(dispatcher, { url, headers: {} }, signal)
+    // Not in the address, where Vonage takes them too: addresses end up in the logs of proxies.
+    const credentials = Buffer.from(`${given.API_KEY}:${given.API_SECRET ?? ''}`)
+    const headers = { authorization: `Basic ${credentials.toString('base64')}` }
+    const url = `${restBaseOf(given)}/account/get-balance`
+    const answer = await callHttp(dispatcher, { url, headers }, signal)
     if (!isNoAnswer(answer)) acceptedBody(answer)
   }
 
@@ -170,23 +170,32 @@ const Refusal = z
 
 /** @returns the body of a 2xx answer; @throws {ProviderFault} for any other. */
 function acceptedBody(answer: Answer): unknown {
-  const { status, body, retryAfterMs } = answer
+  const { status, body } = answer
   if (status >= 200 && status < 300) return body
-  throw new ProviderFault(faultOf(answer), `Vonage answered ${status}.`, { retryAfterMs })
+  throw refusalOf(answer)
 }
 
-function faultOf({ status, body }: Answer): Fault {
-  const { type, title, invalid_parameters: invalid } = Refusal.parse(body)
-  const isRefused = status === 400 || status === 403 || status === 422
-  if (!isRefused) return faultOfStatus(status)
-  const [, code] = /(?<!\d)(1\d{3})(?!\d)/.exec(`${title} ${type}`) ?? []
-  const known = code === undefined ? undefined : codeMeanings.get(code)?.fault
-  if (known) return known
+function refusalOf(answer: Answer): ProviderFault {
+  const { status, body, retryAfterMs } = answer
+  const { invalid_parameters: invalid, ...error } = Refusal.parse(body)
+  const words = `Vonage answered ${status}.`
+  const code = codeIn(error)
+  const isBlamed = status === 400 || status === 403 || status === 422
+  const parameters = isBlamed && !codeMeanings.has(code ?? '') ? invalid : []
+  const meaning = meaningOfParameters(parameters.map(({ name }) => name))
+  return meaning
+    ? faultOfMeaning(meaning, words, { code, retryAfterMs })
+    : faultOfRefusal(codeMeanings, answer, { code, words })
+}
+
+/** What an answer is about that says which parameters were wrong: 1150, and errors without a code. */
+function meaningOfParameters(names: readonly string[]): CodeMeaning | undefined {
   // Of a call, `to[0].number`.
-  if (invalid.some(({ name }) => /^to\b/.test(name))) return 'invalid_number'
+  if (names.some((name) => /^to\b/.test(name))) return meanings.badNumber
   // One app's text says nothing about the account.
-  if (invalid.length > 0 && invalid.every(({ name }) => /^(text|ncco)\b/.test(name)))
-    return 'unroutable'
-  // A code that nobody wrote down blames neither the number nor the account.
-  return code === undefined ? faultOfStatus(status) : 'unroutable'
+  if (names.length > 0 && names.every((name) => /^(text|ncco)\b/.test(name)))
+    return meanings.message
+  return names.some((name) => /^(from|custom|channel|message_type)\b/.test(name))
+    ? meanings.setup
+    : undefined
 }

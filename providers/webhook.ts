@@ -2,7 +2,8 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { signatureHeaders } from '../codes/standard-webhook'
 import { type AccountBase, adapter } from './adapter'
-import { Accepted, acceptedBody, postJson } from './http'
+import { Accepted, acceptedBody, ownCodes } from './answer'
+import { postJson } from './http'
 import type { Message, ProviderAccount } from './provider'
 import { webhookSecret, webhooksOf } from './standard-webhook'
 
@@ -17,6 +18,7 @@ export const webhook = adapter({
   name: 'webhook',
   channels: ['sms', 'voice', 'whatsapp', 'email'],
   settings,
+  codes: ownCodes,
   prefix: 'OTPILOT',
   create: (account, given, { dispatcher }) => createAccount(account, given, dispatcher),
 })

@@ -101,6 +101,15 @@ export function receiptsOf(rule: Rule | undefined, channel: Channel): PlannedRec
   )
 }
 
+/** What a service says beside a status that a scenario names alone. */
+const wordOfStatus: Readonly<Record<number, string>> = {
+  401: 'UNAUTHENTICATED',
+  402: 'PAYMENT_REQUIRED',
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  429: 'THROTTLED',
+}
+
 /** The verdict that a rule's `accept` stands for. */
 export function answerOf(accept: Rule['accept']): Verdict['answer'] {
   if (!accept) return { kind: 'refuse', status: 500, errorCode: 'INTERNAL' }
@@ -111,6 +120,6 @@ export function answerOf(accept: Rule['accept']): Verdict['answer'] {
     return { kind: 'refuse', status, errorCode: accept.error_code }
   }
   const { status, retry_after_seconds: retryAfterSeconds } = accept
-  const errorCode = accept.error_code ?? (status === 429 ? 'THROTTLED' : 'SCRIPTED')
+  const errorCode = accept.error_code ?? wordOfStatus[status] ?? 'SCRIPTED'
   return { kind: 'refuse', status, errorCode, retryAfterSeconds }
 }

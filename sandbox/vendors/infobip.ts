@@ -145,7 +145,12 @@ const refuseWith =
     const word = refusalOf.get(errorCode)
     if (word) return answer(word)
     if (retryAfterSeconds !== undefined) res.set('retry-after', String(retryAfterSeconds))
-    fail(res, status, status === 429 ? 'TOO_MANY_REQUESTS' : 'GENERAL_ERROR')
+    const ofStatus: Readonly<Record<number, string>> = {
+      401: 'UNAUTHORIZED',
+      403: 'FORBIDDEN',
+      429: 'TOO_MANY_REQUESTS',
+    }
+    fail(res, status, ofStatus[status] ?? 'GENERAL_ERROR')
   }
 
 const now = (): string => new Date().toISOString().replace('Z', '+0000')

@@ -119,7 +119,8 @@ const refuse: Playing['refuse'] = (res, { status, errorCode, retryAfterSeconds }
     return fail(res, { status: 400, code: 131026, details: 'Message undeliverable.' })
   if (errorCode === 'BLOCKED')
     return fail(res, { status: 400, code: 131050, details: 'The user has opted out.' })
-  const code = status === 429 ? 130429 : 131000
+  const ofStatus: Readonly<Record<number, number>> = { 401: 190, 403: 10, 429: 130429 }
+  const code = ofStatus[status] ?? 131000
   fail(res, { status, code, details: 'Something went wrong.' })
 }
 

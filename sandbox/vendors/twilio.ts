@@ -221,7 +221,8 @@ function refusalOf(status: number, errorCode: string, to: string) {
     return { status: 400, code: 21211, message: `The 'To' number ${to} is not valid.` }
   if (errorCode === 'BLOCKED')
     return { status: 400, code: 21610, message: `${to} has opted out of messages.` }
-  const code = status === 429 ? 20429 : status >= 500 ? 20500 : 20001
+  const ofStatus: Readonly<Record<number, number>> = { 401: 20003, 403: 20403, 429: 20429 }
+  const code = ofStatus[status] ?? (status >= 500 ? 20500 : 20001)
   return { status, code, message: `Refused for ${to}, as this scenario says.` }
 }
 
