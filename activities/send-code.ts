@@ -257,13 +257,13 @@ async function refuse(
   deps: ActivityDeps,
   order: SendOrder,
   claimed: Claimed,
-  { fault, retryAfterMs = 0 }: ProviderFault,
+  { fault, code, retryAfterMs = 0 }: ProviderFault,
 ): Promise<SendResult> {
   if (fault === 'in_doubt') {
     await record(deps, order, claimed, { state: 'in_doubt' })
     return { attempt: claimed.number, ageMs: ageOf(claimed), outcome: 'in_doubt' }
   }
-  await record(deps, order, claimed, { state: 'refused', fault })
+  await record(deps, order, claimed, { state: 'refused', fault, code })
   const { tryNo } = claimed
   const backoffMs = sendRetries.initialIntervalMs * sendRetries.backoff ** (tryNo - 1)
   const delayMs = Math.max(backoffMs, retryAfterMs)

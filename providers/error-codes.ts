@@ -52,9 +52,9 @@ export const meanings = {
   noWay: { about: 'number', fault: 'unroutable', receipt: 'failed.permanent' },
   /** Not by this provider now: another one may. */
   elsewhere: { about: 'number', fault: 'unroutable', receipt: 'failed.retryable' },
-  destination: { about: 'destination', fault: 'unroutable', receipt: 'failed.permanent' },
-  allowList: { about: 'allow_list', fault: 'unroutable', receipt: 'failed.permanent' },
-  message: { about: 'message', fault: 'unroutable', receipt: 'failed.permanent' },
+  destination: { about: 'destination', fault: 'unroutable', receipt: 'failed.retryable' },
+  allowList: { about: 'allow_list', fault: 'unroutable', receipt: 'failed.retryable' },
+  message: { about: 'message', fault: 'unroutable', receipt: 'failed.retryable' },
   credentials: { about: 'credentials', fault: 'config', receipt: 'failed.config' },
   setup: { about: 'setup', fault: 'config', receipt: 'failed.config' },
   money: { about: 'money', fault: 'config', receipt: 'failed.config' },
@@ -62,6 +62,12 @@ export const meanings = {
   outage: { about: 'outage', fault: 'unavailable', receipt: 'failed.retryable' },
   unknown: { about: 'unknown', fault: 'unroutable', receipt: 'failed.retryable' },
 } as const satisfies Record<string, CodeMeaning>
+
+/** The same, where the provider says that no later try will do. */
+export const forGood = (meaning: CodeMeaning): CodeMeaning => ({
+  ...meaning,
+  receipt: 'failed.permanent',
+})
 
 /** A table by meaning: each row is a meaning and the codes that have it. */
 export const codeTable = (

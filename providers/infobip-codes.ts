@@ -1,5 +1,5 @@
 import type { ReceiptStatus } from '../core/receipt'
-import { type CodeMeaning, codeTable, meanings } from './error-codes'
+import { type CodeMeaning, codeTable, forGood, meanings } from './error-codes'
 
 /** What one status of Infobip's means: in a report, and as the answer to a send. */
 interface Meaning {
@@ -56,11 +56,11 @@ export const infobipCodes = codeTable(
   // 96, 97, and 20: too many to one number, which others have nothing to do with.
   [elsewhere, 'NO_ANSWER', 'BUSY', 'REJECTED_FLOODING_FILTER'],
   // 6: out of coverage, or not set up for the account; 19: other numbers of the account still work.
-  [destination, 'REJECTED_NETWORK', 'REJECTED_ROUTE_NOT_AVAILABLE'],
+  [forGood(destination), 'REJECTED_NETWORK', 'REJECTED_ROUTE_NOT_AVAILABLE'],
   // 18: a trial reaches registered numbers only.
-  [allowList, 'REJECTED_DESTINATION_NOT_REGISTERED'],
+  [forGood(allowList), 'REJECTED_DESTINATION_NOT_REGISTERED'],
   // 25 and 54.
-  [message, 'REJECTED_MESSAGE_TOO_LONG', 'REJECTED_UNSUPPORTED_LANGUAGE'],
+  [forGood(message), 'REJECTED_MESSAGE_TOO_LONG', 'REJECTED_UNSUPPORTED_LANGUAGE'],
   // 15.
   [tooLate, 'EXPIRED_EXPIRED'],
   [credentials, 'UNAUTHORIZED', 'FORBIDDEN', 'E401', 'E403'],

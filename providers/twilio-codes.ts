@@ -1,6 +1,6 @@
 import type { LineType } from '../core/abuse/protection'
 import type { ReceiptStatus } from '../core/receipt'
-import { type CodeMeaning, codeTable, meanings } from './error-codes'
+import { type CodeMeaning, codeTable, forGood, meanings } from './error-codes'
 
 const {
   badNumber,
@@ -42,11 +42,11 @@ export const twilioCodes = codeTable(
   // WhatsApp's limits on what one user gets.
   [elsewhere, 63032, 63049],
   // Permissions by country, for messages and for calls; pumping protection; carriers that want a registered sender.
-  [destination, 13227, 21215, 21408, 30024, 30040, 30041, 30450, 32205, 60601, 60605],
+  [forGood(destination), 13227, 21215, 21408, 30024, 30040, 30041, 30450, 32205, 60601, 60605],
   // Trial accounts, for messages and for calls, and the WhatsApp sandbox.
-  [allowList, 21219, 21608, 63015],
+  [forGood(allowList), 21219, 21608, 63015],
   // Filtered, without a body, too long.
-  [message, 21602, 21617, 30007, 30038],
+  [forGood(message), 21602, 21617, 30007, 30038],
   [tooLate, 30036],
   [credentials, 20003, 20006, 20008, 20403],
   // Account: closed, suspended, not found.

@@ -199,9 +199,9 @@ describe('delivery reports', () => {
     ['Failed', 'AbsentSubscriber', 'failed.retryable'],
     ['Failed', 'UserMemoryCapacityExceeded', 'failed.retryable'],
     ['Rejected', 'DeliveryFailure', 'failed.retryable'],
-    ['Failed', 'InsufficientCredit', 'failed.config'],
+    ['Failed', 'InsufficientCredit', 'failed.permanent'],
     ['Failed', 'InvalidLinkId', 'failed.config'],
-    ['Failed', 'UserNotSubscribedToProduct', 'failed.config'],
+    ['Failed', 'UserNotSubscribedToProduct', 'failed.permanent'],
     ['Rejected', 'TooManyElephants', 'failed.retryable'],
     ['Teleported', undefined, 'unknown'],
   ])('%s (%s) means %s', (status, failureReason, meaning) => {

@@ -50,7 +50,7 @@ describe('what an answer means', () => {
     ['REJECTED_SENDER', 13, 'config'],
     ['REJECTED_DESTINATION_BLOCKLISTED', 14, 'blocked'],
     ['REJECTED_PREPAID_PACKAGE_EXPIRED', 17, 'config'],
-    ['REJECTED_DESTINATION_NOT_REGISTERED', 18, 'config'],
+    ['REJECTED_DESTINATION_NOT_REGISTERED', 18, 'unroutable'],
     ['REJECTED_ROUTE_NOT_AVAILABLE', 19, 'unroutable'],
     ['REJECTED_FLOODING_FILTER', 20, 'unroutable'],
     ['REJECTED_SYSTEM_ERROR', 21, 'unavailable'],
@@ -63,7 +63,7 @@ describe('what an answer means', () => {
     ['REJECTED_MACHINE_DETECTION_DISABLED', 83, 'config'],
     ['SIGNALS_BLOCKED', 87, 'blocked'],
     ['UNDELIVERABLE_REJECTED_PLATFORM', 100, 'unavailable'],
-    ['REJECTED_FOR_A_NEW_REASON', 999, 'unavailable'],
+    ['REJECTED_FOR_A_NEW_REASON', 999, 'unroutable'],
   ])('refused: %s (%d) is %s', async (name, id, fault) => {
     answerJson(answered({ groupId: 5, groupName: 'REJECTED', id, name }))
     expect(await outcome()).toBe(fault)

@@ -40,7 +40,7 @@ describe('reports', () => {
     [5, 'REJECTED_SENDER', 'failed.config'],
     [5, 'REJECTED_DESTINATION_BLOCKLISTED', 'failed.permanent'],
     [5, 'REJECTED_PREPAID_PACKAGE_EXPIRED', 'failed.config'],
-    [5, 'REJECTED_DESTINATION_NOT_REGISTERED', 'failed.config'],
+    [5, 'REJECTED_DESTINATION_NOT_REGISTERED', 'failed.permanent'],
     // Of one number, text or language: a report must not have the whole account left alone.
     [5, 'REJECTED_ROUTE_NOT_AVAILABLE', 'failed.permanent'],
     [5, 'REJECTED_MESSAGE_TOO_LONG', 'failed.permanent'],
@@ -60,8 +60,10 @@ describe('reports', () => {
     [5, 'A_NEW_NAME', 'failed.retryable'],
     [77, 'A_NEW_NAME', 'unknown'],
   ])('group %d %s means %s', (groupId, name, status) => {
+    const isFailed = status.startsWith('failed') || status === 'expired'
     expect(read(reports(report({ groupId, name })))).toEqual([
       {
+        ...(isFailed && { code: name }),
         status,
         rawStatus: name,
         eventKey: `att_1:${name}`,

@@ -78,7 +78,7 @@ describe('what is sent', () => {
       type: 'template',
       template: {
         name: 'otp_code',
-        language: { code },
+        language: { policy: 'deterministic', code },
         components: [
           { type: 'body', parameters },
           { type: 'button', sub_type: 'url', index: '0', parameters },
@@ -120,7 +120,8 @@ describe('what answers mean', () => {
     ['the same with 500', 500, errorOf(131999), 'unavailable'],
     ['a code that is no number', 400, errorOf('190'), 'config'],
     ['401', 401, '', 'config'],
-    ['401 with an unknown code', 401, errorOf(131999), 'config'],
+    ['401 with an unknown code', 401, errorOf(131999), 'unroutable'],
+    ['a country that the account may not write to', 403, errorOf(130497), 'unroutable'],
     ['403 with HTML', 403, '<html>', 'config'],
     ['429', 429, '', 'throttled'],
     ['500', 500, 'oops', 'unavailable'],

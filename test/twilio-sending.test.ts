@@ -195,7 +195,7 @@ describe('what becomes of an answer', () => {
   test.each([
     [401, { code: 20003, status: 401 }, 'config'],
     [401, '', 'config'],
-    [403, { code: 99999 }, 'config'],
+    [403, { code: 99999 }, 'unroutable'],
     [404, { code: 20404 }, 'config'],
     [400, '', 'config'],
     [400, { code: 'rm -rf' }, 'config'],

@@ -104,3 +104,37 @@ export function judgeProvider(
     },
   )
 }
+
+/** The newest answers and reports of an account, as far back as they agree. */
+export interface RefusalFigures {
+  provider: string
+  /** Refusals and reported failures in a row, all with the newest one's code; none where a message was taken since. */
+  refusals: number
+  /** The provider's; null where the newest refusal has none. */
+  code: string | null
+  /** All of them are about the account itself, by the provider's own words. */
+  isAccounts: boolean
+}
+
+const refusing = {
+  least: 10,
+  /** Where the provider itself says that it is the account's fault: an open breaker lets few calls through. */
+  leastOfAccount: 3,
+} as const
+
+/** Whether an account refuses all that it is given with one code: mostly its set-up, which the code names. */
+export function judgeRefusals(
+  { provider: account, refusals, code, isAccounts }: RefusalFigures,
+  environment: Environment,
+): Assessment {
+  const least = isAccounts ? refusing.leastOfAccount : refusing.least
+  return assessmentOf(
+    { appId: null, environment, rule: 'account_refused', subject: account },
+    {
+      fires: code !== null && refusals >= least,
+      recovers: refusals === 0,
+      severity: isAccounts ? 'critical' : 'warning',
+      detail: { provider: account, code, refusals },
+    },
+  )
+}

@@ -8,6 +8,7 @@ export const alertRules = {
   volume_spike: 'far more sends than usual',
   budget: 'money is running out',
   provider_sla: 'a provider account does not do what it should',
+  account_refused: 'a provider account refuses every message with one code',
   lockout_wave: 'many requests are locked by wrong codes',
   guessing: 'codes are guessed over many recipients',
   block_raised: 'sends are blocked by the fraud rules',

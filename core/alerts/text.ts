@@ -101,6 +101,8 @@ const sentences: Readonly<Record<keyof typeof alertRules, Sentence>> = {
     `${number('spent')} of ${number('limit')} ${text('currency')} is spent.`,
   provider_sla: ({ percent, number, text }) =>
     `${percent('uptime')} of the health pings are good (wanted: ${percent('uptime_limit')}), 95 of 100 calls are accepted within ${number('accept_p95_ms')} ms (wanted: ${number('accept_limit_ms')} ms), breakers open: ${text('open_channels')}.`,
+  account_refused: ({ number, text }) =>
+    `${text('provider')} refused its last ${number('refusals')} messages with code ${text('code')}, and took none in between.`,
   lockout_wave: ({ number }) =>
     `${number('locked')} requests were locked in two hours; usual is ${number('usual')}.`,
   guessing: ({ number, text }) =>

@@ -1,6 +1,11 @@
 import { judgeApp } from '../../core/alerts/app-rules'
 import { byApp } from '../../core/alerts/figures'
-import { judgeProvider, judgeRoute, type Sla } from '../../core/alerts/provider-rules'
+import {
+  judgeProvider,
+  judgeRefusals,
+  judgeRoute,
+  type Sla,
+} from '../../core/alerts/provider-rules'
 import {
   type AlertName,
   type AlertRule,
@@ -12,6 +17,7 @@ import type { Environment } from '../../core/state'
 import { sumGuesses } from '../checks/guessing'
 import type { Queries } from '../index'
 import { readProviderFigures, readRouteFigures, readStandingBlocks } from './alert-figures'
+import { readRefusals } from './refusal-figures'
 import { alertBudgets } from './budget-alerts'
 import {
   type AlertRow,
@@ -43,6 +49,7 @@ const judged: readonly AlertRule[] = [
   'geographic_anomaly',
   'volume_spike',
   'provider_sla',
+  'account_refused',
   'lockout_wave',
   'block_raised',
   'refusal_wave',
@@ -123,6 +130,7 @@ async function ofProviders(
   )
   const routes = await readRouteFigures(db, at)
   const providers = await readProviderFigures(db, at)
+  const refusals = await readRefusals(db, [...environmentOf.keys()], at)
   return [
     ...routes.flatMap((figures) => {
       const environment = environmentOf.get(figures.provider)
@@ -132,6 +140,10 @@ async function ofProviders(
     ...providers.flatMap((figures) => {
       const environment = environmentOf.get(figures.provider)
       return environment ? [judgeProvider(figures, { environment, sla })] : []
+    }),
+    ...refusals.flatMap((figures) => {
+      const environment = environmentOf.get(figures.provider)
+      return environment ? [judgeRefusals(figures, environment)] : []
     }),
   ]
 }

@@ -192,7 +192,12 @@ export type AttemptAnswer =
       /** The provider has to be asked for its reports. */
       poll?: boolean
     }
-  | { state: 'refused'; fault: Fault }
+  | {
+      state: 'refused'
+      fault: Fault
+      /** The provider's own, free of personal data. */
+      code?: string | undefined
+    }
   | { state: 'in_doubt' }
 
 /**
@@ -219,6 +224,7 @@ export async function recordAnswer(
       where a.id = ${attemptId} and a.request_id = request.id for update of a
     ), answered as (
       update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
+        provider_code = ${(refused && answer.code) || null},
         provider_message_id = case when request.erased then null
           else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
         ${keepPrice(sql`judged.price`, priceParams(cost))},

@@ -41,12 +41,12 @@ export function recordByMessage(
     const attempt = await findAttemptByMessage(tx, message)
     if (attempt) return recordReceipt(tx, { attempt, receipt, actor })
     if (asked) return { duplicate: false }
-    const { status, rawStatus, eventKey, at, cost } = receipt
+    const { status, rawStatus, eventKey, at, cost, code } = receipt
     const kept = await tx.one(sql`
-      insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_at,
-        cost_amount, cost_currency, received_at)
-      values (${message.provider}, ${eventKey}, ${message.messageId}, ${status}, ${rawStatus}, ${at ?? null},
-        ${cost?.amount ?? null}, ${cost?.currency ?? null}, clock_timestamp())
+      insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_code,
+        provider_at, cost_amount, cost_currency, received_at)
+      values (${message.provider}, ${eventKey}, ${message.messageId}, ${status}, ${rawStatus}, ${code ?? null},
+        ${at ?? null}, ${cost?.amount ?? null}, ${cost?.currency ?? null}, clock_timestamp())
       on conflict (provider, event_key) do nothing returning provider`)
     return { duplicate: kept === undefined }
   })
@@ -56,6 +56,7 @@ interface EarlyReceipt {
   status: ReceiptStatus
   rawStatus: string
   eventKey: string
+  code: string | null
   at: Date | null
   amount: string | null
   currency: string | null
@@ -90,16 +91,17 @@ async function join(tx: Queries, message: MessageRef): Promise<Wake[]> {
         and exists (select from attempts a
           where a.provider = u.provider and a.provider_message_id = u.provider_message_id)
       returning *
-    ) select status, raw_status as "rawStatus", event_key as "eventKey", provider_at as at,
+    ) select status, raw_status as "rawStatus", event_key as "eventKey", provider_code as code,
+      provider_at as at,
       cost_amount as amount, cost_currency as currency, received_at as "receivedAt"
     from early order by received_at, event_key`)
   if (early.length === 0) return []
   const attempt = await findAttemptByMessage(tx, message)
   if (!attempt) throw new Error('An attempt vanished while its reports were joined.')
   const wakes: Wake[] = []
-  for (const { at, amount, currency, ...report } of early) {
+  for (const { at, amount, currency, code, ...report } of early) {
     const cost = amount !== null && currency !== null ? { amount, currency } : undefined
-    const receipt = { ...report, at: at ?? undefined, cost }
+    const receipt = { ...report, at: at ?? undefined, cost, code: code ?? undefined }
     const { wake } = await recordReceipt(tx, {
       attempt,
       receipt,

@@ -46,6 +46,8 @@ export interface NewReceipt {
   at?: Date | undefined
   /** Only as proof has it: the first one counts, see {@link verdictOn}. */
   cost?: Price | undefined
+  /** The provider's code for a failure, free of personal data. */
+  code?: string | undefined
   /** When it reached us, where that is longer ago. */
   receivedAt?: Date | undefined
   /** A conclusion of ours: of no effect on an attempt that is known to have failed. */
@@ -146,6 +148,8 @@ interface RecordParams {
   isDecisive: boolean
   amount: string | null
   currency: string | null
+  /** Of a failure only. */
+  code: string | null
   actor: string
 }
 
@@ -172,6 +176,7 @@ const recordStatement = statement('record_receipt', RecordedRow, (named: Named<R
         status = case when moves then ${status}::receipt_status else status end,
         status_rank = case when moves then ${rank}::smallint else status_rank end,
         status_at = case when moves then clock_timestamp() else status_at end,
+        provider_code = case when moves then ${named.code} else provider_code end,
         ${keepPrice(sql`price`, named)}
       from judged where a.id = judged.id and (moves or ${isKept(sql`price`)})
     ), told as (
@@ -229,6 +234,7 @@ export async function recordReceipt(
       below: receipt.inferred ? rankOf['failed.retryable'] : rankOf[status],
       isInferred: receipt.inferred ?? false,
       ...{ amount: cost?.amount ?? null, currency: cost?.currency ?? null },
+      code: (isFailure(status) && receipt.code) || null,
     }),
   )
   if (!row) return { duplicate: true }

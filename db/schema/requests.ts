@@ -197,6 +197,8 @@ export const attempts = pgTable(
     success: successRuleType().notNull(),
     state: attemptStateType().notNull().default('open'),
     fault: faultType(),
+    /** The provider's code for its refusal, or for the failure that it reported. */
+    providerCode: text('provider_code'),
     status: receiptStatusType(),
     statusRank: smallint('status_rank').notNull().default(-1),
     callbackDigest: bytea('callback_digest').notNull(),
@@ -234,6 +236,9 @@ export const attempts = pgTable(
       .on(table.pollDueAt)
       .where(sql`poll_due_at is not null`),
     index('attempts_claimed').on(table.claimedAt),
+    index('attempts_answers')
+      .on(table.provider, table.finishedAt)
+      .where(sql`state in ('accepted', 'refused')`),
   ],
 )
 
@@ -268,6 +273,7 @@ export const unmatchedReceipts = pgTable(
     providerMessageId: text('provider_message_id').notNull(),
     status: receiptStatusType().notNull(),
     rawStatus: text('raw_status').notNull(),
+    providerCode: text('provider_code'),
     providerAt: at('provider_at'),
     costAmount: numeric('cost_amount'),
     costCurrency: text('cost_currency'),

@@ -43,8 +43,8 @@ export const vonage: Vendor = {
     router.post('/v1/calls', byToken, (req: Request, res: Response) => takeCall(parts, req, res))
     router.get('/account/get-balance', (req, res) => {
       const { API_KEY, API_SECRET } = parts.settings
-      const { api_key, api_secret } = req.query
-      if (api_key !== API_KEY || api_secret !== API_SECRET)
+      const basic = Buffer.from(`${API_KEY}:${API_SECRET}`).toString('base64')
+      if (req.get('authorization') !== `Basic ${basic}`)
         return fail(res, { status: 401, title: 'Unauthorized' })
       res.json({ value: 10.28, autoReload: false })
     })

@@ -23,11 +23,12 @@ const numbers = (text: string) => text.split(' ').map(Number)
 const faults = {
   invalid_number: numbers('131026 131021'),
   blocked: numbers('131050'),
-  throttled: numbers('131056 130429 80007 4'),
-  unavailable: numbers('1 2 131000 131016'),
-  unroutable: numbers('131049'),
+  throttled: numbers('131056 130429 80007 4 133016'),
+  unavailable: numbers('1 2 131000 131016 131057 133004'),
+  unroutable: numbers('131049 130472 130497 131030 131051 131052 131053'),
   config: [
-    ...numbers('0 190 10 200 250 299 100 131008 131009 131030 131031 368 131042 131045 133010'),
+    ...numbers('0 190 10 200 250 299 100 131008 131009 131031 368 131042 131045 133010'),
+    ...numbers('3 33 131005 131037 133005 133006 133008 133009 133015'),
     ...numbers('131047 131048 132000 132001 132005 132007 132012 132015 132016'),
   ],
 }
