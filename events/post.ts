@@ -1,5 +1,9 @@
 import { type Dispatcher, request } from 'undici'
+import { version } from '../package.json'
 import { AddressRefused, faultOfUrl, type Reach } from './address'
+
+/** How this service names itself to those that others chose. */
+export const userAgent = `otpilot/${version}`
 
 /** The spec's least patience with a receiver, over everything from the look-up to the answer's head. */
 const answerWithinMs = 15_000
@@ -45,7 +49,7 @@ export async function post(
         method: 'POST',
         headers: {
           'content-type': 'application/json',
-          'user-agent': 'otpilot',
+          'user-agent': userAgent,
           ...headers,
         },
         body,

@@ -1,7 +1,10 @@
 import { Agent, type Dispatcher } from 'undici'
 import type { Fault } from '../core/fault'
+import { version } from '../package.json'
 import { ProviderFault, StaleClaim } from './provider'
 
+/** Firewalls in front of providers challenge callers without a name. */
+const userAgent = `otpilot/${version}`
 const connectTimeoutMs = 1_000
 /** A backstop only: the caller's signal ends a call long before. */
 const silenceTimeoutMs = 30_000
@@ -54,7 +57,7 @@ export function callHttp(
         origin,
         path: pathname + search,
         method: call.body === undefined ? 'GET' : 'POST',
-        headers: { accept: 'application/json', ...call.headers },
+        headers: { accept: 'application/json', 'user-agent': userAgent, ...call.headers },
         body: call.body ?? null,
       },
       handler,

@@ -108,6 +108,33 @@ describe('reports', () => {
     ])
   })
 
+  const through = { groupId: 3, name: 'DELIVERED_TO_HANDSET' }
+  test.each<[string, object, string]>([
+    ['the error’s name', { error: { name: 'VOICE_ANSWERED_MACHINE' } }, 'failed.retryable'],
+    ['the name of detection', { error: { name: 'MACHINE_DETECTED' } }, 'failed.retryable'],
+    ['an error’s id', { error: { id: 5001 } }, 'failed.retryable'],
+    ['the id of detection', { error: { id: 10_002 } }, 'failed.retryable'],
+    ['answeredBy', { voiceCall: { answeredBy: 'MACHINE' } }, 'failed.retryable'],
+    [
+      'one of two signs',
+      { voiceCall: { answeredBy: 'HUMAN' }, error: { name: 'VOICE_ANSWERED_MACHINE' } },
+      'failed.retryable',
+    ],
+    ['a person by detection', { error: { id: 10_001, name: 'HUMAN_DETECTED' } }, 'answered'],
+    ['a person', { voiceCall: { answeredBy: 'HUMAN' } }, 'answered'],
+    ['no error', { error: { id: 0, name: 'NO_ERROR' } }, 'answered'],
+  ])('who answered a call is told by %s', (_title, more, status) => {
+    const found = report(through, { callbackData: 'voice:att_1', ...more })
+    expect(read(reports(found))).toMatchObject([{ status }])
+  })
+
+  test('an error about machines makes a report one of a call, whatever else it lacks', () => {
+    const found = report(through, { callbackData: undefined, error: { name: 'MACHINE_DETECTED' } })
+    expect(read(reports(found))).toMatchObject([{ status: 'failed.retryable' }])
+    const person = report({}, { callbackData: undefined, error: { name: 'HUMAN_DETECTED' } })
+    expect(read(reports(person))).toMatchObject([{ status: 'answered' }])
+  })
+
   test('WhatsApp says that it was seen', () => {
     const seen = report({}, { status: undefined, seenAt: '2026-11-23T05:00:01.000+0000' })
     expect(read(reports(seen))).toMatchObject([

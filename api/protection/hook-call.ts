@@ -5,7 +5,7 @@ import { signatureHeaders } from '../../codes/standard-webhook'
 import { hookLimits } from '../../core/abuse/hook'
 import type { CallableHook } from '../../db/apps/pre-send-hooks'
 import { faultOfUrl, type Reach } from '../../events/address'
-import { faultOf } from '../../events/post'
+import { faultOf, userAgent } from '../../events/post'
 import { withoutNulls } from '../absent'
 import { HookDecision } from '../contract/hooks'
 
@@ -31,7 +31,7 @@ export async function callHook(
       method: 'POST',
       headers: {
         'content-type': 'application/json',
-        'user-agent': 'otpilot',
+        'user-agent': userAgent,
         ...signatureHeaders(webhooks, { id: randomId('psh'), body }),
       },
       body,
