@@ -264,13 +264,9 @@ describe('what answers mean', () => {
   test('the ping asks for the balance; a refusal is a fault of the account', async () => {
     answerWith({ status: 200, body: { value: 10.28, autoReload: false } })
     await account.pinger?.ping(AbortSignal.timeout(5_000))
-    expect(lastCall()).toMatchObject({
-      method: 'GET',
-      path: '/account/get-balance',
-      headers: {
-        authorization: `Basic ${Buffer.from('abcd1234:a-secret').toString('base64')}`,
-      },
-    })
+    const authorization = `Basic ${Buffer.from('abcd1234:a-secret').toString('base64')}`
+    const asked = { method: 'GET', path: '/account/get-balance', headers: { authorization } }
+    expect(lastCall()).toMatchObject(asked)
     answerWith({ status: 404 })
     await account.pinger?.ping(AbortSignal.timeout(5_000))
     const elsewhere = accountWith({ VONAGE_REST_BASE_URL: '' })
