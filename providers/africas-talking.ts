@@ -13,7 +13,13 @@ import {
 } from './africas-talking-codes'
 import { type CodeMeaning, faultOfMeaning, meanings } from './error-codes'
 import { type Answer, callHttp, postForm } from './http'
-import { networks, type PathSecret, pathSecrets, requirePathSecret } from './path-secret'
+import {
+  checkPathSecret,
+  networks,
+  type PathSecret,
+  pathSecrets,
+  requirePathSecret,
+} from './path-secret'
 import type { Cost, Message, ProviderAccount, Sender, Sent } from './provider'
 
 const usualBase = 'https://api.africastalking.com'
