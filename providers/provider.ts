@@ -125,7 +125,12 @@ export interface InboundMessage {
   /** E.164 with `+`. */
   from: string
   text: string
-  /** When it was sent, as the provider signed it: the same each time that it reports the message. */
+  /**
+   * The same each time that the provider reports the message, and no other message of any account there has it. Where a
+   * provider gives no id, a digest of what it signed.
+   */
+  id: string
+  /** When it was sent, as the provider signed it; where it says no time, now: a repetition is known by its id. */
   at: Date
 }
 

@@ -16,7 +16,7 @@ import {
   type UssdDial,
   type UssdMenu,
 } from './provider'
-import { checkSignature, signedAt, webhookSecret, webhooksOf } from './standard-webhook'
+import { checkSignature, signedAt, signedId, webhookSecret, webhooksOf } from './standard-webhook'
 
 /** The words of sandbox/words.ts; anything else is unknown. */
 const receiptOf: ReadonlyMap<string, ReceiptStatus> = new Map([
@@ -148,7 +148,8 @@ function readersOf(webhooks: ReturnType<typeof webhooksOf>) {
   function readInbound(callback: InboundCallback): InboundMessage | undefined {
     checkSignature(webhooks, callback)
     const { data } = Reply.safeParse(parseJson(callback.body.toString('utf8')))
-    return data && { ...data, at: data.at === undefined ? signedAt(callback) : new Date(data.at) }
+    const at = data?.at === undefined ? signedAt(callback) : new Date(data.at)
+    return data && { ...data, at, id: signedId(callback) }
   }
 
   return {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Webhook, WebhookVerificationError } from 'standardwebhooks'
 import { z } from 'zod'
 import { ForgedCallback, type InboundCallback } from './provider'
@@ -47,3 +48,7 @@ function faultOf(
 /** When a callback was signed, once its signature was checked. */
 export const signedAt = ({ headers }: InboundCallback): Date =>
   new Date(Number(headers['webhook-timestamp']) * 1_000)
+
+/** What tells a callback from all others once its signature was checked: its id is signed together with its body. */
+export const signedId = ({ headers, body }: InboundCallback): string =>
+  `${String(headers['webhook-id'])}.${createHash('sha256').update(body).digest('hex')}`

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { ReceiptStatus } from '../core/receipt'
 import type {
   CallAnswerer,
@@ -132,13 +133,15 @@ export function callbacksOf(tokens: readonly string[]): {
     }
   }
 
-  /** STOP in the words that an account has of its own is told by OptOutType. The callback holds no time: it is now. */
+  /** STOP in the words that an account has of its own is told by OptOutType. The callback holds no time: it is when it first comes. */
   function readInbound(callback: InboundCallback): InboundMessage | undefined {
     const fields = readSigned(tokens, callback)
     const from = of(fields, 'From')?.replace(/^whatsapp:/, '')
     const text = of(fields, 'OptOutType') ?? fields.get('Body')
+    const signed = createHash('sha256').update(fields.toString()).digest('hex')
+    const id = of(fields, 'MessageSid') ?? of(fields, 'SmsSid') ?? signed
     const isPersons = from !== undefined && /^\+\d{5,15}$/.test(from) && text !== null
-    return isPersons ? { from, text, at: new Date() } : undefined
+    return isPersons ? { from, text, id, at: new Date() } : undefined
   }
 
   return {

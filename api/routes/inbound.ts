@@ -2,6 +2,7 @@ import { environments, isLive } from '../../core/state'
 import { isStop } from '../../core/stop-word'
 import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
 import { stopByReply } from '../../db/recipients/consent'
+import { inboundDigest } from '../../db/recipients/inbound-messages'
 import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, wakeRuns } from '../deps'
 import { readPhoneNumber } from '../phone-number'
@@ -25,8 +26,8 @@ export const inboundRoute = (deps: ApiDeps) =>
     async handle(call) {
       const { provider = '' } = call.params
       const account = deps.routing.accounts.get(provider)
-      const { inbound, test } = account ?? {}
-      if (!inbound) throw new Problem('NOT_FOUND')
+      const { inbound, test, adapter } = account ?? {}
+      if (!inbound || adapter === undefined) throw new Problem('NOT_FOUND')
       const reply = await callbackOf(deps, call, { path: `/webhooks/${provider}/inbound` })
       const message = await authenticOr(
         () => inbound.readInbound(reply),
@@ -37,7 +38,8 @@ export const inboundRoute = (deps: ApiDeps) =>
         // Whoever answers to a test account answers to a test.
         const reached = environments.filter((environment) => isLive(environment) !== test)
         const stop = { phoneNumber, provider, environments: reached, at: message.at }
-        const { wakes } = await stopByReply(deps.db, deps.keyring, stop)
+        const digest = inboundDigest(adapter, message.id)
+        const { wakes } = await stopByReply(deps.db, deps.keyring, { ...stop, digest })
         wakeRuns(deps, wakes)
       }
       return { body: { received: true } }

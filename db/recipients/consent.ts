@@ -7,6 +7,7 @@ import { auditAdmin, auditFrom } from '../audit/entry'
 import { setState } from '../requests/ending'
 import { type HeldRecipient, holdRecipients } from './held-recipients'
 import type { Database, Queries } from '../index'
+import { isNewMessage } from './inbound-messages'
 import { findOrAddRecipient } from './recipients'
 
 /** What a recipient agreed to: the evidence that a controller keeps (GDPR art. 7(1)). */
@@ -112,8 +113,8 @@ export async function withdrawConsent(
 const maxErasuresMet = 5
 
 /**
- * A STOP that a recipient sent to a provider: it goes for every app that knows the number. One that comes again, or
- * is older than what the recipient has said since, changes nothing.
+ * A STOP that a recipient sent to a provider: it goes for every app that knows the number. One that comes again, for as
+ * long as the withdrawal is kept, or that is older than what the recipient has said since, changes nothing.
  */
 export function stopByReply(
   db: Database,
@@ -123,16 +124,21 @@ export function stopByReply(
     provider,
     environments,
     at,
+    digest,
   }: {
     phoneNumber: string
     provider: string
     environments: readonly Environment[]
-    /** When it was sent, as the provider signed it. */
+    /** When it was sent, as far as the provider says it. */
     at: Date
+    /** Of the message, see {@link inboundDigest}. */
+    digest: Buffer
   },
 ): Promise<Withdrawn> {
   return db.transaction(async (tx) => {
     const held = await holdRecipients(tx, keyring, { kind: 'phone', value: phoneNumber })
+    const recipients = held.map(({ id }) => id)
+    if (!(await isNewMessage(tx, { digest, recipients }))) return { cancelled: 0, wakes: [] }
     const source = `inbound:${provider}`
     return optOut(tx, held, { environments, actor: `provider:${provider}`, source, at })
   })

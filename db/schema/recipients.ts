@@ -66,6 +66,22 @@ export const optOuts = pgTable(
   (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
 )
 
+/** Messages of people that were acted upon: one that its provider reports again changes nothing. */
+export const inboundMessages = pgTable(
+  'inbound_messages',
+  {
+    /** Of the adapter and the message's id. */
+    digest: bytea().primaryKey(),
+    /** Whom it was about, by their ids: it is kept as long as their withdrawals. */
+    recipients: text()
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    seenAt: at('seen_at').notNull().defaultNow(),
+  },
+  (table) => [index('inbound_messages_age').on(table.seenAt)],
+)
+
 /** Wrong checks of a recipient across requests. */
 export const checkBudgets = pgTable(
   'check_budgets',

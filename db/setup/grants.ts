@@ -34,6 +34,7 @@ export const tableGrants: Record<string, readonly Privilege[]> = {
   email_domains: rows,
   events: rows,
   idempotency_keys: rows,
+  inbound_messages: rows,
   key_quotas: rows,
   list_entries: rows,
   number_lookups: rows,

@@ -32,6 +32,7 @@ export async function* retire(
   for (const table of [sql`provider_hours`, sql`provider_ping_hours`])
     yield* inBatches('providers', batch, () => retireHours(db, table, keep.requests, batch))
   yield* inBatches('requests', batch, () => retireSpending(db, keep.requests, batch))
+  yield* inBatches('recipients', batch, () => retireInbound(db, keep.requests, batch))
 }
 
 async function* inBatches(
@@ -80,6 +81,16 @@ const retireSpending = (db: Database, days: number, limit: number) =>
 /** Why sends were let through or not. */
 const retireDecisions = (db: Database, days: number, limit: number) =>
   retireRows(db, sql`send_decisions`, olderThan(sql`at`, days), limit)
+
+/** Messages that were acted upon, once no withdrawal is left of whom they were about. */
+const retireInbound = (db: Database, days: number, limit: number) =>
+  retireRows(
+    db,
+    sql`inbound_messages`,
+    sql`${olderThan(sql`seen_at`, days)} and not exists (
+      select from opt_outs o where o.recipient_id = any(inbound_messages.recipients))`,
+    limit,
+  )
 
 const retireRows = (db: Database, table: SQL, condition: SQL, limit: number) =>
   countOf(
