@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { creditSends, settleSends } from '../db/abuse/decisions'
+import type { Environment } from '../core/state'
 import { raiseBlock } from '../db/abuse/blocks'
 import type { GuardedSend } from '../db/abuse/guard'
+import { isKnown } from '../db/recipients/known'
 import { holdRecipient } from '../db/recipients/recipients'
 import { after, guardedApp, start } from './harness/guarded-app'
 import { requestsOnly } from './harness/requests'
@@ -70,27 +72,43 @@ describe('a block of numbers under attack', () => {
     expect((await attacked.guard(staging, after(9))).verdict).toBe('allowed')
   })
 
-  test('a user who came back before gets a code, from within it', async () => {
-    const { app, send, guard } = await freshApp()
+  test('a user who came back before gets a code from within it, and is counted', async () => {
+    const { app, send, guard, decisions } = await freshApp()
     const address = { appId: app, kind: 'phone' as const, value: inBlock(77) }
-    const first = await holdRecipient(requests.db, requests.keyring, address, start)
-    const earlier = send(address.value, { recipientId: first.id })
+    const { id: recipientId } = await holdRecipient(requests.db, requests.keyring, address)
+    const earlier = send(address.value, { recipientId })
     await guard(earlier, start)
     await creditSends(requests.db, [earlier.requestId], after(20))
     for (let index = 0; index < 8; index++) await guard(send(inBlock(index)), after(100 + index))
     const day = 86_400
+    const knownAt = (seconds: number, environment: Environment = 'production') =>
+      isKnown(requests.db, { recipientId, environment }, after(seconds))
     const again = async (seconds: number) => {
-      const held = await holdRecipient(requests.db, requests.keyring, address, after(seconds))
-      const known = send(address.value, { recipientId: held.id, isTrusted: held.isKnown })
+      const known = send(address.value, { recipientId, isKnown: await knownAt(seconds) })
       return (await guard(known, after(seconds))).verdict
     }
+    expect([await knownAt(89 * day), await knownAt(91 * day)]).toEqual([true, false])
+    // The code came back in production.
+    expect(await knownAt(100, 'staging')).toBe(false)
     expect(await again(120)).toBe('allowed')
-    expect(
-      (await holdRecipient(requests.db, requests.keyring, address, after(89 * day))).isKnown,
-    ).toBe(true)
-    expect(
-      (await holdRecipient(requests.db, requests.keyring, address, after(91 * day))).isKnown,
-    ).toBe(false)
+    const [last] = (await decisions()).slice(-1)
+    expect(last).toMatchObject({
+      verdict: 'allowed',
+      scopes: expect.arrayContaining([expect.stringContaining('|block|')]),
+      findings: expect.arrayContaining([expect.objectContaining({ rule: 'blocked' })]),
+    })
+    // Three messages without a code: it might be anybody's by now.
+    expect([await again(130), await again(140), await again(150)]).toEqual([
+      ...['allowed', 'allowed', 'challenge'],
+    ])
+    await settleSends(requests.db, 100, after(2 * 3_600))
+    expect(await knownAt(2 * 3_600)).toBe(false)
+    expect(await knownAt(3 * day)).toBe(false)
+    // Until the next code.
+    const later = send(address.value, { recipientId })
+    await guard(later, after(4 * day))
+    await creditSends(requests.db, [later.requestId], after(4 * day + 30))
+    expect(await knownAt(4 * day + 60)).toBe(true)
   })
 
   test('observed only, all of it goes out, and is written down', async () => {

@@ -159,8 +159,8 @@ describe('the kind of a line', () => {
     const phone = '+233209980001'
     const given = { ip_address: '8.8.4.5', risk: 'high' }
     await live.send(phone)
-    await system.db.many(sql`update recipients set verified_at = now() where id in (
-      select recipient_id from otp_requests order by created_at desc limit 1)`)
+    await system.db.many(sql`insert into recipient_verifications
+      select recipient_id, environment, now() from otp_requests order by created_at desc limit 1`)
     await system.db.many(sql`
       insert into send_blocks (id, name, app_id, environment, scope, rule, asks, level, since, until)
       values ('blk_k', 'production|app|block|+23320998', 'app', 'production', 'block', 'block_velocity', 'block', 1,

@@ -84,7 +84,7 @@ describe('a recipient', () => {
   })
 
   test('keeps the preference that the other process wrote', async () => {
-    const given = address(requests.freshNumber())
+    const given = { ...address(requests.freshNumber()), environment: 'staging' as const }
     await Promise.all(
       [0, 1, 2, 3].map((i) =>
         putPreference(requests.db, either(i), { ...given, channel: 'whatsapp' }),

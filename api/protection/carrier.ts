@@ -4,6 +4,7 @@ import type { Finding } from '../../core/abuse/rules'
 import { isLive } from '../../core/state'
 import { isOverLimits } from '../../db/abuse/limits'
 import { isBlocked, keepLookup, type KeptLookup, readLookup } from '../../db/abuse/number-lookups'
+import { isKnown } from '../../db/recipients/known'
 import { findRecipient } from '../../db/recipients/recipients'
 import type { SendProtection } from '../../db/requests/new-request'
 import type { ProviderAccount } from '../../providers/provider'
@@ -65,7 +66,7 @@ const unheard = findingOf('lookup_unanswered', 'challenge')
  */
 async function isRefusedAnyway(
   { db, keyring }: ApiDeps,
-  { key: { app, environment } }: KeyCall<SendBody>,
+  { key: { app, environment, publishable } }: KeyCall<SendBody>,
   asked: Asked,
   { mode, rules, isTrusted, isSolved, limits, ip, keys }: Met,
 ): Promise<boolean> {
@@ -76,8 +77,9 @@ async function isRefusedAnyway(
   const asTaken = { ...limits, ...(isSolved && { ip: undefined }) }
   if (await isOverLimits(db, keyring, { ...taken, limits: asTaken })) return true
   const isHeeded = mode === 'block' || (mode === 'challenge' && !isSolved)
-  // Who is known gets through a block, and their SIM card is asked about all the same.
-  if (!isHeeded || isTrusted || known?.isKnown || rules.blocked !== undefined) return false
+  if (!isHeeded || isTrusted || rules.blocked !== undefined) return false
+  // Whom a back end knows gets through a block, and their SIM card is asked about all the same.
+  if (known && !publishable && (await isKnown(db, { recipientId, environment }))) return false
   return isBlocked(db, { app: app.id, environment, ip, keys, ...asked })
 }
 

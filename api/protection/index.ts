@@ -48,6 +48,7 @@ export async function protectSend(
     rules: rulesFor(settings, call.body.risk),
     isTrusted: checked.isTrusted || isAtHome(deps, call),
     isSolved,
+    isPublic: call.key.publishable,
     ...(user && { ip: scopeDigest(deps.keyring, 'ip', user.network) }),
     keys: limitKeysOf(deps, call),
     limits: limitsOf(deps, call, settings),

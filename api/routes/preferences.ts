@@ -16,7 +16,7 @@ const addressIn = ({
   body,
 }: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>) => {
   const { kind, value } = readAddress(body, key.app.defaultCountry)
-  return { appId: key.app.id, kind, value }
+  return { appId: key.app.id, environment: key.environment, kind, value }
 }
 const errors = ['INVALID_NUMBER', 'INVALID_EMAIL'] as const
 
@@ -27,7 +27,8 @@ export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
     operationId: 'putPreference',
     tag: 'Preferences',
     summary: 'Remember the channel that a recipient prefers',
-    description: 'Sends that name no channel begin with it.',
+    description:
+      'Sends by keys of the same environment that name no channel begin with it: what a test key says here changes nothing live.',
     scope: 'send',
     body: PreferenceBody,
     example: { phone_number: '+233241234567', channel: 'whatsapp' },

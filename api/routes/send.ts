@@ -256,7 +256,7 @@ async function wishOf(
     // The channel is in the answer: a stored one would tell strangers that this number is known.
     channel || channels || key.publishable
       ? undefined
-      : await findPreference(db, keyring, { appId: app.id, kind, value })
+      : await findPreference(db, keyring, { appId: app.id, environment, kind, value })
   return {
     kind,
     wish: { channels, channel, preference },

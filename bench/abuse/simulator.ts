@@ -23,6 +23,7 @@ import { type Guarded, type GuardedSend, guardSend } from '../../db/abuse/guard'
 import { type SendLimitKind, type SendLimits, takeLimits } from '../../db/abuse/limits'
 import { takeBudget } from '../../db/abuse/spending'
 import { createApp } from '../../db/apps/apps'
+import { isKnown } from '../../db/recipients/known'
 import { holdRecipient } from '../../db/recipients/recipients'
 import type { TrafficEvent } from './event'
 import { prices } from './prices'
@@ -285,14 +286,15 @@ export class Simulator {
     const { event, number, country, settings, requestId, isSolved, at, digests } = wanted
     const { keyring } = this.options
     const address = { appId: event.app, kind: 'phone' as const, value: number }
-    const { id: recipientId, isKnown } = await holdRecipient(tx, keyring, address, at)
+    const { id: recipientId } = await holdRecipient(tx, keyring, address)
     const limits = this.#limitsOf(wanted)
     const limited = { app: event.app, environment, recipientId, number, limits } as const
     const slot = await takeLimits(tx, keyring, limited, at)
     if ('limit' in slot) throw new Refused({ by: 'limit', limit: slot.limit })
     const send: GuardedSend = {
       ...{ app: event.app, environment, number, country, requestId, recipientId, isSolved },
-      ...{ mode: settings.mode.live, rules: settings.rules, isTrusted: isKnown },
+      ...{ mode: settings.mode.live, rules: settings.rules, isTrusted: false },
+      isKnown: await isKnown(tx, { recipientId, environment }, at),
       lifetimeSeconds: lifetime.default,
       ip: digests.ip,
       ...(digests.device !== undefined && { keys: { device: digests.device } }),

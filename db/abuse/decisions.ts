@@ -91,7 +91,7 @@ const updated = (
 }
 
 /**
- * Credits the scopes of requests whose code came back, once; their recipients are known from now on.
+ * Credits the scopes of requests whose code came back, once; their recipients are known in this environment from now on.
  * @returns how many messages it was
  */
 export const creditSends = (
@@ -110,10 +110,13 @@ export const creditSends = (
         update send_decisions set outcome = 'converted', matures_at = null
         where request_id = any(${ids}) and outcome is null and verdict = 'allowed'
           and (select count(*) from holders) >= 0
-        returning request_id, recipient_id, at, scopes, place, ${secondsOf(at)} as now_s
+        returning request_id, recipient_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
       ), known as (
-        update recipients r set verified_at = ${momentOf(at)} from taken
-        where r.id = taken.recipient_id and r.erased_at is null
+        insert into recipient_verifications as v (recipient_id, environment, verified_at)
+        select t.recipient_id, t.environment, to_timestamp(max(now_s))
+        from taken t join recipients r on r.id = t.recipient_id where r.erased_at is null group by 1, 2
+        on conflict (recipient_id, environment) do update set
+          verified_at = greatest(v.verified_at, excluded.verified_at)
       ), ${summedUp}, credited as (
         ${updated({
           pending: sql`-fading`,
@@ -168,7 +171,7 @@ async function settle(tx: Queries, limit: number, at: Date | undefined) {
     select d.id::text, d.request_id as "requestId", coalesce(r.state = 'verified', false) as "isLate",
       coalesce(p.verified_at >= d.at, false) as "isPassed"
     from send_decisions d left join otp_requests r on r.id = d.request_id
-      left join recipients p on p.id = d.recipient_id
+      left join recipient_verifications p on p.recipient_id = d.recipient_id and p.environment = d.environment
     where d.matures_at <= ${momentOf(at)} order by d.matures_at limit ${limit} for update of d skip locked`)
   const late = due.filter(({ isLate }) => isLate).map(({ requestId }) => requestId)
   const passed = due.filter(({ isLate, isPassed }) => !isLate && isPassed).map(({ id }) => id)

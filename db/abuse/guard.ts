@@ -28,8 +28,10 @@ export interface GuardedSend extends ScopedSend {
   lifetimeSeconds: number
   mode: ProtectionMode
   rules: ProtectionSettings['rules']
-  /** The fraud rules do not look at it: somebody came back from this number before, or it is on an allow list. */
+  /** The fraud rules do not look at it: it is on an allow list, or somebody tries the service on their own machine. */
   isTrusted: boolean
+  /** Somebody came back from this number before: it is counted as any other, and no block of its places holds it. */
+  isKnown?: boolean | undefined
   /** No message of it leaves: there is nothing to judge, and it counts for nothing. */
   reachesNobody?: boolean | undefined
   /** A challenge was solved for it. */
@@ -71,7 +73,7 @@ export async function guardSend(
   if (send.reachesNobody) return { verdict: 'allowed', findings: [], decisionId: undefined }
   const scopes = send.isTrusted ? [] : scopesOf(send)
   const heedsBlocks = send.rules.blocked === undefined
-  const passes = send.isSolved || send.mode === 'observe' || !heedsBlocks
+  const passes = send.isKnown || send.isSolved || send.mode === 'observe' || !heedsBlocks
   const counted = await count(tx, keyring, { send, scopes, passes, at })
   const found = [...(send.signals ?? []), ...judgeSend(knownFrom(scopes, counted))]
   const findings = found.filter(({ rule }) => send.rules[rule] !== 'off')
@@ -81,7 +83,8 @@ export async function guardSend(
     await tx.many(sql`update send_decisions set verdict = ${verdict}, findings = ${JSON.stringify(findings)}::jsonb
       where id = ${decisionId}::bigint`)
   const passed = findings.filter(({ rule }) => rule === 'blocked').map(({ name }) => name)
-  if (passed.length > 0 && send.isSolved && verdict === 'allowed') await noteSolved(tx, passed)
+  if (passed.length > 0 && send.isSolved && !send.isKnown && verdict === 'allowed')
+    await noteSolved(tx, passed)
   return { verdict, findings, decisionId }
 }
 

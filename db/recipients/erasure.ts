@@ -83,13 +83,19 @@ const ofServed = ({ servedBy }: Addressee) =>
 export async function shred(tx: Queries, ids: readonly string[]): Promise<void> {
   await tx.many(sql`
     update recipients set index = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), ciphertext = null,
-      kid = ${noKey}, index_kid = ${noKey}, verified_at = null, erased_at = clock_timestamp()
+      kid = ${noKey}, index_kid = ${noKey}, erased_at = clock_timestamp()
     where id = any(${sql.param(ids)}) and erased_at is null`)
 }
 
-const habits = [sql`send_windows`, sql`check_budgets`, sql`preferences`, sql`opt_outs`]
+const habits = [
+  sql`send_windows`,
+  sql`check_budgets`,
+  sql`preferences`,
+  sql`opt_outs`,
+  sql`recipient_verifications`,
+]
 
-/** Removes what is kept about a recipient itself: when it was written to, what it prefers, whether it wants none. */
+/** Removes what is kept about a recipient itself: when it was written to and came back, what it prefers or wants no more. */
 export async function forgetHabits(tx: Queries, ids: readonly string[]): Promise<void> {
   for (const table of habits)
     await tx.many(sql`delete from ${table} where recipient_id = any(${sql.param(ids)})`)

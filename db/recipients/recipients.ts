@@ -3,7 +3,6 @@ import type { RecipientKind } from '../../core/channel'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { appIndex, appIndexes, seal, sealedIn, unseal } from '../../codes/seal'
-import { momentOf } from '../abuse/moment'
 import { holdDigests, inTransaction } from '../hold'
 import type { Queries } from '../index'
 
@@ -16,19 +15,17 @@ export interface Address {
 
 /** In one statement, whichever of the known keys its row was indexed with. */
 export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
-  return db.one<HeldRecipient>(
-    sql`select ${recipientColumns()} from recipients where ${isFound(keyring, address)}`,
-  )
+  return db.one<HeldRecipient>(sql`select id from recipients where ${isFound(keyring, address)}`)
 }
 
-/** Whether somebody ever came back with a code from an address. */
+/** Whether somebody ever came back with a code from an address, in whichever environment. */
 export const hasVerified = async (
   db: Queries,
   keyring: Keyring,
   address: Address,
 ): Promise<boolean> =>
-  (await db.one(sql`select from recipients where ${isFound(keyring, address)}
-    and verified_at is not null`)) !== undefined
+  (await db.one(sql`select from recipients r join recipient_verifications v on v.recipient_id = r.id
+    where ${isFound(keyring, address)} limit 1`)) !== undefined
 
 const isFound = (keyring: Keyring, address: Address): SQL => {
   const indexes = appIndexes(keyring, address).map(({ index }) => index)
@@ -41,21 +38,13 @@ const maxErasuresMet = 5
 /** A recipient, as a send meets it. */
 export interface HeldRecipient {
   id: string
-  /** Somebody came back with a code from there within the time that makes it known. */
-  isKnown: boolean
 }
 
-/** Somebody who came back with a code is known for so long. */
-export const knownFor = sql`interval '90 days'`
-
 /** As {@link findRecipient}; nobody erases it, or withdraws its consent, before the transaction ends. */
-const findAndHold = (db: Queries, keyring: Keyring, address: Address, at?: Date) =>
+const findAndHold = (db: Queries, keyring: Keyring, address: Address) =>
   db.one<HeldRecipient>(
-    sql`select ${recipientColumns(at)} from recipients where ${isFound(keyring, address)} for key share`,
+    sql`select id from recipients where ${isFound(keyring, address)} for key share`,
   )
-
-const recipientColumns = (at?: Date): SQL =>
-  sql`id, coalesce(verified_at > ${momentOf(at)} - ${knownFor}, false) as "isKnown"`
 
 /**
  * The recipient's row, added when the app meets this address for the first time; held against erasure until the
@@ -65,11 +54,9 @@ export async function holdRecipient(
   db: Queries,
   keyring: Keyring,
   address: Address,
-  /** The time to go by; the database's when absent. */
-  at?: Date,
 ): Promise<HeldRecipient> {
   for (let tries = 0; tries < maxErasuresMet; tries++) {
-    const recipient = await findOrTryToAdd(db, keyring, address, at)
+    const recipient = await findOrTryToAdd(db, keyring, address)
     if (recipient) return recipient
   }
   throw new Error('A recipient vanished each time it was being added.')
@@ -79,9 +66,8 @@ async function findOrTryToAdd(
   db: Queries,
   keyring: Keyring,
   address: Address,
-  at: Date | undefined,
 ): Promise<HeldRecipient | undefined> {
-  const known = await findAndHold(db, keyring, address, at)
+  const known = await findAndHold(db, keyring, address)
   if (known) return known
   const indexes = appIndexes(keyring, address)
   if (indexes.length === 1) return addRecipient(db, keyring, address)
@@ -92,7 +78,7 @@ async function findOrTryToAdd(
       tx,
       indexes.map(({ index }) => index),
     )
-    const theirs = await findAndHold(tx, keyring, address, at)
+    const theirs = await findAndHold(tx, keyring, address)
     return theirs ?? addRecipient(tx, keyring, address)
   })
 }
@@ -118,7 +104,7 @@ async function addRecipient(
     insert into recipients (id, app_id, kind, index, index_kid, ciphertext, kid)
     values (${id}, ${appId}, ${kind}, ${index}, ${indexKid}, ${ciphertext}, ${kid})
     on conflict (app_id, kind, index) do nothing returning id`)
-  if (added) return { id, isKnown: false }
+  if (added) return { id }
   // Somebody else added it between our two statements; it is committed now.
   return findAndHold(db, keyring, address)
 }

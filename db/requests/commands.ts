@@ -20,7 +20,8 @@ import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
-import { knownFor, openRecipient } from '../recipients/recipients'
+import { isKnown } from '../recipients/known'
+import { openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
@@ -178,8 +179,6 @@ interface Addressed {
   country: string | null
   isPhone: boolean
   plan: Plan
-  /** As of `holdRecipient`. */
-  isKnown: boolean
   secondsLeft: number
   number?: string | undefined
 }
@@ -197,7 +196,6 @@ async function takeLimitsOf(
   const found = await tx.one<Addressed>(sql`
     select recipient_id as "recipientId", country, plan,
       (select kind = 'phone' from recipients p where p.id = recipient_id) as "isPhone",
-      coalesce((select verified_at from recipients p where p.id = recipient_id) > now() - ${knownFor}, false) as "isKnown",
       extract(epoch from expires_at - now())::float8 as "secondsLeft"
     from otp_requests where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()`)
   if (!found) return undefined
@@ -226,7 +224,7 @@ async function judgeResend(
   tx: Queries,
   keyring: Keyring,
   { requestId, policy = {}, isTrusted = false, appId: app, environment }: ResendWish,
-  { recipientId, country, number, plan, isKnown, secondsLeft }: Addressed,
+  { recipientId, country, number, plan, secondsLeft }: Addressed,
 ): Promise<void> {
   const settings = protectionOf(policy, { app, country })
   const send: GuardedSend = {
@@ -235,7 +233,8 @@ async function judgeResend(
     reachesNobody: reachesNobody(plan),
     mode: modeFor(settings, environment),
     rules: settings.rules,
-    isTrusted: isTrusted || isKnown,
+    isTrusted,
+    isKnown: await isKnown(tx, { recipientId, environment }),
     isSolved: false,
   }
   const judged = await guardSend(tx, keyring, send)

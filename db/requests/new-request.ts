@@ -23,7 +23,11 @@ import type { SendLimits } from '../abuse/limits'
 export type SendProtection = Pick<
   GuardedSend,
   'mode' | 'rules' | 'isTrusted' | 'isSolved' | 'ip' | 'keys' | 'signals'
-> & { limits: SendLimits }
+> & {
+  limits: SendLimits
+  /** With a publishable key: anybody may have asked for it. */
+  isPublic?: boolean | undefined
+}
 
 export interface SendInput extends Owner {
   /** Of the request that this send may make. */

@@ -18,6 +18,7 @@ import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockConflict, type Queries } from '../index'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { ownedBy } from './owner'
+import { knownOf } from '../recipients/known'
 import { holdRecipient } from '../recipients/recipients'
 
 export type SendDecision =
@@ -98,7 +99,8 @@ const guardedSend = (
   recipientId,
   lifetimeSeconds: input.lifetimeSeconds,
   reachesNobody: reachesNobody(input.plan),
-  isTrusted: protection.isTrusted || isKnown,
+  // A stranger must not learn from a block who is known.
+  isKnown: isKnown && !protection.isPublic,
 })
 
 /** The send as the limits see it: a solved challenge stands for the end user's address. */
@@ -116,7 +118,7 @@ const limitedSend = (
 
 async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
   const { requestId } = input
-  const { id: recipientId, isKnown } = await holdRecipient(tx, keyring, {
+  const { id: recipientId } = await holdRecipient(tx, keyring, {
     appId: input.appId,
     ...input.recipient,
   })
@@ -136,8 +138,11 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const { at, pauseSeconds } = slot
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const withdrawal = withdrawalOf({ ...input, recipientId })
-  const found = await lockLive(tx, same, { withdrawal, target: input.explicitStep?.channel })
+  const found = await lockLive(tx, same, {
+    withdrawal: withdrawalOf({ ...input, recipientId }),
+    isKnown: knownOf({ ...input, recipientId, moment: sql`now()` }),
+    target: input.explicitStep?.channel,
+  })
   if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
   if (found.live?.overdue) await closeOverdue(tx, same, 'api')
@@ -145,6 +150,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   // A number that became a test number since, or ceased to be one, has another code now.
   const isSame = live && reachesNobody(live.plan) === reachesNobody(input.plan)
   const repeatable = isSame && !isSpent(live) ? live : undefined
+  const { isKnown } = found
   const held = { recipientId, isKnown, requestId: repeatable?.requestId ?? requestId }
   const send = guardedSend(input, held)
   const judged = await guardSend(tx, keyring, send)
@@ -169,17 +175,21 @@ const isSpent = (live: LiveRow): boolean =>
   live.halfLifeGone && !live.recentlyClaimed && live.everClaimed
 
 /**
- * The live request, locked, and what its recipient has withdrawn. Its attempts are read by a second statement: a claim that the lock waited for is
+ * The live request, locked, and what is known of its recipient. Its attempts are read by a second statement: a claim that the lock waited for is
  * committed by then, and the first one would not see it.
  */
 async function lockLive(
   tx: Queries,
   same: SQL,
-  { withdrawal, target }: { withdrawal: SQL; target: Channel | undefined },
-): Promise<{ live?: LiveRow | undefined; withdrawal: Withdrawal | null }> {
-  const locked = await tx.one<{ id: string | null; withdrawal: Withdrawal | null }>(sql`
+  { withdrawal, isKnown, target }: { withdrawal: SQL; isKnown: SQL; target: Channel | undefined },
+): Promise<{ live?: LiveRow | undefined; withdrawal: Withdrawal | null; isKnown: boolean }> {
+  const locked = await tx.one<{
+    id: string | null
+    withdrawal: Withdrawal | null
+    isKnown: boolean
+  }>(sql`
     select (select id from otp_requests where ${same} and state = 'pending' for update) as id,
-      ${withdrawal} as withdrawal`)
+      ${withdrawal} as withdrawal, ${isKnown} as "isKnown"`)
   if (!locked) throw new Error('A statement without a condition gave no row.')
   if (locked.id === null) return locked
   const live = await tx.one<LiveRow>(

@@ -93,6 +93,9 @@ export const sendDecisions = pgTable(
       .on(table.maturesAt)
       .where(sql`matures_at is not null`),
     index('send_decisions_app').on(table.appId, table.at),
+    index('send_decisions_recipient')
+      .on(table.recipientId, table.environment, table.at)
+      .where(sql`recipient_id is not null`),
     index('send_decisions_age').using('brin', table.at),
   ],
 )

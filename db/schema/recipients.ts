@@ -30,8 +30,6 @@ export const recipients = pgTable(
     kid: text().notNull(),
     createdAt: at('created_at').notNull().defaultNow(),
     erasedAt: at('erased_at'),
-    /** When somebody last came back with a code that was sent there. */
-    verifiedAt: at('verified_at'),
   },
   (table) => [
     unique().on(table.appId, table.kind, table.index),
@@ -45,6 +43,19 @@ export const recipients = pgTable(
       .where(sql`erased_at is not null`),
     check('recipients_erased', sql`(erased_at is null) = (ciphertext is not null)`),
   ],
+)
+
+/** When somebody last came back with a code that was sent to a recipient: a test's is none of a real number. */
+export const recipientVerifications = pgTable(
+  'recipient_verifications',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    environment: environmentType().notNull(),
+    verifiedAt: at('verified_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
 )
 
 /** Recipients who withdrew their consent: nothing is sent to them until they give it anew. */
@@ -138,13 +149,19 @@ export const addressWindows = pgTable(
   ],
 )
 
-export const preferences = pgTable('preferences', {
-  recipientId: text('recipient_id')
-    .primaryKey()
-    .references(() => recipients.id),
-  channel: channelType().notNull(),
-  updatedAt: at('updated_at').notNull().defaultNow(),
-})
+/** The channel that a recipient prefers, as keys of an environment were told. */
+export const preferences = pgTable(
+  'preferences',
+  {
+    recipientId: text('recipient_id')
+      .notNull()
+      .references(() => recipients.id),
+    environment: environmentType().notNull(),
+    channel: channelType().notNull(),
+    updatedAt: at('updated_at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.recipientId, table.environment] })],
+)
 
 /** Times of the last sends that something has in common, for the sliding limits. */
 export const sendWindows = pgTable(

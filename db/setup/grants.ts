@@ -48,6 +48,7 @@ export const tableGrants: Record<string, readonly Privilege[]> = {
   provider_ping_hours: rows,
   provider_pings: kept,
   receipts: rows,
+  recipient_verifications: rows,
   recipients: rows,
   request_contexts: rows,
   send_blocks: rows,

@@ -198,6 +198,7 @@ const removeShredded = async (db: Database, days: number, limit: number): Promis
         and not exists (select from send_windows w where w.recipient_id = r.id)
         and not exists (select from preferences p where p.recipient_id = r.id)
         and not exists (select from opt_outs o where o.recipient_id = r.id)
+        and not exists (select from recipient_verifications v where v.recipient_id = r.id)
       limit ${limit} for update skip locked) returning 1`),
   )
 }
