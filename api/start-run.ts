@@ -23,13 +23,13 @@ export async function startRun(
   withinMs?: number,
 ): Promise<'sent' | 'queued'> {
   if (!opened.needsStart) return opened.queued ? 'queued' : 'sent'
-  const { requestId } = opened
+  const { requestId, pageId: shownId = requestId } = opened
   try {
     const { runId } = await engine.start(opened, withinMs)
     if (await markStarted(db, requestId, runId)) return 'sent'
     // Not by us: an equal call was faster, or the request ended meanwhile.
     if (await isLive(db, requestId)) return 'sent'
-    throw unavailable(requestId)
+    throw unavailable(shownId)
   } catch (error) {
     const isDown = error instanceof EngineDown
     if (!isDown && !(error instanceof EngineOverloaded)) throw error
@@ -37,8 +37,8 @@ export async function startRun(
     const closed = await failNotStarted(db, requestId, 'api')
     // Not closed by us: an equal call, or the sweeper, had it started; or an equal call had it closed.
     if (!closed && (await isLive(db, requestId))) return 'sent'
-    if (isDown) throw unavailable(requestId, error)
-    throw new Problem('OVERLOADED', { requestId, retryAfterSeconds: 1, cause: error })
+    if (isDown) throw unavailable(shownId, error)
+    throw new Problem('OVERLOADED', { requestId: shownId, retryAfterSeconds: 1, cause: error })
   }
 }
 

@@ -16,14 +16,15 @@ export const maxChecks = 5
 
 /**
  * Wrong checks of one recipient across requests, resends and keys. Over `hourly` a pause follows each further one,
- * over `daily` nothing passes without a solved challenge, and `consecutive` ones without a right one in between lock
- * until an operator resets it: NIST SP 800-63B-4, 3.2.2, allows no more than 100, and names pauses of 30 s rising to
- * 1 h and challenges as what comes before that. The two windows are ours: at 20 a day a phone's six digits are
- * guessed with a chance of 0.0006 in a month.
+ * over `daily` nothing passes without a solved challenge, over `challenged` nothing at all, and `consecutive` ones without
+ * a right one in between lock until an operator resets it: NIST SP 800-63B-4, 3.2.2, allows no more than 100, and names
+ * pauses of 30 s rising to 1 h and challenges as what comes before that. The windows are ours: at 50 a day six digits are
+ * guessed with a chance of 0.0015 in 30 days, however often the owner logs in meanwhile, and at 20 a day of 0.0006.
  */
 export const checkBudget = {
   hourly: { max: 10, windowSeconds: 3_600 },
   daily: { max: 20, windowSeconds: 86_400 },
+  challenged: { max: 50, windowSeconds: 86_400 },
   pause: { firstSeconds: 30, maxSeconds: 3_600 },
   consecutive: 100,
 } as const

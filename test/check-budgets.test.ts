@@ -135,6 +135,40 @@ describe('the budget of a day', () => {
     expect((await budgetOf(requestId))?.consecutive).toBe(0)
   })
 
+  test('of challenged checks is 50, then no challenge helps until the oldest is a day old', async () => {
+    const recipient = requests.freshNumber()
+    const { challenged } = checkBudget
+    for (let done = 0; done < challenged.max;) {
+      const { requestId, wrong } = await openFor(recipient)
+      for (let turn = 0; turn < 4 && done < challenged.max; turn++, done++)
+        expect(await checkWith(requestId, wrong, true)).toMatchObject({ errorCode: 'INVALID_CODE' })
+    }
+    const { requestId, code } = await openFor(recipient)
+    const held = await checkWith(requestId, code, true)
+    expect(held).toMatchObject({ outcome: 'held_back', forGood: false, challengeHelps: false })
+    // Without one it is the same, and says so: nobody has to solve a challenge in vain.
+    expect(await requests.check(requestId, code)).toMatchObject({ challengeHelps: false })
+    const seconds = 'retryAfterSeconds' in held ? held.retryAfterSeconds : 0
+    expect(seconds).toBeGreaterThan(86_400 - 60)
+    await letPass(seconds - 2)
+    expect(await checkWith(requestId, code, true)).toMatchObject({ outcome: 'held_back' })
+    await letPass(2)
+    expect(await checkWith(requestId, code, true)).toMatchObject({ outcome: 'verified' })
+  })
+
+  test('of 120 challenged checks at once 50 are looked at', async () => {
+    const recipient = requests.freshNumber()
+    const opened: Awaited<ReturnType<typeof openFor>>[] = []
+    for (let i = 0; i < 24; i++) opened.push(await openFor(recipient))
+    const outcomes = await Promise.all(
+      Array.from({ length: 120 }, (_, i) => {
+        const { requestId = '', wrong = '' } = opened[i % 24] ?? {}
+        return checkWith(requestId, wrong, true)
+      }),
+    )
+    expect(tally(outcomes.map(wordOf)).INVALID_CODE).toBe(checkBudget.challenged.max)
+  })
+
   test('belongs to one recipient in one environment', async () => {
     const recipient = requests.freshNumber()
     await guess(recipient, 20)

@@ -97,12 +97,39 @@ describe('a code of ours beside one that a provider made', () => {
     expect(types.map(({ type }) => type)).toEqual([
       ...['check_refused', 'budget_locked', 'check_refused'],
     ])
-    // The code itself has all its five left.
+    // The provider's code has all its five left.
     const [row] = await requests.db.many(
       sql`select state, checks from otp_requests where id = ${requestId}`,
     )
     expect(row).toEqual({ state: 'pending', checks: 0 })
     expect(await forwardedOf(requestId)).toEqual([0])
+  })
+
+  test('is compared five times in all, whatever the provider is silent about', async () => {
+    const four = await opened('one')
+    for (let guess = 0; guess < 4; guess++) await four.check(four.wrong, silence)
+    expect(await four.check(four.code, silence)).toMatchObject({ outcome: 'verified' })
+
+    const { requestId, code, wrong, check } = await opened('one')
+    for (let guess = 0; guess < 5; guess++)
+      expect(await check(wrong, silence)).toMatchObject({ outcome: 'unanswered' })
+    // Not told from a wrong one either.
+    expect(await check(code, silence)).toMatchObject({ outcome: 'unanswered' })
+    expect(await check(code, no)).toMatchObject({ outcome: 'rejected', attemptsRemaining: 4 })
+    // The provider's own is right as soon as it says so.
+    const yes: Forward = () => Promise.resolve(true)
+    expect(await check(wrong, yes)).toMatchObject({ outcome: 'verified' })
+    const [row] = await requests.db.many(
+      sql`select state, unanswered from otp_requests where id = ${requestId}`,
+    )
+    expect(row).toEqual({ state: 'verified', unanswered: 6 })
+  })
+
+  test('is compared five times with wrong and unanswered checks together', async () => {
+    const { code, wrong, check } = await opened('one')
+    for (let guess = 0; guess < 2; guess++) await check(wrong, silence)
+    for (let guess = 0; guess < 3; guess++) await check(wrong, no)
+    expect(await check(code, no)).toMatchObject({ outcome: 'rejected', attemptsRemaining: 1 })
   })
 })
 

@@ -127,7 +127,8 @@ describe('a code that the provider made', () => {
   test('what a crash swallowed stays counted', async () => {
     const phone = freshPhone()
     const { id, code } = await calledBy(client, phone)
-    const input = { requestId: id, actor: 'test', right: false, solvedChallenge: false }
+    const own = { requestId: id, page: null }
+    const input = { ...own, actor: 'test', right: false, solvedChallenge: false }
     expect(await takeDelegatedCheck(system.db, input)).toMatchObject({
       codes: [{ provider: 'arkesel', channel: 'voice' }],
     })

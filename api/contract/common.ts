@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { assurances, channels } from '../../core/channel'
 import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
 import { faultOfLine, faultOfText, foldLines } from '../../core/input/prose'
-import { reasons, states } from '../../core/state'
+import { shownReasons } from '../../core/page-request'
+import { states } from '../../core/state'
 import { ChallengeOffer } from './challenge'
 import { named } from './registry'
 
@@ -20,7 +21,7 @@ export const ofTestNumber = z
   .optional()
   .describe('The request is to a test number: its code is fixed, and nobody was sent a message.')
 export const State = named('State', z.enum(states))
-export const Reason = named('Reason', z.enum(reasons))
+export const Reason = named('Reason', z.enum(shownReasons))
 
 export const phoneNumber = z
   .string()

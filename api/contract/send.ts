@@ -126,9 +126,6 @@ export const publishableSendFields: readonly string[] = [
   'challenge',
 ] satisfies (keyof SendBody)[]
 
-/** What publishable keys send for, and nobody else: so a stranger never joins a request of the back end's. */
-export const publishablePurpose = 'publishable'
-
 export const ProviderAnswer = named(
   'ProviderAnswer',
   z.object({

@@ -82,6 +82,14 @@ const EventAnswer = named(
 
 const outcome = {
   request_id: requestId,
+  shared_request_id: requestId
+    .optional()
+    .describe(
+      'Where request_id is what a page was given: the request that its pages share, which events and the audit name.',
+    ),
+  page_request_id: requestId
+    .optional()
+    .describe('Once verified by a page: what that page was given as the request’s id.'),
   state: State,
   reason: Reason.nullable(),
   channel: Channel.describe('The channel in progress, or the last one.'),

@@ -1,7 +1,9 @@
 import { addressOf, type Channel } from '../../core/channel'
 import { resendAfterSeconds } from '../../core/limits'
+import type { State } from '../../core/state'
 import { shareOf } from '../../core/routing/share'
 import { askNext, askResend, cancelRequest, type CommandOutcome } from '../../db/requests/commands'
+import { cancelPage, findPage } from '../../db/requests/pages'
 import { readTraits, type RequestTraits } from '../../db/requests/route'
 import { CommandAnswer, ResendBody } from '../contract/send'
 import { dialStringsOf } from '../../providers/dial-strings'
@@ -56,6 +58,7 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
         channel && (await stepFor({ ...deps, routing }, health, call, { channel, traits }))
       const outcome = await askResend(deps.db, deps.keyring, {
         ...command,
+        requestId: traits.requestId,
         step,
         dialStrings: dialStringsOf(routing.accounts),
         policy: routing.policy,
@@ -79,9 +82,9 @@ export const nextRoute = (deps: ApiDeps) =>
     replies: { 200: { description: 'On its way.', content: CommandAnswer } },
     errors: ['REQUEST_ENDED', 'BLOCKED', 'NO_NEXT_CHANNEL'],
     async handle(call) {
-      await traitsOf(deps, call)
+      const { requestId } = await traitsOf(deps, call)
       const command = commandOf(call)
-      const asked = done(deps, call, await askNext(deps.db, command))
+      const asked = done(deps, call, await askNext(deps.db, { ...command, requestId }))
       return { body: answerOf(command.requestId, 'moving', asked) }
     },
   })
@@ -93,22 +96,33 @@ export const cancelRoute = (deps: ApiDeps) =>
     operationId: 'cancelOtp',
     tag: 'OTP',
     summary: 'Stop a request: nothing more is sent, its code is void',
+    description:
+      'By the id that a page was given, what that page began: the code of its recipient lives on while another page waits for it.',
     scope: 'send',
     replies: { 200: { description: 'Cancelled.', content: CommandAnswer } },
     errors: ['REQUEST_ENDED'],
     async handle(call) {
       const command = commandOf(call)
-      const asked = done(deps, call, await cancelRequest(deps.db, command))
+      const { requestId: pageId } = command
+      const page = await findPage(deps.db, command)
+      const outcome = page
+        ? await cancelPage(deps.db, { ...command, pageId, requestId: page.requestId })
+        : await cancelRequest(deps.db, command)
+      const asked = done(deps, call, outcome)
       return { body: answerOf(command.requestId, 'cancelled', asked) }
     },
   })
 
-/** What a further message of a request goes by. @throws {Problem} BLOCKED for whom a list has named since */
+/**
+ * What a further message of a request goes by; `requestId` is its own where a page's id was given.
+ * @throws {Problem} BLOCKED for whom a list has named since, and where the page's own request is over
+ */
 async function traitsOf(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>) {
   const { requestId } = commandOf(call)
   const traits = await readTraits(deps.db, deps.keyring, { ...ownerOf(call.key), requestId })
   if (!traits) throw new Problem('NOT_FOUND')
-  const { value, isTest } = traits
+  const { value, isTest, endedAs: state } = traits
+  if (state !== undefined) throw endedProblem(requestId, state)
   const isKept = value !== undefined && !isTest
   const isListed = isKept && (await isOnAllowList(deps, call, { ...traits, value, requestId }))
   return { ...traits, isListed }
@@ -160,11 +174,11 @@ function done(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>, asked: Comma
   if (asked.outcome === 'protected') throw resendRefusedBy(asked, requestId)
   if (asked.outcome === 'over_budget') throw overBudget(asked, call.key, requestId)
   if (asked.outcome !== 'ended') throw new Error('A command ended in a way that nobody knows.')
-  throw new Problem('REQUEST_ENDED', {
-    requestId,
-    detail: `The request has ended: ${asked.state}.`,
-  })
+  throw endedProblem(requestId, asked.state)
 }
+
+const endedProblem = (requestId: string, state: State) =>
+  new Problem('REQUEST_ENDED', { requestId, detail: `The request has ended: ${state}.` })
 
 function answerOf(
   requestId: string,

@@ -1,5 +1,6 @@
 import { randomId } from '../../codes/random-id'
 import { resendAfterSeconds } from '../../core/limits'
+import { publishablePurpose } from '../../core/page-request'
 import { shareOf } from '../../core/routing/share'
 import type { Channel } from '../../core/channel'
 import { findPreference } from '../../db/recipients/preferences'
@@ -7,13 +8,7 @@ import type { SendInput } from '../../db/requests/new-request'
 import { openRequest, type SendDecision } from '../../db/requests/sends'
 import { dialStringsOf } from '../../providers/dial-strings'
 import type { Challenges } from '../challenges'
-import {
-  publishablePurpose,
-  publishableSendFields,
-  QueuedAnswer,
-  SendAnswer,
-  SendBody,
-} from '../contract/send'
+import { publishableSendFields, QueuedAnswer, SendAnswer, SendBody } from '../contract/send'
 import { type ApiDeps, wakeRuns } from '../deps'
 import type { RouteWish } from '../plan-for'
 import { shapeOf } from '../send-shape'
@@ -218,6 +213,7 @@ async function readSend(
   return {
     ...(changes ? shape(changes) : planned),
     requestId,
+    ...(key.publishable && { pageId: randomId('otp') }),
     appId: app.id,
     keyId: key.id,
     environment,
@@ -281,7 +277,7 @@ async function answer(
   const replayed: Record<string, string> =
     opened.outcome === 'replayed' ? { 'Idempotent-Replayed': 'true' } : {}
   const body = {
-    request_id: opened.requestId,
+    request_id: opened.pageId ?? opened.requestId,
     channel: opened.channel,
     expires_at: opened.expiresAt.toISOString(),
     resend_after: opened.pauseSeconds ?? resendAfterSeconds(opened.sends),
@@ -290,7 +286,8 @@ async function answer(
   if (status === 'queued') return { status: 202, body: { status, ...body }, headers: replayed }
   // No word on whether a request was live, nor on what a provider knows of the number: that is not for strangers. What
   // the fields above show all the same, the channel in progress too, is of requests of publishable keys alone.
-  if (key.publishable) return { body: { status, ...body } }
+  if (key.publishable)
+    return { body: { status, ...body, ...(opened.isJoined && { resend: opened.resend }) } }
   const warnings = warningsOf(deps, call, opened.country)
   const wait = readWait(headers.prefer, longestWaitSeconds)
   const providerAnswer =

@@ -40,7 +40,7 @@ export const statusRoute = (deps: ApiDeps) => {
       const since = query.since ?? first.version
       const patience = { seconds: query.wait, signal: AbortSignal.any([signal, deps.draining]) }
       const isNews = async () => {
-        const seen = await versionOf(deps.db, requestId)
+        const seen = await versionOf(deps.db, first.requestId)
         return seen && (seen.final || seen.version > since) ? true : undefined
       }
       if (first.version <= since) await watch(isNews, patience)
@@ -53,8 +53,13 @@ export const statusRoute = (deps: ApiDeps) => {
 const timeOf = (at: Date | null): string | null => at?.toISOString() ?? null
 
 /** What every view of a request shows. */
-export const summaryOf = (request: RequestSummary, keyring: Keyring) => ({
-  request_id: request.requestId,
+export const summaryOf = (
+  { pageId = null, verifiedPageId, ...request }: RequestSummary & { pageId?: string | null },
+  keyring: Keyring,
+) => ({
+  request_id: pageId ?? request.requestId,
+  ...(pageId !== null && { shared_request_id: request.requestId }),
+  ...(pageId === null && verifiedPageId !== null && { page_request_id: verifiedPageId }),
   state: request.state,
   reason: request.reason,
   channel: request.channel,
@@ -65,7 +70,9 @@ export const summaryOf = (request: RequestSummary, keyring: Keyring) => ({
   expires_at: request.expiresAt.toISOString(),
   ended_at: timeOf(request.endedAt),
   delivered_at: timeOf(request.deliveredAt),
-  ...(request.state === 'verified' && { proof: proofOf(keyring, request.requestId) }),
+  ...(request.state === 'verified' && {
+    proof: proofOf(keyring, verifiedPageId ?? request.requestId),
+  }),
 })
 
 const allChannelsFailed = {

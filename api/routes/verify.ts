@@ -81,7 +81,7 @@ export const verifyRoute = (deps: ApiDeps, { challenges, guessing }: VerifyParts
 /** The fraud rules hear that a code came back. Nobody waits for it; what is lost here is made up for within minutes. */
 function credit(
   { checksDb, keyring, logger }: ApiDeps,
-  { requestId, channel }: { requestId: string; channel: Channel },
+  { sharedId: requestId, channel }: { sharedId: string; channel: Channel },
 ): void {
   void creditSends(checksDb, [requestId]).catch((error: unknown) =>
     logger.warn({ err: error, requestId }, 'a code that came back was not counted: it will be'),
@@ -162,7 +162,8 @@ async function check(
     forward: forwardTo(deps, code),
   }
   const checked = await checkCode(checksDb, keyring, input)
-  if (checked.outcome !== 'held_back' || checked.forGood || challenge === undefined) return checked
+  if (checked.outcome !== 'held_back' || checked.forGood) return checked
+  if (!checked.challengeHelps || challenge === undefined) return checked
   const { requestId } = checked
   const use = challengeUseOf(deps, { app: key.app.id, action: 'verify' })
   const { address } = call.client
@@ -179,6 +180,7 @@ function whichCode({ key, body }: KeyCall<VerifyBody>): CheckInput['by'] {
   const refuse = (detail: string) => new Problem('INVALID_REQUEST', { detail })
   if (key.publishable && (requestId === undefined || purpose !== undefined))
     throw refuse('A publishable key gives request_id and code, and challenge where it has one.')
+  if (key.publishable && requestId !== undefined) return { requestId, isPage: true }
   if (requestId === undefined) {
     const { kind, value } = readAddress({ phone_number, email }, key.app.defaultCountry)
     return { kind, value, purpose: purpose ?? 'default' }
@@ -228,7 +230,7 @@ function notChecked({ outcome, requestId }: NotChecked): Problem {
     requestId,
     retryAfterSeconds: 2,
     detail:
-      'The provider that made this code does not answer. The code has as many checks left: try again.',
+      'The provider that made this code does not answer, and has as many checks of it left: try again.',
   })
 }
 
@@ -250,8 +252,15 @@ function problemOf(checked: Extract<Checked, { outcome: 'locked' | 'held_back' }
   if (checked.outcome === 'locked')
     return new Problem('LOCKED', { requestId, action: 'send_again' })
   const action = 'solve_challenge'
-  const { forGood, retryAfterSeconds } = checked
-  if (!forGood) return new Problem('TOO_MANY_CHECKS', { requestId, action, retryAfterSeconds })
+  const { forGood, challengeHelps, retryAfterSeconds } = checked
+  if (!forGood && challengeHelps)
+    return new Problem('TOO_MANY_CHECKS', { requestId, action, retryAfterSeconds })
+  if (!forGood)
+    return new Problem('TOO_MANY_CHECKS', {
+      requestId,
+      retryAfterSeconds,
+      detail: 'Too many wrong codes for this recipient in a day: no challenge helps, wait.',
+    })
   return new Problem('LOCKED', {
     requestId,
     action: 'contact_support',

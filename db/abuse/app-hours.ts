@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import type { AppFigures } from '../../core/alerts/figures'
 import { usualDays } from '../../core/alerts/figures'
+import { publishablePurpose } from '../../core/page-request'
 import type { Queries } from '../index'
 import { momentOf } from './moment'
 
@@ -61,7 +62,8 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
           and (delivered_at is not null or succeeded_at is not null or state = 'verified')),
         count(*) filter (where tried and state <> 'cancelled' and expires_at <= now - make_interval(secs => ${graceSeconds})),
         count(*) filter (where tried and state = 'verified' and expires_at <= now - make_interval(secs => ${graceSeconds})),
-        count(*) filter (where state = 'locked')
+        count(*) filter (where state = 'locked' or (purpose = ${publishablePurpose}
+          and exists (select from page_requests p where p.request_id = r.id and p.checks >= r.max_checks and p.verified_at is null)))
       from clock, lateral (select *, attempt_seq > 0 as tried from otp_requests
         where ${within('created_at')} and not test_number) r
       group by 1, 2, 3

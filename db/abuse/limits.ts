@@ -131,14 +131,17 @@ export async function takeLimits(
 /**
  * Whether a limit leaves no room for a send as things are now. Nothing is counted and nothing is held: who goes on takes
  * the limits all the same.
+ * @param except limits that are not asked
  */
 export async function isOverLimits(
   db: Queries,
   keyring: Keyring,
   send: LimitedSend,
+  except: readonly SendLimitKind[] = [],
 ): Promise<boolean> {
+  const windows = windowsOf(keyring, send).filter(({ kind }) => !except.includes(kind))
   const full = await db.one(sql`
-    with ${wantedFrom(windowsOf(keyring, send))}
+    with ${wantedFrom(windows)}
     select from wanted q left join send_windows w on w.name = q.name
     where send_window_wait(w.sends || q.earlier, q.maxima, q.seconds, q.pauses, now()) > 0 limit 1`)
   return full !== undefined

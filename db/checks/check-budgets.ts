@@ -5,7 +5,7 @@ import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Address, findRecipient } from '../recipients/recipients'
 
-const { daily, hourly, pause } = checkBudget
+const { challenged, daily, hourly, pause } = checkBudget
 
 /** Wrong checks of the last hour, of the budget `b`. */
 const inTheLastHour = sql`(select count(*)::int from unnest(b.wrong) t
@@ -24,6 +24,9 @@ export const secondsToWait: SQL = sql`ceil(greatest(0, ${untilLeft(daily)},
     extract(epoch from b.wrong[array_upper(b.wrong, 1)] - now())
       + least(${pause.maxSeconds}, ${pause.firstSeconds} * 2 ^ least(${inTheLastHour} - ${hourly.max}, 20))
   end))::int`
+
+/** Seconds until the budget `b` takes a check with a solved challenge; 0 when it does now. */
+export const secondsToWaitChallenged: SQL = sql`ceil(greatest(0, ${untilLeft(challenged)}))::int`
 
 /** Whether nobody but an operator lets the budget `b` be checked again. */
 export const isLockedForGood: SQL = sql`b.consecutive >= ${checkBudget.consecutive}`

@@ -3,7 +3,7 @@ import type { Channel } from '../../core/channel'
 import { checkBudget } from '../../core/limits'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
-import { isLockedForGood, noteWrong, secondsToWait } from './check-budgets'
+import { isLockedForGood, noteWrong, secondsToWait, secondsToWaitChallenged } from './check-budgets'
 
 /** A code that a provider made, and whom to ask about it. */
 export interface DelegatedCode {
@@ -37,10 +37,17 @@ export async function takeDelegatedCheck(
   db: Queries,
   {
     requestId,
+    page,
     actor,
     right,
     solvedChallenge,
-  }: { requestId: string; actor: string; right: boolean; solvedChallenge: boolean },
+  }: {
+    requestId: string
+    page: string | null
+    actor: string
+    right: boolean
+    solvedChallenge: boolean
+  },
 ): Promise<TakenCheck | 'busy' | undefined> {
   const row = await db.one<{
     recipientId: string
@@ -50,9 +57,11 @@ export async function takeDelegatedCheck(
     with open as materialized (
       select r.id, r.recipient_id, r.max_checks from otp_requests r
       left join check_budgets b on b.recipient_id = r.recipient_id and b.environment = r.environment
-      where r.id = ${requestId} and r.state = 'pending' and r.checks < r.max_checks and r.expires_at > now()
-        and (b.recipient_id is null
-          or (not (${isLockedForGood}) and (${solvedChallenge}::boolean or ${secondsToWait} = 0)))
+      left join page_requests p on p.id = ${page}::text
+      where r.id = ${requestId} and r.state = 'pending' and r.expires_at > now()
+        and coalesce(p.checks, r.checks) < r.max_checks and p.ended_at is null
+        and (b.recipient_id is null or (not (${isLockedForGood}) and (${secondsToWait} = 0
+          or (${solvedChallenge}::boolean and ${secondsToWaitChallenged} = 0))))
       for no key update of r
     ), taken as (
       -- What decides stands in the row that is written, so that it is read anew once the wait for the request is over.
@@ -87,12 +96,18 @@ export async function releaseDelegatedCheck(db: Queries, requestId: string): Pro
 }
 
 /**
- * These providers did not answer: they and the code get the check back, and that is written down. The recipient's
- * budget does not: it was compared with our code, and in an outage every guess at that would be free.
+ * These providers did not answer: they get the check back, and that is written down. The recipient's budget and our own
+ * code do not: it was compared with that, and in an outage every guess at it would be free. So our code is good for no
+ * more than its checks, whatever the providers are silent about; theirs is still checked when they speak again.
  */
 export async function giveBackDelegatedCheck(
   db: Queries,
-  { requestId, silent, actor }: { requestId: string; silent: readonly string[]; actor: string },
+  {
+    requestId,
+    page,
+    silent,
+    actor,
+  }: { requestId: string; page: string | null; silent: readonly string[]; actor: string },
 ): Promise<void> {
   await db.many(sql`
     with locked as (
@@ -103,8 +118,12 @@ export async function giveBackDelegatedCheck(
         forwarded = greatest(d.forwarded - (d.provider = any(${sql.param(silent)}))::int, 0)
       from locked where d.request_id = locked.id
     ), noted as (${noteWrong}
+    ), of_page as (
+      update page_requests p set unanswered = unanswered + 1
+      where p.id = ${page}::text and p.request_id in (select id from locked)
     ), told as (
-      update otp_requests r set audit_seq = audit_seq + 1 + uses_up::int
+      update otp_requests r set audit_seq = audit_seq + 1 + uses_up::int,
+        unanswered = unanswered + (${page}::text is null)::int
       from noted where r.id in (select id from locked)
       returning r.id, r.app_id, r.audit_seq, uses_up
     ), entries as (

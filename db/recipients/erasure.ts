@@ -146,6 +146,7 @@ const erasedTables = [
   sql`ussd_windows`,
   sql`delegated_codes`,
   sql`idempotency_keys`,
+  sql`page_requests`,
 ]
 
 /** Removes what leads from these attempts to messages at their providers, and so to the number. */
@@ -164,7 +165,9 @@ export async function forgetProviderIds(
   const emptied = await tx.many<{ id: string }>(sql`
     update otp_requests set erased = true
     where recipient_id = any(${sql.param(recipientIds)}) and not erased returning id`)
-  await forgetMessageIds(tx, sql`request_id = any(${sql.param(emptied.map(({ id }) => id))})`)
+  const theirs = sql`request_id = any(${sql.param(emptied.map(({ id }) => id))})`
+  await forgetMessageIds(tx, theirs)
+  await tx.many(sql`delete from page_requests where ${theirs}`)
 }
 
 /** One row in the trail of every app that knew the address; what an operator asked for, in that of the installation. */

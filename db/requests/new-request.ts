@@ -32,6 +32,8 @@ export type SendProtection = Pick<
 export interface SendInput extends Owner {
   /** Of the request that this send may make. */
   requestId: string
+  /** What the page that sends it gets as the request's id; absent for back ends. */
+  pageId?: string | undefined
   /** The API key's public id, for the audit row. */
   keyId: string
   recipient: { kind: RecipientKind; value: string }

@@ -7,6 +7,7 @@ import { channelInProgress } from './channel-in-progress'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from './owner'
 import { findRecipient } from '../recipients/recipients'
+import { verifiedPage } from './pages'
 import type { RequestSummary } from './status'
 
 /** Where a page ends: when its last request was made, in UTC with the microseconds that a Date would drop, and its id. */
@@ -52,7 +53,7 @@ export async function searchRequests(
         case when ${isOverdue} then ${overdueReason} else r.reason end as reason,
         case when ${isOverdue} then r.expires_at else r.ended_at end as "endedAt",
         r.expires_at as "expiresAt", r.delivered_at as "deliveredAt",
-        ${channelInProgress} as channel, r.test_number as "isTest",
+        ${channelInProgress} as channel, r.test_number as "isTest", ${verifiedPage} as "verifiedPageId",
         to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as cursor
       from otp_requests r where ${conditions(filter, recipient?.id)}
         ${after ? sql`and (r.created_at, r.id) < (${after.at}::timestamptz, ${after.id})` : sql``}

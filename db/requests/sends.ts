@@ -1,24 +1,25 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { reachesNobody } from '../../core/abuse/number'
 import type { Channel } from '../../core/channel'
-import { alreadySendingSeconds } from '../../core/limits'
-import type { Plan } from '../../core/plan'
 import type { Wake } from '../../core/wake'
 import { noteRefusal } from '../abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
-import { type Limited, type LimitedSend, takeLimits } from '../abuse/limits'
+import { type Limited, takeLimits } from '../abuse/limits'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
-import { channelInProgress } from './channel-in-progress'
-import { keepConsent, liftWithdrawal, type Withdrawal, withdrawalOf } from '../recipients/consent'
-import { instructionOf, reopenWindow } from '../attempts/ussd'
+import { keepConsent, liftWithdrawal, withdrawalOf } from '../recipients/consent'
+import { reopenWindow } from '../attempts/ussd'
 import { closeOverdue, dueNow, setState } from './ending'
 import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockConflict, type Queries } from '../index'
+import { isSharedLimit, joinLive } from './joined-page'
+import { liveColumns, type LiveRow, lockLive } from './live'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { ownedBy } from './owner'
 import { knownOf } from '../recipients/known'
+import { addPage, movePages } from './pages'
+import { guardedSend, limitedSend } from './weighed-send'
 import { holdRecipient } from '../recipients/recipients'
 
 export type SendDecision =
@@ -34,6 +35,10 @@ export type SendDecision =
       /** Closed meanwhile: a replay of a request that is over. */
       ended: boolean
       resend?: 'sent' | 'already_sending'
+      /** What the page that sent it has as the request's id. */
+      pageId?: string | undefined
+      /** It was refused by the recipient's limits alone, and nothing is sent for it. */
+      isJoined?: boolean | undefined
       /** What can be dialled for the code, from now on until the request ends. */
       instruction: string | null
       /** To be sent after the commit. */
@@ -73,9 +78,28 @@ export async function openRequest(
     try {
       return await db.transaction((tx) => decide(tx, keyring, input))
     } catch (error) {
-      if (error instanceof Refused) return noted(db, error.decision)
+      if (error instanceof Refused)
+        return (await joinedAfter(db, keyring, input, error.decision)) ?? noted(db, error.decision)
       if (patience === 0 || !isLockConflict(error)) throw error
     }
+  }
+}
+
+/** The page of a send that only the recipient's limits refused joins the live request, where there is one. */
+async function joinedAfter(
+  db: Database,
+  keyring: Keyring,
+  input: SendInput,
+  refusal: SendDecision,
+): Promise<SendDecision | undefined> {
+  const { pageId: page } = input
+  if (page === undefined || refusal.outcome !== 'rate_limited') return undefined
+  if (!isSharedLimit(refusal.limit)) return undefined
+  try {
+    return await db.transaction((tx) => joinLive(tx, keyring, { input, page, refusal }))
+  } catch (error) {
+    if (!isLockConflict(error)) throw error
+    return undefined
   }
 }
 
@@ -85,39 +109,8 @@ async function noted(db: Database, decision: SendDecision): Promise<SendDecision
   return decision
 }
 
-/** The send as the rules see it, for the request that it makes or repeats. */
-const guardedSend = (
-  { protection, recipient, ...input }: SendInput,
-  { recipientId, isKnown, requestId }: { recipientId: string; isKnown: boolean; requestId: string },
-): GuardedSend => ({
-  ...protection,
-  app: input.appId,
-  environment: input.environment,
-  country: input.country,
-  number: recipient.kind === 'phone' ? recipient.value : undefined,
-  requestId,
-  recipientId,
-  lifetimeSeconds: input.lifetimeSeconds,
-  reachesNobody: reachesNobody(input.plan),
-  // A stranger must not learn from a block who is known.
-  isKnown: isKnown && !protection.isPublic,
-})
-
-/** The send as the limits see it: a solved challenge stands for the end user's address. */
-const limitedSend = (
-  { protection, recipient, appId, environment, plan }: SendInput,
-  recipientId: string,
-): LimitedSend => ({
-  app: appId,
-  environment,
-  recipientId,
-  number: recipient.kind === 'phone' && !reachesNobody(plan) ? recipient.value : undefined,
-  email: recipient.kind === 'email' ? recipient.value : undefined,
-  limits: { ...protection.limits, ...(protection.isSolved && { ip: undefined }) },
-})
-
 async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
-  const { requestId } = input
+  const { requestId, pageId } = input
   const { id: recipientId } = await holdRecipient(tx, keyring, {
     appId: input.appId,
     ...input.recipient,
@@ -161,80 +154,23 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, repeatable.requestId)
     const repeated = await repeat(tx, keyring, input, repeatable)
     await keepConsent(tx, repeatable.requestId, input)
-    return Object.assign(repeated, { pauseSeconds })
+    if (pageId !== undefined) await addPage(tx, { id: pageId, requestId: repeatable.requestId })
+    return Object.assign(repeated, { pauseSeconds, pageId })
   }
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
   const row = { requestId, recipientId, at }
   const created = await createRequest(tx, keyring, input, row)
   await keepConsent(tx, requestId, input)
-  return { ...created, wakes, pauseSeconds }
+  if (pageId !== undefined) {
+    if (isSame) await movePages(tx, { from: live.requestId, to: requestId })
+    await addPage(tx, { id: pageId, requestId })
+  }
+  return { ...created, wakes, pauseSeconds, pageId }
 }
 
 /** Too little of its life is left for another message with its code. */
 const isSpent = (live: LiveRow): boolean =>
   live.halfLifeGone && !live.recentlyClaimed && live.everClaimed
-
-/**
- * The live request, locked, and what is known of its recipient. Its attempts are read by a second statement: a claim that the lock waited for is
- * committed by then, and the first one would not see it.
- */
-async function lockLive(
-  tx: Queries,
-  same: SQL,
-  { withdrawal, isKnown, target }: { withdrawal: SQL; isKnown: SQL; target: Channel | undefined },
-): Promise<{ live?: LiveRow | undefined; withdrawal: Withdrawal | null; isKnown: boolean }> {
-  const locked = await tx.one<{
-    id: string | null
-    withdrawal: Withdrawal | null
-    isKnown: boolean
-  }>(sql`
-    select (select id from otp_requests where ${same} and state = 'pending' for update) as id,
-      ${withdrawal} as withdrawal, ${isKnown} as "isKnown"`)
-  if (!locked) throw new Error('A statement without a condition gave no row.')
-  if (locked.id === null) return locked
-  const live = await tx.one<LiveRow>(
-    sql`select ${liveColumns(target)} from otp_requests r where id = ${locked.id}`,
-  )
-  return { ...locked, live }
-}
-
-interface LiveRow {
-  requestId: string
-  plan: Plan
-  country: string | null
-  expiresAt: Date
-  queued: boolean
-  started: boolean
-  sends: number
-  /** The channel in progress. */
-  channel: Channel
-  instruction: string | null
-  /** Some message was begun; a dial before the first of them is none. */
-  everClaimed: boolean
-  /** Any channel, in the last seconds. */
-  recentlyClaimed: boolean
-  /** The channel that this send is for, in the last seconds. */
-  targetClaimed: boolean
-  halfLifeGone: boolean
-  /** Its time is over, and nobody has closed it yet. */
-  overdue: boolean
-}
-
-const recently = sql`claimed_at > now() - make_interval(secs => ${alreadySendingSeconds})`
-
-const targetOf = (target: Channel | undefined): SQL =>
-  sql`coalesce(${target ?? null}, ${channelInProgress})`
-
-const liveColumns = (target: Channel | undefined): SQL => sql`
-  r.id as "requestId", r.plan, r.country, r.expires_at as "expiresAt", r.queued, r.sends,
-  r.workflow_started_at is not null as started,
-  ${channelInProgress} as channel, ${instructionOf} as instruction,
-  exists (select from attempts a where a.request_id = r.id and a.send_no > 0) as "everClaimed",
-  exists (select from attempts a where a.request_id = r.id and ${recently}) as "recentlyClaimed",
-  exists (select from attempts a where a.request_id = r.id and ${recently}
-    and a.channel::text = ${targetOf(target)}) as "targetClaimed",
-  r.expires_at - now() < (r.expires_at - r.created_at) / 2 as "halfLifeGone",
-  r.expires_at <= now() as overdue`
 
 /** A budget that was raised since is to let the same code through. */
 const moneyIn = ({ money }: SendInput): string | null => (money ? JSON.stringify(money) : null)

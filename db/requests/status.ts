@@ -5,6 +5,7 @@ import type { AuditType } from '../../core/audit'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import { shownEvents } from '../../core/limits'
+import type { ShownReason } from '../../core/page-request'
 import { type Plan, ruleFor } from '../../core/plan'
 import type { ReceiptStatus, SuccessRule } from '../../core/receipt'
 import type { Reason, State } from '../../core/state'
@@ -15,12 +16,14 @@ import { channelInProgress } from './channel-in-progress'
 import { closeOverdue } from './ending'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from './owner'
+import { endingFound, type PageColumns, pageColumns, requestOrPage, verifiedPage } from './pages'
 
 /** What every view of a request shows. */
 export interface RequestSummary {
+  /** Of the request itself; a page's is `pageId`. */
   requestId: string
   state: State
-  reason: Reason | null
+  reason: ShownReason | null
   /** The channel in progress, or the last one. */
   channel: Channel
   /** To a test number. */
@@ -30,6 +33,8 @@ export interface RequestSummary {
   expiresAt: Date
   endedAt: Date | null
   deliveredAt: Date | null
+  /** The page that the right code came through; null where a back end checked it. */
+  verifiedPageId: string | null
 }
 
 export interface AttemptView {
@@ -72,6 +77,8 @@ export interface StepView {
 }
 
 export interface RequestStatus extends RequestSummary {
+  /** The page whose own request is shown; null: the request itself is. */
+  pageId: string | null
   /** The audit sequence: grows with everything that happens. */
   version: number
   runId: string | null
@@ -90,7 +97,8 @@ export interface RequestStatus extends RequestSummary {
   events: EventView[]
 }
 
-interface StatusRow extends RequestSummary {
+interface StatusRow extends Omit<RequestSummary, 'reason'>, PageColumns {
+  reason: Reason | null
   overdue: boolean
   version: number
   runId: string | null
@@ -109,21 +117,23 @@ interface StatusRow extends RequestSummary {
 }
 
 const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.test_number as "isTest", r.purpose,
-  r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt"`
+  r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt",
+  ${verifiedPage} as "verifiedPageId"`
 
 /** Of a request that changes all the time, what the last look saw is told. */
 const mostLooks = 4
 
-/** Everything there is to tell about a request; closes it first when its time is over. */
+/** Everything there is to tell about a request, found by its own id or a page's; closes it first when its time is over. */
 export async function readStatus(
   db: Queries,
   keyring: Keyring,
-  { requestId, ...owner }: Owner & { requestId: string },
+  { requestId: id, ...owner }: Owner & { requestId: string },
   looks = mostLooks,
 ): Promise<RequestStatus | undefined> {
-  const row = await readRow(db, { ...owner, requestId })
+  const row = await readRow(db, { ...owner, requestId: id })
   if (!row) return undefined
-  const again = () => readStatus(db, keyring, { ...owner, requestId }, looks - 1)
+  const { requestId } = row
+  const again = () => readStatus(db, keyring, { ...owner, requestId: id }, looks - 1)
   if (row.overdue) {
     await closeOverdue(db, sql`id = ${requestId}`, 'api')
     return again()
@@ -139,9 +149,12 @@ export async function readStatus(
     events.filter(({ type }) => type === 'step_skipped').map(({ detail }) => detail.step),
   )
   const shown = events.filter(({ sequence }) => sequence > row.version - shownEvents)
-  const { plan, overdue: _, metadataCiphertext, sealKid, succeeded, ...rest } = row
+  const { plan, overdue: _, metadataCiphertext, sealKid, succeeded, pageChecks, ...rest } = row
+  const { state, reason, endedAt } = endingFound(row)
   return {
     ...rest,
+    ...{ state, reason, endedAt },
+    checks: pageChecks ?? row.checks,
     decision,
     allChannelsFailed: row.planEnded && !succeeded,
     metadata:
@@ -187,8 +200,8 @@ const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: stri
       r.current_step as "currentStep", r.leave_step as "leaveStep",
       r.plan_ended_at is not null or (r.state = 'failed' and r.reason in ('no_channel_accepted', 'budget_exceeded')) as "planEnded",
       r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
-      r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid"
-    from otp_requests r where r.id = ${requestId} and ${ownedBy(owner)}`)
+      r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid", ${pageColumns}
+    from ${requestOrPage(sql`${requestId}`)} where ${ownedBy(owner)}`)
 
 const readAttempts = (db: Queries, requestId: string) =>
   db.many<AttemptView & { version: number }>(sql`

@@ -82,6 +82,8 @@ export const otpRequests = pgTable(
     codeAlphabet: alphabetType('code_alphabet').notNull().default('digits'),
     checks: smallint().notNull().default(0),
     maxChecks: smallint('max_checks').notNull(),
+    /** Checks of our code that a silent provider left undecided: compared all the same, so they count for it. */
+    unanswered: smallint().notNull().default(0),
     auditSeq: integer('audit_seq').notNull().default(0),
     attemptSeq: integer('attempt_seq').notNull().default(0),
     /** Sends a caller asked for: the first and every resend. */

@@ -41,6 +41,7 @@ export const tableGrants: Record<string, readonly Privilege[]> = {
   opt_outs: rows,
   pre_send_hooks: rows,
   otp_requests: rows,
+  page_requests: rows,
   preferences: rows,
   provider_breakers: kept,
   provider_callbacks: kept,

@@ -179,6 +179,7 @@ const retireRequests = (db: Database, days: number, limit: number): Promise<numb
       sql`attempts`,
       sql`request_contexts`,
       sql`idempotency_keys`,
+      sql`page_requests`,
       sql`events`,
     ])
       await tx.many(sql`delete from ${table} where request_id = any(${ids})`)

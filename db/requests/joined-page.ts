@@ -1,0 +1,103 @@
+import { sql } from 'drizzle-orm'
+import type { Keyring } from '../../codes/keyring'
+import { reachesNobody } from '../../core/abuse/number'
+import { isOverLimits, type Limited } from '../abuse/limits'
+import { isBlocked } from '../abuse/number-lookups'
+import { shortageOf } from '../abuse/spending'
+import { auditFrom } from '../audit/entry'
+import type { Queries } from '../index'
+import { withdrawalOf } from '../recipients/consent'
+import { type HeldRecipient, holdRecipient } from '../recipients/recipients'
+import { type LiveRow, lockLive } from './live'
+import { type SendInput, startable } from './new-request'
+import { ownedBy } from './owner'
+import { joinPage } from './pages'
+import { guardedSend, limitedSend } from './weighed-send'
+
+/** The limits that strangers share with the owner of a number, and can use up. */
+const sharedLimits = ['recipient', 'pacing'] as const
+
+export const isSharedLimit = (limit: Limited['limit']): boolean =>
+  sharedLimits.some((shared) => shared === limit)
+
+interface Joining {
+  input: SendInput
+  page: string
+  refusal: Limited
+}
+
+/**
+ * Gives a page an id of its own over the live request of its recipient, and sends nothing: for a send that is refused by
+ * the limits of the recipient alone. Else whoever sends to a number before its owner does would keep the owner out.
+ * @returns undefined where nothing is live, where something else refuses the send too, or where the live request has as
+ * many pages as it may
+ */
+export async function joinLive(tx: Queries, keyring: Keyring, joining: Joining) {
+  const { input, page } = joining
+  const recipient = await holdRecipient(tx, keyring, { appId: input.appId, ...input.recipient })
+  const limited = limitedSend(input, recipient.id)
+  if (await isOverLimits(tx, keyring, limited, sharedLimits)) return undefined
+  const live = await lockJoinable(tx, input, recipient)
+  if (!live || (await isRefusedElsewise(tx, input, { live, recipient }))) return undefined
+  if (!(await joinPage(tx, { id: page, requestId: live.requestId }))) return undefined
+  await noteJoined(tx, live, input.keyId)
+  return joined(live, joining)
+}
+
+/** What goes to a test number has another code than what goes to the same number as any other. */
+async function lockJoinable(
+  tx: Queries,
+  input: SendInput,
+  { id: recipientId }: HeldRecipient,
+): Promise<LiveRow | undefined> {
+  const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
+  const withdrawal = withdrawalOf({ ...input, recipientId })
+  // To a stranger it makes no difference who is known.
+  const found = await lockLive(tx, same, { withdrawal, isKnown: sql`false`, target: undefined })
+  const { live } = found
+  if (!live || live.overdue || found.withdrawal !== null) return undefined
+  return reachesNobody(live.plan) === reachesNobody(input.plan) ? live : undefined
+}
+
+/** Whether a block or the budget refuses the send as well. Nothing of it is counted: no message goes out. */
+async function isRefusedElsewise(
+  tx: Queries,
+  input: SendInput,
+  {
+    live: { requestId },
+    recipient: { id: recipientId },
+  }: { live: LiveRow; recipient: HeldRecipient },
+): Promise<boolean> {
+  const send = guardedSend(input, { recipientId, isKnown: false, requestId })
+  const heedsBlocks = send.mode === 'block' && !send.isTrusted && send.rules.blocked === undefined
+  if (heedsBlocks && (await isBlocked(tx, send))) return true
+  return (await shortageOf(tx, { owner: input, ...input })) !== undefined
+}
+
+const joined = (live: LiveRow, { input, page, refusal }: Joining) => ({
+  ...startable(input.appId, live),
+  outcome: 'repeated' as const,
+  requestId: live.requestId,
+  pageId: page,
+  channel: live.channel,
+  instruction: live.instruction,
+  expiresAt: live.expiresAt,
+  sends: live.sends,
+  needsStart: !live.started && !live.queued,
+  ended: false,
+  resend: 'already_sending' as const,
+  isJoined: true,
+  pauseSeconds: refusal.retryAfterSeconds,
+  wakes: [],
+})
+
+const noteJoined = (tx: Queries, { requestId, channel }: LiveRow, keyId: string) =>
+  tx.many(sql`
+    with joined as (
+      update otp_requests set audit_seq = audit_seq + 1 where id = ${requestId}
+      returning id, app_id, audit_seq
+    ) ${auditFrom(sql`joined`, {
+      type: 'repeated',
+      actor: `key:${keyId}`,
+      detail: { channel, joined: true },
+    })}`)
