@@ -10,6 +10,7 @@ import {
   statusOf,
   refusalsOf,
   accountRefusals,
+  once,
   twilio,
   type Fields,
   type Posted,
@@ -63,6 +64,41 @@ describe('a call that was answered', () => {
     }
     expect(await refusalsOf(requestId)).toHaveLength(1)
     expect(await statusOf(attemptId)).toBe(untold)
+  })
+
+  test('whoever sends on what was signed for another call hears neither code', async () => {
+    const twilioAccount = rig.system.accounts.get('twilio')
+    if (!twilioAccount) throw new Error('no account')
+    // Signed by a word that is not over the address, as Vonage's tokens are over the body alone.
+    rig.system.accounts.set('asking', {
+      ...twilioAccount,
+      name: 'asking',
+      receipts: { readReceipts: () => [] },
+      calls: {
+        readCall: ({ body }) => ({
+          ...{
+            providerMessageId: body.toString('utf8'),
+            keyPressed: true,
+            receipts: [],
+            waits: true,
+          },
+        }),
+        answerCall: (_call, speech) => ({
+          contentType: 'text/plain',
+          body: speech?.text ?? 'none',
+        }),
+      },
+    })
+    const [here, there] = [
+      await claimed({ provider: 'asking', channel: 'voice' }),
+      await claimed({ provider: 'asking', channel: 'voice' }),
+    ]
+    const ask = async (path: string, body: string) =>
+      (
+        await fetch(`${rig.system.url}${path}/answer`, { method: 'POST', headers: once, body })
+      ).text()
+    expect(await ask(here.path, there.messageId)).toBe('none')
+    expect(await ask(here.path, here.messageId)).toMatch(/(?:\d ){3,9}\d/)
   })
 
   test('the address of a text message has nothing to say', async () => {

@@ -49,7 +49,12 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
         () => calls.readCall(inbound),
         () => noteRefusedCallback(deps.db, attempt),
       )
-      return speak(deps, { provider, calls, connected, inbound, attempt })
+      // A genuine callback about another call is not told this one's code.
+      const isIts = isOfAddress(deps, attempt, connected.providerMessageId)
+      return speak(deps, {
+        ...{ provider, calls, connected, inbound, attempt },
+        spoken: isIts ? attempt : undefined,
+      })
     },
   }),
   route({
@@ -68,7 +73,7 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
         () => noteRefusedAccountCallback(deps.db, provider),
       )
       const attempt = await findVoiceAttempt(deps.db, { provider, ...connected })
-      return speak(deps, { provider, calls, connected, inbound, attempt })
+      return speak(deps, { provider, calls, connected, inbound, attempt, spoken: attempt })
     },
   }),
 ]
@@ -85,15 +90,16 @@ interface Connected {
   connected: ConnectedCall
   inbound: InboundCallback
   attempt: ReportedAttempt | undefined
+  /** Whose code it may be told. */
+  spoken: ReportedAttempt | undefined
 }
 
 async function speak(
   deps: ApiDeps,
-  { provider, calls, connected, inbound, attempt }: Connected,
+  { provider, calls, connected, inbound, attempt, spoken }: Connected,
 ): Promise<Reply> {
   await recordReports(deps, { provider, attempt, reports: connected.receipts })
-  const isIts = attempt && isOfAddress(deps, attempt, connected.providerMessageId)
   const speech =
-    connected.waits && isIts ? await findSpokenCode(deps.db, deps.keyring, attempt) : undefined
+    connected.waits && spoken ? await findSpokenCode(deps.db, deps.keyring, spoken) : undefined
   return calls.answerCall(connected, speech, inbound)
 }
