@@ -14,6 +14,9 @@ const limits = z
 const amount = z
   .string()
   .regex(/^\d{1,9}(\.\d{1,6})?$/, 'must be a decimal number in quotes, as in "25.00"')
+const questionPrice = amount
+  .optional()
+  .describe('What one question costs, in the currency of costs: it counts against the budget.')
 const countryOrGroup = z.union([country, groupName], {
   error: 'is neither a country’s two letters, as in GH, nor the name of a group',
 })
@@ -88,11 +91,16 @@ const protectionChanges = {
     .strictObject({
       provider: accountName,
       risk: z.boolean().optional().describe('How likely it is pumped too, at a price.'),
+      price: questionPrice,
     })
     .optional()
     .describe('The account that is asked what carriers know of a number.'),
   simSwap: z
-    .strictObject({ provider: accountName, maxAgeHours: z.int().min(1).max(2_400) })
+    .strictObject({
+      provider: accountName,
+      maxAgeHours: z.int().min(1).max(2_400),
+      price: questionPrice,
+    })
     .optional()
     .describe('The account that is asked whether a SIM card changed of late.'),
   challenges: Challenges.optional().describe('Which solved challenges are taken.'),

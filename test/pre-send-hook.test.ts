@@ -129,6 +129,32 @@ describe('a pre-send hook', () => {
     expect((await other()).status).toBe(200)
   })
 
+  test('is not asked about what a limit refuses', async () => {
+    const { client, calls } = await appWithHook()
+    const phone = freshPhone()
+    const answers = []
+    for (let i = 0; i < 40; i++) answers.push(inWords(await client.send(phone)))
+    expect(answers).toEqual([
+      ...Array.from({ length: 3 }, () => '200'),
+      ...Array.from({ length: 37 }, () => '429 RATE_LIMITED'),
+    ])
+    expect(calls()).toHaveLength(3)
+    const refused = await client.send(phone)
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(1)
+  })
+
+  test('is not asked about what the budget has no room for', async () => {
+    const { app, client, calls } = await appWithHook()
+    const { policy } = hooked.system
+    policy.costs = { currency: 'USD', prices: [{ channel: 'sms', amount: '0.03' }] }
+    policy.protection.overrides = [{ name: app, when: { apps: [app] }, budget: { day: '0.02' } }]
+    const refused = await client.send(freshPhone(), { channels: ['sms'] })
+    expect(inWords(refused)).toBe('429 BUDGET_EXCEEDED')
+    expect(calls()).toEqual([])
+    delete policy.costs
+    delete policy.protection.overrides
+  })
+
   test('is not asked about what cannot be sent anyway', async () => {
     const { app, client, calls } = await appWithHook()
     const page = visitorsOf(hooked.system, await publishableKeyOf(hooked.system, app))()

@@ -1,12 +1,13 @@
+import { purseOf, type RequestMoney } from '../../core/abuse/money'
 import { camara, findingOf, riskyScore } from '../../core/abuse/number'
 import type { ProtectionSettings } from '../../core/abuse/protection'
 import type { Finding } from '../../core/abuse/rules'
 import { isLive } from '../../core/state'
-import { isOverLimits } from '../../db/abuse/limits'
+import { spendMoney } from '../../db/abuse/spending'
 import { isBlocked, keepLookup, type KeptLookup, readLookup } from '../../db/abuse/number-lookups'
 import { isKnown } from '../../db/recipients/known'
 import { findRecipient } from '../../db/recipients/recipients'
-import type { SendProtection } from '../../db/requests/new-request'
+import type { Refusal, SendProtection } from '../../db/requests/new-request'
 import type { ProviderAccount } from '../../providers/provider'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
@@ -22,7 +23,14 @@ interface Asked {
 }
 
 /** What else stands between a send and its message. */
-export type Met = Omit<SendProtection, 'signals'>
+export type Met = Omit<SendProtection, 'signals' | 'refused'>
+
+/** What a question is asked beside: how the send is protected, what it may cost, and what refuses it anyway. */
+export interface Asking {
+  met: Met
+  money: RequestMoney | undefined
+  foreseen: () => Promise<Refusal | undefined>
+}
 
 export interface CarrierWord {
   /** Undefined where nobody was asked, or nobody answered. */
@@ -38,15 +46,16 @@ export async function askCarriers(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
   { lookup, simSwap }: ProtectionSettings,
-  { met, ...asked }: Asked & { met: Met },
+  { met, money, foreseen, ...asked }: Asked & Asking,
 ): Promise<CarrierWord> {
-  if (!lookup && !simSwap) return { lookup: undefined, signals: [] }
-  if (await isRefusedAnyway(deps, call, asked, met))
+  // What must not be paid for by an attack is what is asked about it.
+  if ((!lookup && !simSwap) || (await foreseen())) return { lookup: undefined, signals: [] }
+  if (await isBlockedAnyway(deps, call, asked, met))
     return { lookup: undefined, signals: [unheard] }
   const signal = AbortSignal.timeout(patienceMs)
   const [line, change] = await Promise.all([
-    lookup && lookUp(deps, call, { asked, signal, ...lookup }),
-    simSwap && hasChanged(deps, call, { asked, signal, ...simSwap }),
+    lookup && lookUp(deps, call, { asked, signal, money, ...lookup }),
+    simSwap && hasChanged(deps, call, { asked, signal, money, ...simSwap }),
   ])
   const signals: Finding[] = []
   if (line === 'unanswered' || change === 'unanswered') signals.push(unheard)
@@ -60,26 +69,19 @@ export async function askCarriers(
 
 const unheard = findingOf('lookup_unanswered', 'challenge')
 
-/**
- * Whether a limit or a block refuses the send, whatever carriers say: nobody is asked then, since an attack must not be
- * paid for by what is asked about it.
- */
-async function isRefusedAnyway(
+/** Whether a block refuses the send, whatever carriers say. */
+async function isBlockedAnyway(
   { db, keyring }: ApiDeps,
   { key: { app, environment, publishable } }: KeyCall<SendBody>,
   asked: Asked,
-  { mode, rules, isTrusted, isSolved, limits, ip, keys }: Met,
+  { mode, rules, isTrusted, isSolved, ip, keys }: Met,
 ): Promise<boolean> {
-  const { number } = asked
-  const known = await findRecipient(db, keyring, { appId: app.id, kind: 'phone', value: number })
-  const recipientId = known?.id ?? ''
-  const taken = { app: app.id, environment, recipientId, number }
-  const asTaken = { ...limits, ...(isSolved && { ip: undefined }) }
-  if (await isOverLimits(db, keyring, { ...taken, limits: asTaken })) return true
   const isHeeded = mode === 'block' || (mode === 'challenge' && !isSolved)
   if (!isHeeded || isTrusted || rules.blocked !== undefined) return false
   // Whom a back end knows gets through a block, and their SIM card is asked about all the same.
-  if (known && !publishable && (await isKnown(db, { recipientId, environment }))) return false
+  const recipient = { appId: app.id, kind: 'phone', value: asked.number } as const
+  const known = publishable ? undefined : await findRecipient(db, keyring, recipient)
+  if (known && (await isKnown(db, { recipientId: known.id, environment }))) return false
   return isBlocked(db, { app: app.id, environment, ip, keys, ...asked })
 }
 
@@ -87,6 +89,20 @@ interface Ask {
   asked: Asked
   signal: AbortSignal
   provider: string
+  /** What the question costs, in the currency of the policy's costs; undefined: nobody says. */
+  price?: string | undefined
+  money: RequestMoney | undefined
+}
+
+/** Pays for a question. @returns false where the app has no money left for it */
+async function pay(
+  { db }: ApiDeps,
+  { key: { app, environment } }: KeyCall<SendBody>,
+  { price, money }: Pick<Ask, 'price' | 'money'>,
+): Promise<boolean> {
+  if (price === undefined || !money) return true
+  const { budget } = money
+  return spendMoney(db, { ...purseOf({ appId: app.id, environment }, money), price, budget })
 }
 
 type Askable = Pick<ProviderAccount, 'test' | 'lookup' | 'simSwap'>
@@ -107,7 +123,7 @@ const accountFor = (
 async function lookUp(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { asked, signal, provider, risk = false }: Ask & { risk?: boolean | undefined },
+  { asked, signal, provider, risk = false, ...cost }: Ask & { risk?: boolean | undefined },
 ): Promise<KeptLookup | 'unanswered' | undefined> {
   const { db, keyring } = deps
   const account = accountFor(deps, call, provider)
@@ -115,6 +131,7 @@ async function lookUp(
   const looked = { appId: call.key.app.id, provider, number: asked.number }
   const kept = await readLookup(db, keyring, looked)
   if (kept) return kept
+  if (!(await pay(deps, call, cost))) return 'unanswered'
   const answer = await inTime(deps, { provider, signal }, () =>
     account.lookup?.lookUp(asked.number, signal, { risk }),
   )
@@ -127,10 +144,11 @@ async function lookUp(
 async function hasChanged(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { asked, signal, provider, maxAgeHours }: Ask & { maxAgeHours: number },
+  { asked, signal, provider, maxAgeHours, ...cost }: Ask & { maxAgeHours: number },
 ): Promise<boolean | 'unanswered'> {
   const account = accountFor(deps, call, provider)
   if (!account) return isMissed(deps, call, provider) && 'unanswered'
+  if (!(await pay(deps, call, cost))) return 'unanswered'
   const withinHours = maxAgeHours
   const answer = await inTime(deps, { provider, signal }, () =>
     account.simSwap?.hasChanged(asked.number, { withinHours }, signal),

@@ -6,6 +6,7 @@ import type { Risk } from '../../core/risk'
 import { noteTurnedAway } from '../../db/abuse/decision-log'
 import { type CallableHook, readHooks } from '../../db/apps/pre-send-hooks'
 import { isKeyInUse } from '../../db/requests/idempotency'
+import type { Refusal } from '../../db/requests/new-request'
 import { createGuardedDispatcher } from '../../events/dispatcher'
 import type { HookDecision } from '../contract/hooks'
 import type { SendBody } from '../contract/send'
@@ -52,10 +53,15 @@ export interface Hooks {
   /** Reads them anew at the next send: one has changed. */
   forget(): void
   /**
-   * Asks the app's hook about a send.
+   * Asks the app's hook about a send, unless it is refused whatever the hook says: a flood of sends must not be one of
+   * calls.
    * @throws {Problem} BLOCKED when it denies it, or gives no answer and the app wants it denied then
    */
-  ask(call: KeyCall<SendBody>, send: HookedSend): Promise<HookWish>
+  ask(
+    call: KeyCall<SendBody>,
+    send: HookedSend,
+    foreseen: () => Promise<Refusal | undefined>,
+  ): Promise<HookWish>
 }
 
 export function createHooks(deps: ApiDeps): Hooks {
@@ -66,10 +72,11 @@ export function createHooks(deps: ApiDeps): Hooks {
   const known = keptFor(hookLimits.keptMs, () => readHooks(deps.db, deps.keyring))
   return {
     forget: () => known.forget(),
-    async ask(call, send) {
+    async ask(call, send, foreseen) {
       const { app } = call.key
       const hook = (await known.read()).get(app.id)
       if (!hook || (await isReplay(deps, call, send))) return {}
+      if (await foreseen()) return {}
       const circuit = circuits.get(app.id) ?? new HookCircuit()
       circuits.set(app.id, circuit)
       const answer = await answerOf({ dispatcher, reach, deps }, { hook, circuit, call, send })

@@ -1,14 +1,21 @@
 import { scopeDigest } from '../../codes/scope-digest'
+import type { RequestMoney } from '../../core/abuse/money'
+import { reachesNobody } from '../../core/abuse/number'
 import { modeFor, protectionOf } from '../../core/abuse/protection'
+import type { Plan } from '../../core/plan'
 import type { Guarded } from '../../db/abuse/guard'
+import { isOverLimits } from '../../db/abuse/limits'
+import { shortageOf } from '../../db/abuse/spending'
 import type { Challenges } from '../challenges'
 import type { ChallengeUse } from '../challenges/challenge'
-import type { SendProtection } from '../../db/requests/new-request'
+import { findRecipient } from '../../db/recipients/recipients'
+import type { Refusal, SendProtection } from '../../db/requests/new-request'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import type { RecipientAddress } from '../recipient-address'
 import type { AppKey, KeyCall } from '../route'
+import type { Met } from './carrier'
 import { challengeRequired, challengeUseOf, spendGiven } from './challenge'
 import { endUserOf, isAtHome } from './end-user'
 import type { HookChanges, HookedSend, Hooks } from './hook'
@@ -25,12 +32,16 @@ export async function protectSend(
     challenges,
     hooks,
     hooked,
+    money,
+    plan,
   }: {
     address: RecipientAddress
     checked: CheckedNumber
     challenges: Challenges
     hooks: Hooks
     hooked: Omit<HookedSend, 'mode'>
+    money: RequestMoney | undefined
+    plan: Plan
   },
 ): Promise<SendProtection & { changes: HookChanges | undefined }> {
   const { app, environment } = call.key
@@ -53,14 +64,58 @@ export async function protectSend(
     keys: limitKeysOf(deps, call),
     limits: limitsOf(deps, call, settings),
   }
-  const signals = await checkLine(deps, call, { ...address, requestId, checked, met })
-  const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode })
+  const ahead = lookAhead(deps, call, { ...address, met, money, plan })
+  const asking = { met, money, foreseen: ahead.ask }
+  const signals = await checkLine(deps, call, { ...address, requestId, checked, ...asking })
+  const { changes, needsChallenge } = await hooks.ask(call, { ...hooked, mode }, ahead.ask)
   if (needsChallenge && !isSolved) throw await challengeRequired(challenges, use)
   return {
     ...met,
+    refused: ahead.found(),
     changes,
     rules: rulesFor(settings, changes?.risk ?? call.body.risk),
     signals,
+  }
+}
+
+/**
+ * Asks once, if at all, whether a budget or a limit has no room for the send, before anybody outside is asked about it.
+ * What was found then stands, see `SendProtection.refused`: else who is lucky would be asked about by nobody.
+ */
+function lookAhead(
+  { db, keyring }: ApiDeps,
+  { key: { app, environment } }: KeyCall<SendBody>,
+  {
+    kind,
+    value,
+    met: { isSolved, limits },
+    money,
+    plan,
+  }: Pick<RecipientAddress, 'kind' | 'value'> & {
+    met: Met
+    money: RequestMoney | undefined
+    plan: Plan
+  },
+) {
+  let asked: Promise<Refusal | undefined> | undefined
+  let found: Refusal | undefined
+  const owner = { appId: app.id, environment }
+  async function ask(): Promise<Refusal | undefined> {
+    const shortage = await shortageOf(db, { owner, money, plan })
+    if (shortage) return { outcome: 'over_budget', ...shortage }
+    const known = await findRecipient(db, keyring, { appId: app.id, kind, value })
+    const isFull = await isOverLimits(db, keyring, {
+      ...{ app: app.id, environment, recipientId: known?.id ?? '' },
+      ...(kind === 'email' ? { email: value } : !reachesNobody(plan) && { number: value }),
+      limits: { ...limits, ...(isSolved && { ip: undefined }) },
+    })
+    return isFull
+      ? { outcome: 'rate_limited', limit: 'recipient', retryAfterSeconds: 1 }
+      : undefined
+  }
+  return {
+    ask: async () => (found = await (asked ??= ask())),
+    found: () => found,
   }
 }
 

@@ -16,7 +16,7 @@ import { listValuesOf } from '../list-value'
 import { Problem } from '../problem'
 import type { RecipientAddress } from '../recipient-address'
 import type { KeyCall } from '../route'
-import { askCarriers, type Met } from './carrier'
+import { type Asking, askCarriers } from './carrier'
 import { endUserOf } from './end-user'
 
 /** Whom a send is to, before its request exists. */
@@ -104,12 +104,14 @@ const blockListed: Fault = {
 export async function checkLine(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { checked, met, ...recipient }: Recipient & { checked: CheckedNumber; met: Met },
+  { checked, met, money, foreseen, ...recipient }: Recipient & Asking & { checked: CheckedNumber },
 ): Promise<Finding[]> {
   const { kind, value: number, country } = recipient
   if (kind !== 'phone') return checked.signals
   const settings = protectionOf(deps.routing.policy, { app: call.key.app.id, country })
-  const { lookup, signals } = await askCarriers(deps, call, settings, { number, country, met })
+  const { lookup, signals } = await askCarriers(deps, call, settings, {
+    ...{ number, country, met, money, foreseen },
+  })
   const faults = lookup && !checked.isExempt ? faultsOfLine(lookup, settings) : []
   const observed = await refuseUnlessObserved(deps, call, settings, { recipient, faults })
   return [...checked.signals, ...observed, ...signals]

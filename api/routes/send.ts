@@ -203,12 +203,15 @@ async function readSend(
   const shape = (changes?: HookChanges) => shapeOf(routes, { body, app, country, wish }, changes)
   // Before anybody is asked about it: it may be nothing that can be sent.
   const planned = shape()
+  const money = moneyFor(routes, { app: app.id, country, ...recipient })
   const { changes, ...protection } = await protectSend({ ...deps, routing: routes }, call, {
     address,
     checked,
     challenges,
     hooks,
     hooked: { requestId, recipient, country, purpose, shape, idempotencyKey },
+    money,
+    plan: planned.plan,
   })
   return {
     ...(changes ? shape(changes) : planned),
@@ -232,7 +235,7 @@ async function readSend(
     consent: consentOf(body, app),
     dialStrings: dialStringsOf(routes.accounts),
     protection,
-    money: moneyFor(routes, { app: app.id, country, ...recipient }),
+    money,
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, body: raw },
   }
 }

@@ -70,9 +70,9 @@ export interface ProtectionSettings {
   /** Kinds of numbers that are sent to. */
   lineTypes: readonly LineType[]
   /** The account that is asked what carriers know of a number; absent: none is. */
-  lookup?: { provider: string; risk?: boolean | undefined } | undefined
+  lookup?: { provider: string; risk?: boolean | undefined; price?: string | undefined } | undefined
   /** The account that is asked whether the number's SIM card changed within so many hours; absent: none is. */
-  simSwap?: { provider: string; maxAgeHours: number } | undefined
+  simSwap?: { provider: string; maxAgeHours: number; price?: string | undefined } | undefined
   challenges: ChallengeSettings
   /** Rules that differ from the mode: not looked at, or only written down. */
   rules: Readonly<Partial<Record<RuleName, 'off' | 'observe'>>>

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import {
   anyAccount,
   type Budget,
@@ -10,6 +11,7 @@ import {
 import type { Channel } from '../../core/channel'
 import type { Plan } from '../../core/plan'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { momentOf } from './moment'
 
 /** One window of an app's budget, as it is now; decimal numbers with a point. */
@@ -76,6 +78,32 @@ export async function takeBudget(
   const row = await db.one<{ taken: boolean }>(sql`select take_money(${appId}, ${live}, ${currency},
     ${price ?? null}::numeric, ${limitsOf(budget)}, ${momentOf(at)}) as taken`)
   return row?.taken === true
+}
+
+const spend = statement(
+  'spend_money',
+  z.strictObject({ spent: z.boolean() }),
+  ({ appId, live, currency, price, hour, day }: Named<SpendParams>) => sql`
+    select spend_money(${appId}, ${live}, ${currency}, ${price}::numeric, ${hour}::numeric, ${day}::numeric,
+      clock_timestamp()) as spent`,
+)
+interface SpendParams extends Purse {
+  price: string
+  hour: string | null
+  day: string | null
+}
+
+/**
+ * Spends the price of something that is had at once, exactly as {@link takeBudget} reserves that of a message.
+ * @returns whether there was room for it
+ */
+export async function spendMoney(
+  db: Queries,
+  { appId, live, currency, price, budget }: Charge & { price: string },
+): Promise<boolean> {
+  const { hour = null, day = null } = budget ?? {}
+  const row = await db.one(spend({ appId, live, currency, price, hour, day }))
+  return row?.spent === true
 }
 
 /**

@@ -17,7 +17,8 @@ import type { Consent } from '../recipients/consent'
 import type { IdempotencyKey } from './idempotency'
 import type { Owner } from './owner'
 import type { GuardedSend } from '../abuse/guard'
-import type { SendLimits } from '../abuse/limits'
+import type { Limited, SendLimits } from '../abuse/limits'
+import type { Shortage } from '../abuse/spending'
 
 /** What the fraud rules need to know beside the request itself. */
 export type SendProtection = Pick<
@@ -27,7 +28,13 @@ export type SendProtection = Pick<
   limits: SendLimits
   /** With a publishable key: anybody may have asked for it. */
   isPublic?: boolean | undefined
+  /** Why it was refused a moment ago, so that nobody was asked about it: it gets no room that came since. */
+  refused?: Refusal | undefined
 }
+
+/** That a limit, or a budget, has no room for a send. */
+export type Refusal =
+  ({ outcome: 'rate_limited' } & Limited) | ({ outcome: 'over_budget' } & Shortage)
 
 export interface SendInput extends Owner {
   /** Of the request that this send may make. */

@@ -128,6 +128,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   }
   const slot = await takeLimits(tx, keyring, limitedSend(input, recipientId))
   if ('limit' in slot) throw new Refused({ outcome: 'rate_limited', ...slot })
+  if (input.protection.refused) throw new Refused(input.protection.refused)
   const { at, pauseSeconds } = slot
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
