@@ -35,7 +35,8 @@ export function openApiDocument(
         apiKey: {
           type: 'http',
           scheme: 'bearer',
-          description: 'An API key: otpk_live_… or otpk_test_….',
+          description:
+            'An API key: otpk_live_…, otpk_test_… or, for administration, otpk_operator_….',
         },
       },
     },

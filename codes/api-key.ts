@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { type Environment, isLive } from '../core/state'
 
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-const shape = /^otpk_(live|test)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})$/
+const shape = /^otpk_(live|test|operator)_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})$/
 
 export interface NewApiKey {
   /** Shown once; only its digest is stored. */
@@ -12,10 +12,21 @@ export interface NewApiKey {
   digest: Buffer
 }
 
-/** Makes `otpk_<live|test>_<id>_<secret><checksum>`; the secret holds about 190 random bits. */
-export function makeApiKey(environment: Environment): NewApiKey {
+/**
+ * Makes `otpk_<live|test|operator>_<id>_<secret><checksum>`; the secret holds about 190 random bits. An operator's key
+ * says so whatever its environment: it administers production, and nobody is to take it for one of tests.
+ * @param appId null: an operator's key
+ */
+export function makeApiKey({
+  appId,
+  environment,
+}: {
+  appId: string | null
+  environment: Environment
+}): NewApiKey {
   const id = randomBase62(12)
-  const kind = isLive(environment) ? 'live' : 'test'
+  const ofApp = isLive(environment) ? 'live' : 'test'
+  const kind = appId === null ? 'operator' : ofApp
   const body = `otpk_${kind}_${id}_${randomBase62(32)}`
   const key = body + checksum(body)
   return { key, id, digest: digestOfKey(key) }

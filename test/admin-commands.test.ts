@@ -171,7 +171,7 @@ describe('otpilot keys', () => {
       0,
       expect.stringMatching(/^Made the key \w+ of an operator .*:\n$/),
     ])
-    expect(out).toMatch(/^otpk_live_\w+\n$/)
+    expect(out).toMatch(/^otpk_operator_\w+\n$/)
     expect(await findApiKey(db, idOfKey(out.trim()) ?? '')).toMatchObject({
       ...{ app: null, scopes: ['admin'], environment: 'production', usable: true },
     })

@@ -28,22 +28,28 @@ const newKey = (given: object = {}) =>
   createApiKey(system.db, { appId: 'app', environment: 'staging', scopes, ...given })
 
 /** What the pattern in docs/api.md finds, for whoever scans code and logs for keys. */
-const documentedPattern = /\botpk_(?:live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b/
+const documentedPattern = /\botpk_(?:live|test|operator)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}\b/
 
 describe('the text of a key', () => {
   test('says what it is: kind, id, secret, checksum', () => {
     for (const environment of environments) {
-      const { key, id, digest } = makeApiKey(environment)
-      expect(key).toMatch(environment === 'production' ? /^otpk_live_/ : /^otpk_test_/)
-      expect(idOfKey(key)).toBe(id)
-      expect(keyMatches(key, digest)).toBe(true)
-      expect(key.length).toBeLessThanOrEqual(255)
-      expect(`"token": "${key}",`.match(documentedPattern)?.[0]).toBe(key)
+      const ofApp = environment === 'production' ? /^otpk_live_/ : /^otpk_test_/
+      for (const appId of ['app', null]) {
+        const { key, id, digest } = makeApiKey({ appId, environment })
+        expect(key).toMatch(appId === null ? /^otpk_operator_/ : ofApp)
+        expect(idOfKey(key)).toBe(id)
+        expect(keyMatches(key, digest)).toBe(true)
+        expect(key.length).toBeLessThanOrEqual(255)
+        expect(`"token": "${key}",`.match(documentedPattern)?.[0]).toBe(key)
+      }
     }
   })
 
   test('no two are alike, and each has more than 128 random bits', () => {
-    const keys = Array.from({ length: 2_000 }, () => makeApiKey('staging').key)
+    const keys = Array.from(
+      { length: 2_000 },
+      () => makeApiKey({ appId: 'app', environment: 'staging' }).key,
+    )
     expect(new Set(keys).size).toBe(keys.length)
     // 32 characters out of 62, every one of them in use at every place.
     expect(32 * Math.log2(62)).toBeGreaterThan(128)
@@ -52,7 +58,7 @@ describe('the text of a key', () => {
   })
 
   test('any one character changed is a wrong checksum', () => {
-    const { key } = makeApiKey('staging')
+    const { key } = makeApiKey({ appId: 'app', environment: 'staging' })
     for (let i = 'otpk_test_'.length; i < key.length; i++) {
       if (key[i] === '_') continue
       const changed = key.slice(0, i) + (key[i] === 'a' ? 'b' : 'a') + key.slice(i + 1)
@@ -71,7 +77,7 @@ describe('a call', () => {
         () => 'passed',
         (error: unknown) => (error instanceof Problem ? error.code : 'asked'),
       )
-    const { key } = makeApiKey('staging')
+    const { key } = makeApiKey({ appId: 'app', environment: 'staging' })
     const broken = `${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}`
     for (const presented of [
       undefined,
@@ -83,6 +89,7 @@ describe('a call', () => {
       `Bearer ${'a'.repeat(255)}`,
       `Bearer ${'a'.repeat(10_000)}`,
       `Bearer ${key.replace('_test_', '_live_')}`,
+      `Bearer ${key.replace('_test_', '_operator_')}`,
     ])
       expect([presented, await refusal(presented)]).toEqual([presented, 'UNAUTHENTICATED'])
     expect(await refusal(`Bearer ${key}`)).toBe('asked')
@@ -90,7 +97,7 @@ describe('a call', () => {
   })
 
   test('with an unknown id and with a wrong secret get the same answer', async () => {
-    const unknown = makeApiKey('staging').key
+    const unknown = makeApiKey({ appId: 'app', environment: 'staging' }).key
     const forged = await newKey()
     await system.db.many(sql`update api_keys set digest = sha256('other') where id = ${forged.id}`)
     const answerTo = async (key: string) => {

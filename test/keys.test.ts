@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { type KeyAnswer, MadeKeyAnswer } from '../api/contract/admin'
+import { makeApiKey } from '../codes/api-key'
 import { rotateKey } from '../db/apps/api-keys'
 import { type Administered, startAdministered } from './harness/administered'
 import { clientOf } from './harness/client'
@@ -46,6 +47,24 @@ test('keys are shown once; no view and no row holds more than a digest', async (
   expect(await trail('app', 1)).toMatchObject([
     { type: 'key_created', detail: { key_id: made.key_id, scopes: 'send verify read' } },
   ])
+})
+
+test('an operator’s key has a prefix of its own, whatever its environment; older ones go on', async () => {
+  for (const environment of ['production', 'staging'] as const) {
+    const wish = { ...keyBody, app_id: null, environment, scopes: ['admin'] }
+    const { key, key_id } = await makeKey(wish)
+    expect(key).toMatch(/^otpk_operator_/)
+    expect((await clientOf(system, key).call('GET', '/admin/apps')).status).toBe(200)
+    const rotated = await operator.call('POST', `/admin/keys/${key_id}/rotate`)
+    expect(rotated.body.key).toMatch(/^otpk_operator_/)
+  }
+  // As the version before made them.
+  const { key, id, digest } = makeApiKey({ appId: 'any', environment: 'staging' })
+  await system.db.many(sql`insert into api_keys (id, app_id, digest, environment, scopes)
+    values (${id}, null, ${digest}, 'staging', '{admin}')`)
+  expect((await clientOf(system, key).call('GET', '/admin/apps')).status).toBe(200)
+  const { body } = await operator.call('POST', `/admin/keys/${id}/rotate`)
+  expect(body.key).toMatch(/^otpk_operator_/)
 })
 
 test('a live key is made by an operator, or by a live key of the app', async () => {

@@ -17,7 +17,9 @@ export const appId = z
 export const keyId = z
   .string()
   .regex(/^[0-9A-Za-z]{12}$/, 'is no key id')
-  .describe('The public part of a key: otpk_live_<key_id>_….')
+  .describe(
+    'The public part of a key: otpk_live_<key_id>_…, or after otpk_test_ and otpk_operator_.',
+  )
   .meta({ examples: ['4f0RkT9xQ2Lm'] })
 
 /** Whose thing a call is about: an operator names the app, an app's own key may leave it out. */

@@ -84,7 +84,7 @@ const addChangeCommands = (keys: Command): void => {
   keys
     .command('rotate')
     .description('makes a key with the same rights; the old one goes on for a while')
-    .argument('<key_id>', 'the twelve characters after otpk_live_ or otpk_test_')
+    .argument('<key_id>', 'the twelve characters after otpk_live_, otpk_test_ or otpk_operator_')
     .option('--overlap-seconds <n>', `how long; ${usualOverlap} when absent`, wholeNumber)
     .option('--json', 'print JSON')
     .action((text: string, options: { overlapSeconds?: number; json?: true }) =>
@@ -105,7 +105,7 @@ const addChangeCommands = (keys: Command): void => {
   keys
     .command('revoke')
     .description('ends a key everywhere, within five seconds')
-    .argument('<key_id>', 'the twelve characters after otpk_live_ or otpk_test_')
+    .argument('<key_id>', 'the twelve characters after otpk_live_, otpk_test_ or otpk_operator_')
     .option('--json', 'print JSON')
     .action((text: string, { json }: { json?: true }) =>
       withDatabase(async (db) => {
@@ -143,7 +143,7 @@ const idOf = (text: string): string => {
   if (success) return data
   // A command line is seen by others on the machine, and kept in a history.
   throw new Error(
-    'Give the id of the key, not the key: the twelve characters after otpk_live_ or otpk_test_.',
+    'Give the id of the key, not the key: the twelve characters after otpk_live_, otpk_test_ or otpk_operator_.',
   )
 }
 

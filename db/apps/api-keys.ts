@@ -72,7 +72,7 @@ const view = sql`k.id, k.app_id as "appId", k.name, k.environment, k.scopes, k.p
  */
 export function createApiKey(db: Database, wanted: NewKey, actor = 'cli'): Promise<MadeKey> {
   const { appId, environment, scopes, name = '', publishable = false } = wanted
-  const { key, id, digest } = makeApiKey(environment)
+  const { key, id, digest } = makeApiKey({ appId, environment })
   const expiresAt =
     wanted.expiresInSeconds === undefined
       ? sql`${wanted.expiresAt ?? null}::timestamptz`
@@ -173,7 +173,7 @@ export function rotateKey(
       select k.app_id as "appId", k.environment from api_keys k
       where k.id = ${id} and ${within(reach)} for update`)
     if (!old) return 'not_found'
-    const fresh = makeApiKey(old.environment)
+    const fresh = makeApiKey(old)
     const made = await tx.one<ApiKeyView>(sql`
       with recursive old as (
         select k.* from api_keys k where k.id = ${id} and ${isLive} and not exists (
