@@ -1,11 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals'
-import { attackOf } from '../bench/abuse/attacks'
+import { afterAll, describe, expect, jest, test } from '@jest/globals'
+import { attackOf, ringOf } from '../bench/abuse/attacks'
 import { BadLines, readEvents, type TrafficEvent } from '../bench/abuse/event'
 import { drawBlock, drawForeignBlock, drawNumber } from '../bench/abuse/numbers'
 import { preparedDatabase } from '../bench/abuse/prepared-database'
@@ -77,6 +71,41 @@ describe('traffic of our own making', () => {
     // Only what leaked costs: less than a dollar a message, whatever its country.
     expect(result?.spend).toBeLessThan(result?.leaked ?? 0)
   })
+
+  test('an attacker who solves every challenge gets no further into a block of numbers', async () => {
+    const random = randomOf('solving', 1)
+    const attack = attackOf(random, {
+      ...{ scenario: 'solving', app: 'shop', at: noon, count: 200, everyMs: 2_000, solves: true },
+      blocks: Array.from({ length: 5 }, () => drawBlock(random, 'GH')),
+    })
+    const { results } = await run([...people(random), ...attack])
+    expect(results[0]).toMatchObject({ sends_attack: 200, found: true })
+    expect(results[0]?.leaked).toBeLessThanOrEqual(40)
+    expect(results[0]?.leaked_worst_block).toBeLessThanOrEqual(8)
+    expect(results[0]?.false_block_rate).toBeLessThanOrEqual(0.005)
+  })
+
+  test.each([false, true])(
+    'a ring that completes one code of each of its numbers gets three more of each out of it (solving: %p)',
+    async (solves) => {
+      const random = randomOf('ring', 1)
+      const block = drawBlock(random, 'GH')
+      const numbers = Array.from(
+        { length: 10 },
+        (_, nth) => `${block}${String(1_000 + nth * 397).padStart(4, '0')}`,
+      )
+      const attack = ringOf(random, {
+        ...{ scenario: 'ring', app: 'shop', at: noon - 2 * hourMs, numbers, solves },
+        ...{ restMs: 2 * hourMs, count: 150, everyMs: 30_000 },
+      })
+      const { results } = await run([...people(random), ...attack])
+      const [result] = results
+      // Its own ten codes, and what a place may have pending at most once nobody of it is known any more.
+      expect(result).toMatchObject({ sends_attack: 160, found: true })
+      expect(result?.leaked).toBeLessThanOrEqual(10 + 10 * 3 + 8)
+      expect(result?.false_block_rate).toBeLessThanOrEqual(0.005)
+    },
+  )
 
   test('a slow drip is found within a day', async () => {
     const random = randomOf('drip', 1)
@@ -247,73 +276,5 @@ describe('traffic of a file', () => {
       /^line 2: no JSON\nline 3: ok: .*true or false\nline 4: t: .*\nline 5: t: no time /,
     )
     await expect(readEvents([''])).rejects.toThrow('no event')
-  })
-})
-
-describe('the command', () => {
-  let folder = ''
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'otpilot-events-'))
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  const invocation = (text: string) => {
-    const file = join(folder, 'events.jsonl')
-    writeFileSync(file, text)
-    return {
-      args: ['--import', 'tsx', 'bench/abuse/main.ts', '--events', file],
-      cwd: resolve(__dirname, '..'),
-      env: { ...process.env, DATABASE_URL: process.env.OTPILOT_TEST_DATABASE_URL },
-    }
-  }
-  const command = (text: string) => {
-    const { args, ...options } = invocation(text)
-    return spawnSync(process.execPath, args, { ...options, encoding: 'utf8' })
-  }
-
-  test('prints one JSON object last', () => {
-    const { stdout, status } = command(
-      '{"t":0,"type":"send","id":"a","app":"x","phone":"+233244170001","truth":"attack","scenario":"mine"}\n',
-    )
-    expect(status).toBe(0)
-    const { scenarios: results } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
-      scenarios: unknown[]
-    }
-    expect(results).toEqual([
-      expect.objectContaining({
-        ...{ name: 'mine', leaked: 1, leaked_worst_block: 1, spend: 0.021, budget: 1000 },
-        ...{ time_to_block_s: null, false_blocks: 0, users: 0 },
-      }),
-    ])
-  })
-
-  test('runs nothing of a file with a bad line', () => {
-    const { stdout, stderr, status } = command('{"t":0}\n')
-    expect(status).toBe(1)
-    expect(stdout).toBe('')
-    expect(stderr).toContain('was not run.\nline 1: ')
-  })
-
-  test('leaves nothing behind when it is stopped more than once, as by Ctrl-C under npm', async () => {
-    const own = mkdtempSync(join(folder, 'tmp-'))
-    const sends = Array.from(
-      { length: 5_000 },
-      (_, nth) =>
-        `{"t":${nth * 60_000},"type":"send","id":${nth},"phone":"+23324${4_000_000 + nth}","truth":"user"}`,
-    )
-    const { args, cwd, env } = invocation(sends.join('\n'))
-    const running = spawn(process.execPath, args, { cwd, env: { ...env, TMPDIR: own } })
-    const ended = once(running, 'exit')
-    const isReady = () =>
-      readdirSync(own).some(
-        (name) => name.startsWith('otpilot-abuse-') && existsSync(join(own, name, 'keys.json')),
-      )
-    while (running.exitCode === null && !isReady()) await delay(20)
-    while (running.exitCode === null && running.signalCode === null) {
-      running.kill('SIGINT')
-      await delay(20)
-    }
-    expect(await ended).toEqual([130, null])
-    expect(readdirSync(own).filter((name) => name.startsWith('otpilot-abuse-'))).toEqual([])
   })
 })

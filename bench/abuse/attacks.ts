@@ -26,6 +26,8 @@ export interface Attack {
   devices?: number
   /** How many of its codes the attacker types in, of their own numbers. */
   verifiedShare?: number
+  /** Solves challenges, as users do. */
+  solves?: boolean
   /** Sends for so long, then waits so long. */
   pulse?: { onMs: number; offMs: number }
 }
@@ -40,7 +42,7 @@ const jumps: Record<Exclude<NumberOrder, 'random'>, number> = {
 }
 
 export function attackOf(random: Random, attack: Attack): TrafficEvent[] {
-  const { scenario, app, count, everyMs, pulse, verifiedShare = 0 } = attack
+  const { scenario, app, count, everyMs, pulse, verifiedShare = 0, solves = false } = attack
   const events: TrafficEvent[] = []
   const nextNumber = numbersOf(random, attack)
   const ip = poolOf(attack.ips, () => drawAddress(random))
@@ -52,7 +54,8 @@ export function attackOf(random: Random, attack: Attack): TrafficEvent[] {
       ...{ id: `${scenario}-${app}-${sent}`, app, phone: nextNumber(sent) },
       ...{ truth: 'attack' as const, scenario },
     }
-    events.push({ ...about, t, type: 'send', ip: ip(sent), device: device(sent) })
+    const who = { ip: ip(sent), device: device(sent), ...(solves && { solves }) }
+    events.push({ ...about, ...who, t, type: 'send' })
     if (random.chance(verifiedShare))
       events.push({ ...about, t: t + 12_000 + random.below(20_000), type: 'verify', ok: true })
     at += everyMs * (0.5 + random.next())
@@ -90,6 +93,43 @@ function numbersOf(random: Random, attack: Attack): (sent: number) => string {
       : (begin + nth * jumps[order === 'random' ? 'shuffled' : order]) % blockSize
     return `${blocks[index]}${String(last).padStart(4, '0')}`
   }
+}
+
+/** Numbers of the attacker's own: one code of each is typed in, and then messages are asked for in vain. */
+export interface Ring extends Pick<Attack, 'scenario' | 'app' | 'at' | 'solves'> {
+  numbers: readonly string[]
+  /** From the code that came back to the first message in vain, in milliseconds. */
+  restMs: number
+  /** Messages in vain: to each number in turn, the time between two of them in milliseconds, on average. */
+  count: number
+  everyMs: number
+}
+
+export function ringOf(
+  random: Random,
+  { scenario, app, at, numbers, restMs, count, everyMs, solves = false }: Ring,
+): TrafficEvent[] {
+  const truth = 'attack' as const
+  const send = (id: string, phone: string, t: number): TrafficEvent => ({
+    ...{ id, app, phone, t: Math.round(t), type: 'send', truth, scenario },
+    ...{ ip: drawAddress(random), device: `bot-${random.below(1e9)}`, ...(solves && { solves }) },
+  })
+  // As users come, so that the first codes are nobody's attack.
+  const opening = numbers.flatMap((phone, nth): TrafficEvent[] => {
+    const id = `${scenario}-${app}-own-${nth}`
+    const t = at + nth * 240_000 + random.below(120_000)
+    return [
+      send(id, phone, t),
+      { id, app, phone, t: t + 15_000, type: 'verify', ok: true, truth, scenario },
+    ]
+  })
+  const begin = at + numbers.length * 240_000 + restMs
+  let t = begin
+  const pumping = Array.from({ length: count }, (_, nth) => {
+    t += everyMs * (0.5 + random.next())
+    return send(`${scenario}-${app}-${nth}`, numbers[nth % numbers.length] ?? '', t)
+  })
+  return [...opening, ...pumping]
 }
 
 /** Wrong codes, few for each number, so that no number's own budget notices. */

@@ -23,6 +23,7 @@ const Line = z
     device: absent(text),
     country: absent(z.string()),
     ok: absent(z.boolean()),
+    solves: absent(z.boolean()),
     // Nothing reads it.
     status: absent(text),
     truth: z.enum(['user', 'attack']),
@@ -48,6 +49,8 @@ export interface TrafficEvent {
   country?: string | undefined
   /** Of a verify: whether the code was right. */
   ok?: boolean | undefined
+  /** Of a send of an attack: its sender solves challenges. Users always do. */
+  solves?: boolean | undefined
   status?: string | undefined
   truth: 'user' | 'attack'
   /** Which attack it belongs to. */

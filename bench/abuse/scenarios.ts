@@ -1,4 +1,4 @@
-import { type Attack, attackOf, sprayOf } from './attacks'
+import { attackOf, sprayOf } from './attacks'
 import type { TrafficEvent } from './event'
 import {
   dearCountries,
@@ -7,58 +7,22 @@ import {
   drawForeignBlock,
   drawNumber,
 } from './numbers'
-import { type Random, randomOf } from './random'
+import { paying } from './paying'
+import { randomOf } from './random'
+import {
+  attacked,
+  dayMs,
+  hourMs,
+  many,
+  middle,
+  monday,
+  noonOf,
+  onlyUsers,
+  type Scenario,
+  small,
+} from './scenario'
 import { type Population, usersOf } from './users'
 
-const hourMs = 3_600_000
-const dayMs = 24 * hourMs
-/** Midnight of a Monday, UTC. */
-const monday = Date.UTC(2026, 2, 2)
-
-/** Traffic by name: the same for the same seed. */
-export interface Scenario {
-  name: string
-  /** Too long for every day: only when it is named. */
-  isLong?: boolean
-  make: (random: Random) => TrafficEvent[]
-}
-
-const everywhere = { GH: 6, NG: 4, KE: 3, CI: 2, GB: 1, US: 1, DE: 1, IN: 1 }
-
-const small: Population = {
-  ...{ app: 'small', countries: { GH: 8, NG: 1, GB: 1 }, perDay: 300, days: 2.6, from: monday },
-}
-const middle: Population = {
-  ...{ app: 'middle', countries: everywhere, perDay: 1_000, days: 1.6, from: monday },
-}
-/** When attacks begin: the app has users by then, and it is their noon. */
-const noonOf = ({ days }: Population) => monday + Math.floor(days) * dayMs + 12 * hourMs
-
-type Pumped = Omit<Attack, 'scenario' | 'app' | 'at'> & { at?: number }
-
-/** An attack on an app with users. */
-const attacked = (
-  name: string,
-  population: Population,
-  plan: (random: Random) => Pumped,
-): Scenario => ({
-  name,
-  make: (random) => [
-    ...usersOf(random, population),
-    ...attackOf(random, {
-      ...{ scenario: name, app: population.app, at: noonOf(population) },
-      ...plan(random),
-    }),
-  ],
-})
-
-const onlyUsers = (name: string, population: Population, isLong = false): Scenario => ({
-  name,
-  isLong,
-  make: (random) => usersOf(random, population),
-})
-
-const many = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
 const perDay = (count: number) => dayMs / count
 /** A drip goes on for days: the app's users too. */
 const forDays = (days: number): Population => ({ ...small, days })
@@ -294,6 +258,7 @@ export const scenarios: readonly Scenario[] = [
   ...usersAlone,
   ...pumping,
   ...patient,
+  ...paying,
   amongUsers,
   ...launches,
   ...sprays,

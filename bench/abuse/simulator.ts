@@ -173,7 +173,8 @@ export class Simulator {
       !first.accepted &&
       ((first.refusal.by === 'limit' && first.refusal.limit === 'ip') ||
         (first.refusal.by === 'rules' && first.refusal.verdict === 'challenge'))
-    const solves = event.truth === 'user' || this.options.attackersSolve === true
+    const solves =
+      event.truth === 'user' || event.solves === true || this.options.attackersSolve === true
     if (!asks || !solves) return first
     return { ...(await this.#decide(event, phone, true)), challenged: true }
   }
