@@ -5,6 +5,7 @@ import { inOurWords } from './failure'
 import {
   cancelByOperator,
   failNothingAccepted,
+  readPast,
   readProgress,
   recordPlanEnded,
   recordSkipped,
@@ -22,6 +23,7 @@ export const createActivities = (deps: ActivityDeps) => {
     sendCode: safe(sendCode(deps)),
     settleSend: safe(settleSend(deps)),
     readProgress: safe(readProgress(deps)),
+    readPast: safe(readPast(deps)),
     recordSkipped: safe(recordSkipped(deps)),
     recordPlanEnded: safe(recordPlanEnded(deps)),
     failNothingAccepted: safe(failNothingAccepted(deps)),

@@ -1,4 +1,5 @@
-import type { Progress } from '../core/otp-request'
+import type { Past, Progress } from '../core/otp-request'
+import * as past from '../db/requests/past'
 import * as progress from '../db/requests/progress'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
@@ -7,6 +8,11 @@ export const readProgress =
   ({ db }: ActivityDeps) =>
   (requestId: string): Promise<Progress> =>
     progress.readProgress(db, requestId)
+
+export const readPast =
+  ({ db }: ActivityDeps) =>
+  (requestId: string): Promise<Past> =>
+    past.readPast(db, requestId)
 
 export const recordSkipped =
   ({ db }: ActivityDeps) =>

@@ -11,13 +11,16 @@ export interface OtpRequestInput {
   steps: Plan
   /** Epoch milliseconds, by the database's clock. */
   expiresAt: number
+  /** An earlier run of the request is gone: this one learns from Postgres what it did, and goes on. */
+  resumed?: boolean
 }
 
 export const isOtpRequestInput = (value: unknown): value is OtpRequestInput =>
   isRecord(value) &&
   typeof value.requestId === 'string' &&
   isPlan(value.steps) &&
-  isCount(value.expiresAt)
+  isCount(value.expiresAt) &&
+  (value.resumed === undefined || typeof value.resumed === 'boolean')
 
 /** One send that a run asks for; `sendNo` counts the run's sends from 1 and makes the claim its own. */
 export interface SendOrder {
@@ -47,6 +50,27 @@ export type SendResult = {
   /** Who has the message, where that is not the provider that was to send it: an earlier call got through after all. */
   provider?: string
 } & ({ outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault })
+
+/** What an earlier run of a request did, for the one that goes on. */
+export interface Past extends Progress {
+  /** The last step that had its turn. */
+  currentStep: number
+  /** The highest number of a send; 0 for none. */
+  lastSendNo: number
+  /** The last resend of which a call was claimed. */
+  servedSeq: number
+  calls: {
+    attempt: number
+    step: number
+    provider: string
+    success: SuccessRule
+    /** The provider has it, or may have it. */
+    taken: boolean
+    fault: Fault | null
+    /** Since its claim, in milliseconds. */
+    ageMs: number
+  }[]
+}
 
 /** A run's view of Postgres, read after timers and before it concludes. */
 export interface Progress {

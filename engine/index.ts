@@ -9,6 +9,7 @@ import type { EventDeliveryInput } from '../core/event'
 import type { Wake } from '../core/wake'
 import type { Queries } from '../db'
 import type { Startable } from '../db/requests/new-request'
+import { noteRestarted, takeRestart } from '../db/requests/restarts'
 import { clearSignalDue } from '../db/requests/signals'
 import { startEventDelivery } from './start-event-delivery'
 import { scheduleAbuseWatch, scheduleHealth, scheduleRetention } from './schedules'
@@ -24,6 +25,12 @@ const registrationDeadlineMs = 5_000
 /** A poller that was not heard of for longer than a long poll is gone. */
 const pollerSilenceMs = 75_000
 
+/** Of news that a run is to be told of, as its row has it. */
+interface Mark {
+  requestId: string
+  dueAt: Date
+}
+
 /** The API's and the sweeper's side of Temporal. */
 export interface Engine {
   /**
@@ -31,10 +38,13 @@ export interface Engine {
    * @throws {EngineDown} or {EngineOverloaded}
    */
   start(request: Startable, withinMs?: number): Promise<{ runId: string }>
-  /** Tells a run what was committed; never throws: the sweeper repeats what was lost. */
+  /**
+   * Tells a run what was committed, and starts one that goes on where there is none; never throws: the sweeper repeats
+   * what was lost.
+   */
   wake(wake: Wake): Promise<void>
-  /** Makes a run look at Postgres; for the sweeper. @throws when Temporal does not take it */
-  lookAgain(mark: { requestId: string; dueAt: Date }): Promise<void>
+  /** Makes a run look at Postgres, or starts it again; for the sweeper. @throws when Temporal does not take it */
+  lookAgain(mark: Mark): Promise<void>
   /** Goes on with an event whose first call failed. @throws when Temporal does not take it */
   startRetries(delivery: EventDeliveryInput): Promise<void>
   healthy(): Promise<boolean>
@@ -69,15 +79,25 @@ export function createEngine(options: EngineOptions): Engine {
   const client = new Client({ connection, namespace })
   const calls = createCalls()
   const healthy = calls.counted(() => isServing(connection))
+  const starting = { client, connection, taskQueue, healthy, log }
+  const goOn = (requestId: string) => restart({ starting, db, log }, requestId)
+  /** A run that is told, or that reads Postgres since it begins now, needs the mark no more. */
+  const tell = async (mark: Mark, name: string, args: unknown[]) => {
+    const isTold = await signal(client, mark.requestId, name, args)
+    const isMissing = !isTold && (await goOn(mark.requestId)) === undefined
+    await clearSignalDue(db, { ...mark, isMissing })
+  }
   return {
     healthy,
-    start: calls.counted((request, withinMs) =>
-      startRun({ client, connection, taskQueue, healthy, log }, request, withinMs),
-    ),
+    start: calls.counted(async (request, withinMs) => {
+      const started = await startRun(starting, request, withinMs)
+      if (started !== 'ran_before') return started
+      // Either this start was repeated after all, or Postgres knows nothing of what that run did.
+      return (await goOn(request.input.requestId)) ?? { runId: 'ended' }
+    }),
     wake: calls.counted(async ({ requestId, dueAt, signal: name, ...notice }) => {
       try {
-        await signal(client, requestId, name, Object.keys(notice).length > 0 ? [notice] : [])
-        await clearSignalDue(db, { requestId, dueAt })
+        await tell({ requestId, dueAt }, name, Object.keys(notice).length > 0 ? [notice] : [])
       } catch (error) {
         log.debug(
           { requestId, signal: name, err: error },
@@ -85,10 +105,7 @@ export function createEngine(options: EngineOptions): Engine {
         )
       }
     }),
-    lookAgain: calls.counted(async (mark) => {
-      await signal(client, mark.requestId, 'lookAgain', [])
-      await clearSignalDue(db, mark)
-    }),
+    lookAgain: calls.counted((mark) => tell(mark, 'lookAgain', [])),
     startRetries: calls.counted((delivery) => startEventDelivery({ client, taskQueue }, delivery)),
     workerIsPolling: calls.counted(() => isPolled(connection, { namespace, taskQueue })),
     registerSearchAttributes: calls.counted(() =>
@@ -137,20 +154,41 @@ function createCalls() {
 const within = <T>(connection: Connection, ms: number, call: () => Promise<T>) =>
   connection.withDeadline(Date.now() + ms, call)
 
+/** @returns false when there is no run: it has ended, or was deleted, or Temporal never had it. */
 async function signal(
   client: Client,
   requestId: string,
   name: string,
   args: unknown[],
-): Promise<void> {
+): Promise<boolean> {
   try {
     await client.withDeadline(Date.now() + signalDeadlineMs, () =>
       client.workflow.getHandle(requestId).signal(name, ...args),
     )
+    return true
   } catch (error) {
-    // The run is over: it needs no more news.
-    if (!(error instanceof WorkflowNotFoundError)) throw error
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
   }
+}
+
+/**
+ * Starts a run that goes on with a request whose own is gone. Postgres says whether it is wanted, and when.
+ * @returns undefined when the request is over, or has been given a run a short while ago
+ * @throws {EngineDown} or {EngineOverloaded}
+ */
+async function restart(
+  { starting, db, log }: { starting: Parameters<typeof startRun>[0]; db: Queries; log: Logger },
+  requestId: string,
+): Promise<{ runId: string } | undefined> {
+  const request = await takeRestart(db, requestId)
+  if (!request) return undefined
+  const started = await startRun(starting, request)
+  // Not where every end of a run may be followed by another.
+  if (started === 'ran_before') throw new Error('Temporal did not start a run again.')
+  await noteRestarted(db, requestId, started.runId)
+  log.warn({ requestId }, 'a run was gone: another one goes on with its request')
+  return started
 }
 
 async function isServing(connection: Connection): Promise<boolean> {

@@ -16,6 +16,9 @@ const startDeadlineMs = 1_500
 const suspiciousShare = 0.6
 const retryPauseMs = 100
 
+/** A run may live so much longer than its request, in milliseconds: Postgres may be away when it wants to conclude. */
+const concludeWithinMs = 15 * 60_000
+
 interface Starting {
   client: Client
   connection: Connection
@@ -25,7 +28,8 @@ interface Starting {
 }
 
 /**
- * Starts the run of a request; harmless when it has started before.
+ * Starts the run of a request; harmless while it runs.
+ * @returns `ran_before`: a run of it has ended by itself
  * @param withinMs the deadline, where a call has waited for other things before
  * @throws {EngineDown} or {EngineOverloaded} after the deadline
  */
@@ -33,7 +37,7 @@ export async function startRun(
   deps: Starting,
   request: Startable,
   withinMs = startDeadlineMs,
-): Promise<{ runId: string }> {
+): Promise<{ runId: string } | 'ran_before'> {
   const deadline = Date.now() + withinMs
   let health: Promise<boolean> | undefined
   const suspicion = setTimeout(() => {
@@ -59,15 +63,20 @@ async function startOnce(
   { client, connection, taskQueue }: Starting,
   request: Startable,
   deadline: number,
-): Promise<{ runId: string }> {
+): Promise<{ runId: string } | 'ran_before'> {
   try {
     const handle = await connection.withDeadline(deadline, () =>
       client.workflow.start<typeof otpRequest>('otpRequest', {
         workflowId: request.input.requestId,
         taskQueue,
         args: [request.input],
-        workflowIdReusePolicy: 'REJECT_DUPLICATE',
+        // Postgres says that the request goes on: then a run that is over was ended by somebody, or by a fault.
+        workflowIdReusePolicy: request.input.resumed
+          ? 'ALLOW_DUPLICATE'
+          : 'ALLOW_DUPLICATE_FAILED_ONLY',
         workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowExecutionTimeout:
+          Math.max(request.input.expiresAt - Date.now(), 0) + concludeWithinMs,
         // A run that a killed worker was busy with stands still for this long; by default it would be 10 s.
         workflowTaskTimeout: '5s',
         typedSearchAttributes: attributesOf(request),
@@ -78,8 +87,7 @@ async function startOnce(
     )
     return { runId: handle.firstExecutionRunId }
   } catch (error) {
-    // It ran and ended already: a start that was repeated after all.
-    if (error instanceof WorkflowExecutionAlreadyStartedError) return { runId: 'ended' }
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return 'ran_before'
     throw error
   }
 }

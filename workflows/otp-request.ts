@@ -4,6 +4,7 @@ import { isOtpRequestInput, type OtpRequestInput } from '../core/otp-request'
 import type { State } from '../core/state'
 import { refuseInput } from './input'
 import { lifetimeOfCode, showEnd, showPlanEnded, showStep, waitingFor } from './operator-view'
+import { begunBefore, recallPast } from './resuming'
 import { Run } from './run'
 import { sendByStep } from './sending'
 import { record } from './activities'
@@ -30,16 +31,21 @@ export async function otpRequest(input: OtpRequestInput): Promise<State> {
 
 async function walkPlan(run: Run): Promise<void> {
   const { requestId, steps, expiresAt } = run.input
+  const past = await recallPast(run)
   for (const [index, step] of steps.entries()) {
     if (run.isOver()) return
-    if (run.lifeLeftMs() < minLifeForStepMs) {
+    if (index < (past?.currentStep ?? 0)) continue
+    const begun = begunBefore(past, step, index)
+    if (!begun && run.lifeLeftMs() < minLifeForStepMs) {
       const skipped = { requestId, step: index, channel: step.channel }
       await record(run, (told) => told.recordSkipped(skipped))
       continue
     }
     showStep(run, step)
     const leaves = () => run.leaveStep >= index
-    const startedAt = await sendByStep(run, { index, step, abandon: leaves })
+    const toSend = begun?.rest ?? step
+    const sentAt = await sendByStep(run, { index, step: toSend, abandon: leaves })
+    const startedAt = sentAt ?? begun?.startedAt
     if (run.wasAccepted(index)) {
       const stepEndsAt = (startedAt ?? Date.now()) + step.timeoutMs
       const done = () => run.hasSucceeded() || run.hasFailed(index) || leaves()

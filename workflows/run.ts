@@ -1,6 +1,6 @@
 import { patched, setHandler } from '@temporalio/workflow'
 import type { Channel } from '../core/channel'
-import type { OtpRequestInput, Progress } from '../core/otp-request'
+import type { OtpRequestInput, Past, Progress } from '../core/otp-request'
 import type { Step } from '../core/plan'
 import { isFailure, rankOf, type ReceiptStatus, satisfies, type SuccessRule } from '../core/receipt'
 import type { State } from '../core/state'
@@ -119,6 +119,19 @@ export class Run {
   noteConcluded(state: State): void {
     this.ended = state
     this.concludedAs = state
+  }
+
+  /** Takes over what an earlier run of the request did. */
+  remember(past: Past): void {
+    this.view.past.push('an earlier run was gone')
+    this.sendNo = past.lastSendNo
+    this.servedSeq = past.servedSeq
+    for (const { attempt, step, success, taken } of past.calls) {
+      if (!taken) continue
+      this.noteAccepted(attempt, step, success)
+      if (step <= past.leaveStep) this.leftBehind.add(attempt)
+    }
+    this.absorb(past)
   }
 
   isOver(): boolean {

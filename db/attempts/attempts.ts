@@ -10,6 +10,7 @@ import { payFor } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { codeColumns, type CodeRow } from '../requests/code-row'
+import { progressDueAfterClaim, progressDueAfterRefusal } from '../requests/progress-due'
 import { servedIn } from '../requests/region'
 import { randomId } from '../../codes/random-id'
 import { alertPrice } from '../abuse/price-alerts'
@@ -111,6 +112,7 @@ export async function claimAttempt(
     ), ${payFor(claim)}, live as (
       update otp_requests set attempt_seq = attempt_seq + 1, audit_seq = audit_seq + 1,
         current_step = greatest(current_step, ${claim.step}),
+        progress_due_at = ${progressDueAfterClaim(sql`otp_requests`, sql`${claim.step}`)},
         -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
         workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
       from paid where otp_requests.id = paid.id and paid.is_paid
@@ -241,7 +243,9 @@ export async function recordAnswer(
     ), told as (
       update otp_requests r set audit_seq = audit_seq + 1,
         succeeded_at = case when ${refused} or answered.success <> 'accepted' then succeeded_at
-          else coalesce(succeeded_at, clock_timestamp()) end
+          else coalesce(succeeded_at, clock_timestamp()) end,
+        progress_due_at = case when ${refused} then ${progressDueAfterRefusal(sql`r`)}
+          when answered.success = 'accepted' then null else progress_due_at end
       from answered where r.id = ${requestId}
       returning r.id, r.app_id, r.audit_seq, answered.*
     ), logged as (${auditFrom(sql`told`, {

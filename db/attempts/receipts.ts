@@ -183,6 +183,7 @@ const recordStatement = statement('record_receipt', RecordedRow, (named: Named<R
       update otp_requests r set audit_seq = audit_seq + 1,
         delivered_at = case when ${named.isDelivered}::boolean and ${counts} then coalesce(delivered_at, clock_timestamp()) else delivered_at end,
         succeeded_at = case when ${named.isGood}::boolean and ${counts} then coalesce(succeeded_at, clock_timestamp()) else succeeded_at end,
+        progress_due_at = case when ${named.isGood}::boolean and ${counts} then null else progress_due_at end,
         signal_due_at = case when ${named.isDecisive}::boolean and not late and judged.moves then ${dueNow} else signal_due_at end
       from judged where r.id = ${requestId}
       returning r.id, r.app_id, r.environment, r.audit_seq, r.signal_due_at, late, judged.moves, judged.price,

@@ -13,7 +13,7 @@ export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
 const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
   audit_seq = audit_seq + 1,
-  signal_due_at = ${dueNow}, outcome_due_at = ${outcomeDue}`
+  signal_due_at = ${dueNow}, progress_due_at = null, outcome_due_at = ${outcomeDue}`
 
 export const setState = (state: State, reason: Reason): SQL => endAs(state, sql`${reason}`)
 

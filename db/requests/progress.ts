@@ -114,7 +114,7 @@ export async function recordPlanEnded(
 ): Promise<void> {
   await db.many(sql`
     with told as (
-      update otp_requests set plan_ended_at = clock_timestamp(), audit_seq = audit_seq + 1
+      update otp_requests set plan_ended_at = clock_timestamp(), progress_due_at = null, audit_seq = audit_seq + 1
       where id = ${requestId} and state = 'pending' and plan_ended_at is null
       returning id, app_id, audit_seq
     )

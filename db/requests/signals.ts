@@ -1,28 +1,56 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
+import { type Named, NoRow, statement } from '../statement'
 import { dueNow } from './ending'
 import type { Queries } from '../index'
 
-/** The run was told of everything committed until `dueAt`, or needs it no more. */
+const clearStatement = statement(
+  'clear_signal_due',
+  NoRow,
+  (p: Named<{ requestId: string; dueAt: Date; isMissing: boolean }>) => sql`
+  -- Dates carry milliseconds, the column microseconds.
+  update otp_requests set signal_due_at = null
+  where id = ${p.requestId} and date_trunc('milliseconds', signal_due_at) <= ${p.dueAt}::timestamptz
+    -- A run that does not exist, or does not yet, has heard nothing.
+    and (state <> 'pending' or workflow_started_at is not null and not ${p.isMissing}::boolean)`,
+)
+
+/**
+ * The run was told of everything committed until `dueAt`, or needs it no more.
+ * @param isMissing there is no run: only a request that has ended needs no news then
+ */
 export async function clearSignalDue(
   db: Queries,
-  { requestId, dueAt }: { requestId: string; dueAt: Date },
+  { requestId, dueAt, isMissing = false }: { requestId: string; dueAt: Date; isMissing?: boolean },
 ): Promise<void> {
-  // Dates carry milliseconds, the column microseconds.
-  await db.many(sql`update otp_requests set signal_due_at = null
-    where id = ${requestId} and date_trunc('milliseconds', signal_due_at) <= ${dueAt}
-      -- A run that does not exist yet has heard nothing.
-      and (workflow_started_at is not null or state <> 'pending')`)
+  await db.many(clearStatement({ requestId, dueAt, isMissing }))
 }
 
-/** Requests whose run was not told of something for 2 s, each for one sweeper only. */
-export async function takeUnsignalled(
-  db: Queries,
-  limit: number,
-): Promise<{ requestId: string; dueAt: Date }[]> {
-  return db.many<{ requestId: string; dueAt: Date }>(sql`
-    update otp_requests set signal_due_at = ${dueNow} where id in (
-      select id from otp_requests
-      where signal_due_at < now() - interval '2 seconds'
-      order by signal_due_at limit ${limit} for update skip locked)
-    returning id as "requestId", signal_due_at as "dueAt"`)
-}
+const DueRow = z.strictObject({ requestId: z.string(), dueAt: z.date() })
+
+const takeStatement = statement(
+  'take_unsignalled',
+  DueRow,
+  (p: Named<{ limit: number }>) => sql`
+  with unsignalled as (
+    select id from otp_requests where signal_due_at < now() - interval '2 seconds'
+    order by signal_due_at limit ${p.limit} for update skip locked
+  ), overdue as (
+    select id from otp_requests
+    where progress_due_at < now() - interval '5 seconds' and state = 'pending' and expires_at > now()
+    order by progress_due_at limit ${p.limit} for update skip locked
+  )
+  update otp_requests set signal_due_at = ${dueNow},
+    -- Asked again ever more seldom: there may be nothing that it could show.
+    progress_due_at = case when progress_due_at < now() - interval '5 seconds'
+      then now() + greatest(interval '5 seconds', (now() - created_at) / 4) else progress_due_at end
+  where id in (select id from unsignalled union all select id from overdue)
+  returning id as "requestId", signal_due_at as "dueAt"`,
+)
+
+/**
+ * Requests whose run was not told of something for 2 s, or has shown nothing for 5 s after it should have; each for one
+ * sweeper only. Of both kinds at most `limit`.
+ */
+export const takeUnsignalled = (db: Queries, limit: number): Promise<z.infer<typeof DueRow>[]> =>
+  db.many(takeStatement({ limit }))

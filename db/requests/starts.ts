@@ -1,27 +1,36 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { startWithinSeconds } from '../../core/limits'
 import type { OtpRequestInput } from '../../core/otp-request'
 import type { Plan } from '../../core/plan'
 import { auditFrom } from '../audit/entry'
+import { type Named, statement } from '../statement'
 import { setState } from './ending'
+import { progressDueAtStart } from './progress-due'
 import type { Queries } from '../index'
 import { servedIn } from './region'
 import type { Startable } from './new-request'
+
+const markStatement = statement(
+  'mark_started',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ requestId: string; runId: string }>) => sql`
+  with started as (
+    update otp_requests r set workflow_started_at = coalesce(workflow_started_at, clock_timestamp()),
+      run_id = ${p.runId}, audit_seq = audit_seq + 1, queued = false,
+      progress_due_at = case when attempt_seq = 0 then ${progressDueAtStart(sql`r`)} else progress_due_at end
+    where id = ${p.requestId} and reason is distinct from 'not_started' and run_id is null
+    returning id, app_id, audit_seq
+  ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId: p.runId })})
+  select id from started`,
+)
 
 /**
  * Notes that a request's run has started; harmless when noted before.
  * @returns false when the request was closed as not started meanwhile: the run will find nothing to do.
  */
 export async function markStarted(db: Queries, requestId: string, runId: string): Promise<boolean> {
-  const first = await db.one(sql`
-    with started as (
-      update otp_requests set workflow_started_at = coalesce(workflow_started_at, clock_timestamp()),
-        run_id = ${runId}, audit_seq = audit_seq + 1,
-        queued = false
-      where id = ${requestId} and reason is distinct from 'not_started' and run_id is null
-      returning id, app_id, audit_seq
-    ), logged as (${auditFrom(sql`started`, { type: 'started', actor: 'api', runId })})
-    select id from started`)
+  const first = await db.one(markStatement({ requestId, runId }))
   if (first) return true
   // In a statement of its own: the one above may have waited for the call that was faster, and does not see its work.
   const before = await db.one(

@@ -99,6 +99,11 @@ export const otpRequests = pgTable(
     runId: text('run_id'),
     /** Set by a statement that commits something the workflow must learn, cleared once it was signalled. */
     signalDueAt: at('signal_due_at'),
+    /** From when on a run that has shown nothing is asked whether it is there; null while nothing is due from it. */
+    progressDueAt: at('progress_due_at'),
+    /** How often a run that was gone was started again, and when last. */
+    restarts: smallint().notNull().default(0),
+    restartedAt: at('restarted_at'),
     sweptAt: at('swept_at'),
     /** Set at the end: from when on its providers are to be told the outcome; null once they were. */
     outcomeDueAt: at('outcome_due_at'),
@@ -129,6 +134,9 @@ export const otpRequests = pgTable(
     index('otp_requests_signal_due')
       .on(table.signalDueAt)
       .where(sql`signal_due_at is not null`),
+    index('otp_requests_progress_due')
+      .on(table.progressDueAt)
+      .where(sql`progress_due_at is not null`),
     index('otp_requests_outcome_due')
       .on(table.outcomeDueAt)
       .where(sql`outcome_due_at is not null`),
