@@ -1,5 +1,5 @@
-import { backlogSeconds } from '../core/limits'
-import { oldestUnclaimedSeconds } from '../db/requests/backlog'
+import { findBehind } from '../db/requests/backlog'
+import type { Owner } from '../db/requests/owner'
 import { unhealthyProviders } from '../db/attempts/breakers'
 import { readRouteSuccess, type RouteSuccess } from '../db/attempts/provider-hours'
 import type { Queries } from '../db/index'
@@ -11,15 +11,23 @@ export interface HealthView {
   unhealthy: () => Promise<readonly string[]>
   /** How routes did in the last hours. */
   record: () => Promise<readonly RouteSuccess[]>
-  /** Workers are so far behind that a code accepted now would come too late. */
-  isBacklogged: () => Promise<boolean>
+  /** Workers are so far behind with an app that a code accepted now would come too late. */
+  isBacklogged: (owner: Owner) => Promise<boolean>
 }
 
-export const createHealthView = (db: Queries): HealthView => ({
-  unhealthy: freshly(() => unhealthyProviders(db)),
-  record: freshly(() => readRouteSuccess(db)),
-  isBacklogged: freshly(async () => (await oldestUnclaimedSeconds(db)) > backlogSeconds),
-})
+/** @param region of this process: apps of others do not count */
+export function createHealthView(db: Queries, region: string | undefined): HealthView {
+  const behind = freshly(() => findBehind(db, region))
+  return {
+    unhealthy: freshly(() => unhealthyProviders(db)),
+    record: freshly(() => readRouteSuccess(db)),
+    isBacklogged: async ({ appId, environment }) =>
+      (await behind()).some(
+        (those) =>
+          those.environment === environment && (those.appId === null || those.appId === appId),
+      ),
+  }
+}
 
 /** What routing asks of it. */
 export async function healthOf({ unhealthy, record }: HealthView) {

@@ -63,10 +63,19 @@ export const answerAfterEndSeconds = 600
 export const startWithinSeconds = 30
 
 /**
- * Sends are refused while one that was accepted before has waited this long for its first message: what is accepted
- * now would come later still, and a late code is worse than an error.
+ * Sends of an app are refused while most of its newest runs have waited so long for their first message: what is accepted
+ * now would come later still, and a late code is worse than an error. One run that stands still says nothing.
  */
-export const backlogSeconds = 10
+export const backlog = {
+  afterSeconds: 10,
+  /** Runs that were started longer ago say nothing of now. */
+  withinSeconds: 120,
+  /** The runs of an app that are looked at, and how few say nothing. */
+  newest: 10,
+  atLeast: 5,
+  /** The sends of all apps are refused while the newest run of most apps waits, of this many at least. */
+  atLeastApps: 3,
+} as const
 
 /**
  * Dialling for a code. The views are of one code, until it is sent by USSD again: who has seen it three times has it.

@@ -38,7 +38,7 @@ import { verifyRoute } from './verify'
 
 /** Every route of the API, in the order of its documentation. */
 export function createRoutes(deps: ApiDeps): Route[] {
-  const health = createHealthView(deps.db)
+  const health = createHealthView(deps.db, deps.region)
   // On the checks' pool: a check may have to spend one while sends wait for Postgres.
   const challenges = createChallenges({
     db: deps.checksDb,

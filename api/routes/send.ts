@@ -146,7 +146,8 @@ async function prepare(
   parts: SendParts,
   call: KeyCall<SendBody>,
 ): Promise<SendInput> {
-  if (await parts.health.isBacklogged()) {
+  const { app, environment } = call.key
+  if (await parts.health.isBacklogged({ appId: app.id, environment })) {
     throw new Problem('OVERLOADED', {
       retryAfterSeconds: 5,
       detail: 'The workers are behind: a code sent now would come too late. Try again shortly.',
