@@ -4,7 +4,7 @@ import type { ListKind } from '../core/abuse/lists'
 import { foldExceptJoiners, foldTyped } from '../core/input/fold'
 import { withoutSeparators } from '../core/input/typed-number'
 import type { ListValue } from '../db/abuse/lists'
-import { readPhoneNumber } from './phone-number'
+import { type Reading, readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 import { type RecipientAddress, readAddress } from './recipient-address'
 
@@ -17,20 +17,14 @@ const ipv6Bits = [16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 128]
  * Reads what an entry of a list is about.
  * @throws {Problem} INVALID_NUMBER, INVALID_EMAIL or INVALID_REQUEST unless it is of its kind.
  */
-export function readListValue(
-  kind: ListKind,
-  text: string,
-  defaultCountry: string | null,
-): ListValue {
-  return readers[kind](foldExceptJoiners(text).trim(), defaultCountry)
+export function readListValue(kind: ListKind, text: string, by: Reading | null): ListValue {
+  return readers[kind](foldExceptJoiners(text).trim(), by)
 }
 
-const readers: Readonly<
-  Record<ListKind, (value: string, defaultCountry: string | null) => ListValue>
-> = {
-  phone_number: (value, defaultCountry) => ({
+const readers: Readonly<Record<ListKind, (value: string, by: Reading | null) => ListValue>> = {
+  phone_number: (value, by) => ({
     kind: 'phone_number',
-    value: readPhoneNumber(value, defaultCountry).number,
+    value: readPhoneNumber(value, by).number,
     length: 0,
   }),
   prefix: readPrefix,

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { LineType } from '../core/abuse/protection'
 import type { RecipientKind } from '../core/channel'
 import { foldTyped } from '../core/input/fold'
-import { readPhoneNumber } from './phone-number'
+import { type Reading, readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 
 /** Whom a call is about, normalised. */
@@ -25,10 +25,10 @@ const Email = z.email().max(254)
 /** @throws {Problem} INVALID_NUMBER or INVALID_EMAIL, or INVALID_REQUEST unless exactly one is given. */
 export function readAddress(
   { phone_number, email }: { phone_number?: string | undefined; email?: string | undefined },
-  defaultCountry: string | null,
+  by: Reading | null,
 ): RecipientAddress {
   if (phone_number !== undefined && email === undefined) {
-    const { number, country, lineType } = readPhoneNumber(phone_number, defaultCountry)
+    const { number, country, lineType } = readPhoneNumber(phone_number, by)
     return { kind: 'phone', value: number, country, lineType }
   }
   if (email !== undefined && phone_number === undefined) {

@@ -61,6 +61,17 @@ test('lists: add, show, remove', async () => {
   await expect(otpilot('lists', 'remove', global.entry_id)).rejects.toThrow('There is no entry')
 })
 
+test('numbers are read as the API reads them, for the app', async () => {
+  await createApp(db, { id: 'negozio', name: 'Negozio', defaultCountry: 'IT' })
+  // A Belgian landline begins so too, which is not sent to.
+  await otpilot('lists', 'add', 'block', 'phone_number', '３２６ 066 0289', '--app', 'negozio')
+  expect(await otpilot('lists', 'list', '--app', 'negozio')).toMatch(
+    /phone_number +\+39326066\*{4}/,
+  )
+  await otpilot('test-numbers', 'add', 'negozio', '\u202a326 066 0290\u202c', '246810')
+  expect(await otpilot('test-numbers', 'list', 'negozio')).toContain('+393260660290')
+})
+
 test.each([
   [['lists', 'add', 'forbid', 'prefix', '+233'], 'verdict'],
   [['lists', 'add', 'block', 'prefix', '233'], '+23324'],

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { createApiKey } from '../db/apps/api-keys'
+import { createApp } from '../db/apps/apps'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { rawCall } from './harness/refusal'
 import { startSystem, type System } from './harness/system'
@@ -30,6 +32,15 @@ const disguises: [string, (phone: string) => string][] = [
   ['full width', fullWidth],
   ['Chakma', (phone) => phone.replace(/\d/g, (one) => String.fromCodePoint(0x11136 + Number(one)))],
 ]
+
+/** An app of its own, and a key of it. */
+async function callerOf(settings: { defaultCountry?: string; codeAlphabet?: 'alphanumeric' }) {
+  const id = `app-${(settings.defaultCountry ?? 'letters').toLowerCase()}`
+  await createApp(system.db, { id, name: 'Acme', ...settings })
+  const scopes = ['send', 'verify', 'read']
+  const { key } = await createApiKey(system.db, { appId: id, environment: 'staging', scopes })
+  return clientOf(system, key)
+}
 
 const codeSentTo = async (address: string) => {
   const entry = await until(async () => (await client.inbox(address))[0], { what: 'the message' })
@@ -78,6 +89,24 @@ describe('a phone number', () => {
   })
 })
 
+test.each([
+  ['IT', '326 066 0289', '+393260660289'],
+  ['KE', '000 49 1512 3456789', '+4915123456789'],
+  ['AR', '11 2345-6789', '+5491123456789'],
+])('of %s, %s is sent to, found, checked and erased as %s', async (country, text, number) => {
+  const caller = await callerOf({ defaultCountry: country })
+  const id = await caller.sent(text)
+  expect((await caller.call('POST', '/otp/search', { phone_number: text })).body).toMatchObject({
+    requests: [{ request_id: id }],
+  })
+  const code = await codeSentTo(number)
+  expect((await caller.verify({ phone_number: text, code })).body.status).toBe('verified')
+  const erasure = { app_id: `app-${country.toLowerCase()}`, phone_number: text }
+  expect((await operator.call('POST', '/admin/erasures', erasure)).body).toMatchObject({
+    erased: { recipients: 1 },
+  })
+})
+
 describe('a code', () => {
   test.each([
     ['in Arabic digits, with marks', (code: string) => `\u200f${arabic(code)}`],
@@ -94,12 +123,13 @@ describe('a code', () => {
   })
 
   test('of letters verifies whatever their case and width', async () => {
-    await operator.call('PATCH', '/admin/apps/app', { code_alphabet: 'alphanumeric' })
+    const caller = await callerOf({ codeAlphabet: 'alphanumeric' })
     const phone = freshPhone()
-    await client.sent(phone)
-    const code = fullWidth((await codeSentTo(phone)).toLowerCase())
-    expect((await client.verify({ phone_number: phone, code })).body.status).toBe('verified')
-    await operator.call('PATCH', '/admin/apps/app', { code_alphabet: 'digits' })
+    await caller.sent(phone)
+    const sent = await codeSentTo(phone)
+    expect(sent).toMatch(/^[2-9A-HJ-NP-Z]+$/)
+    const code = fullWidth(sent.toLowerCase())
+    expect((await caller.verify({ phone_number: phone, code })).body.status).toBe('verified')
   })
 })
 

@@ -2,6 +2,7 @@ import { withdrawConsent } from '../../db/recipients/consent'
 import { RecipientBody } from '../contract/preferences'
 import { WithdrawalAnswer } from '../contract/privacy'
 import { type ApiDeps, wakeRuns } from '../deps'
+import { readingFor } from '../number-reading'
 import { readAddress } from '../recipient-address'
 import { route } from '../route'
 import { actorOf, ownerOf } from '../send-wish'
@@ -21,7 +22,7 @@ export const withdrawRoute = (deps: ApiDeps) =>
     replies: { 200: { description: 'Withdrawn.', content: WithdrawalAnswer } },
     errors: ['INVALID_NUMBER', 'INVALID_EMAIL'],
     async handle({ key, body }) {
-      const { kind, value } = readAddress(body, key.app.defaultCountry)
+      const { kind, value } = readAddress(body, readingFor(deps, key.app))
       const { cancelled, wakes } = await withdrawConsent(deps.db, deps.keyring, {
         ...ownerOf(key),
         kind,

@@ -7,20 +7,27 @@ import {
 } from '../contract/preferences'
 import type { ApiDeps } from '../deps'
 import { addressOf } from '../../core/channel'
+import { readingFor } from '../number-reading'
 import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
 
-const addressIn = ({
-  key,
-  body,
-}: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>) => {
-  const { kind, value } = readAddress(body, key.app.defaultCountry)
+const addressIn = (
+  deps: ApiDeps,
+  { key, body }: Pick<KeyCall<Parameters<typeof readAddress>[0]>, 'key' | 'body'>,
+) => {
+  const { kind, value } = readAddress(body, readingFor(deps, key.app))
   return { appId: key.app.id, environment: key.environment, kind, value }
 }
 const errors = ['INVALID_NUMBER', 'INVALID_EMAIL'] as const
 
-export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
+export const preferenceRoutes = (deps: ApiDeps) => [
+  putRoute(deps),
+  lookUpRoute(deps),
+  deleteRoute(deps),
+]
+
+const putRoute = (deps: ApiDeps) =>
   route({
     method: 'put',
     path: '/preferences',
@@ -35,17 +42,19 @@ export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
     replies: { 200: { description: 'Stored.', content: PreferenceAnswer } },
     errors,
     async handle(call) {
-      const address = addressIn(call)
+      const address = addressIn(deps, call)
       const { channel } = call.body
       if (addressOf(channel) !== address.kind) {
         throw new Problem('INVALID_REQUEST', {
           detail: `This recipient cannot be reached by ${channel}.`,
         })
       }
-      await putPreference(db, keyring, { ...address, channel })
+      await putPreference(deps.db, deps.keyring, { ...address, channel })
       return { body: { channel } }
     },
-  }),
+  })
+
+const lookUpRoute = (deps: ApiDeps) =>
   route({
     method: 'post',
     path: '/preferences/lookup',
@@ -58,9 +67,15 @@ export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
     replies: { 200: { description: 'The channel, or null.', content: PreferenceAnswer } },
     errors,
     async handle(call) {
-      return { body: { channel: (await findPreference(db, keyring, addressIn(call))) ?? null } }
+      return {
+        body: {
+          channel: (await findPreference(deps.db, deps.keyring, addressIn(deps, call))) ?? null,
+        },
+      }
     },
-  }),
+  })
+
+const deleteRoute = (deps: ApiDeps) =>
   route({
     method: 'post',
     path: '/preferences/delete',
@@ -73,7 +88,8 @@ export const preferenceRoutes = ({ db, keyring }: ApiDeps) => [
     replies: { 200: { description: 'Forgotten.', content: DeletedAnswer } },
     errors,
     async handle(call) {
-      return { body: { deleted: await deletePreference(db, keyring, addressIn(call)) } }
+      return {
+        body: { deleted: await deletePreference(deps.db, deps.keyring, addressIn(deps, call)) },
+      }
     },
-  }),
-]
+  })

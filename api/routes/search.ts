@@ -3,6 +3,7 @@ import { searchRequests } from '../../db/requests/search'
 import { SearchAnswer, SearchBody } from '../contract/status'
 import { cursorOf, readCursor } from '../cursor'
 import type { ApiDeps } from '../deps'
+import { readingFor } from '../number-reading'
 import { readAddress } from '../recipient-address'
 import { route } from '../route'
 import { ownerOf } from '../send-wish'
@@ -10,7 +11,7 @@ import { summaryOf } from './status'
 
 const pageSize = 20
 
-export const searchRoute = ({ db, keyring }: ApiDeps) =>
+export const searchRoute = (deps: ApiDeps) =>
   route({
     method: 'post',
     path: '/otp/search',
@@ -33,18 +34,18 @@ export const searchRoute = ({ db, keyring }: ApiDeps) =>
         ...same
       } = body
       const hasAddress = phone_number !== undefined || email !== undefined
-      const { rows, next } = await searchRequests(db, keyring, {
+      const { rows, next } = await searchRequests(deps.db, deps.keyring, {
         ...same,
         ...ownerOf(key),
         recipient: hasAddress
-          ? readAddress({ phone_number, email }, key.app.defaultCountry)
+          ? readAddress({ phone_number, email }, readingFor(deps, key.app))
           : undefined,
         createdFrom: created_from === undefined ? undefined : new Date(created_from),
         createdTo: created_to === undefined ? undefined : new Date(created_to),
         limit,
         after: cursor === undefined ? undefined : readCursor(cursor, requestId),
       })
-      const requests = rows.map((row) => summaryOf(row, keyring))
+      const requests = rows.map((row) => summaryOf(row, deps.keyring))
       return { body: { requests, next_cursor: next ? cursorOf(next) : null } }
     },
   })

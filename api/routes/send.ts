@@ -13,6 +13,7 @@ import { type ApiDeps, wakeRuns } from '../deps'
 import type { RouteWish } from '../plan-for'
 import { shapeOf } from '../send-shape'
 import { startRun } from '../start-run'
+import { readingFor } from '../number-reading'
 import { Problem } from '../problem'
 import { protectSend, refusedBy } from '../protection'
 import { challengeRequired, challengeUseOf } from '../protection/challenge'
@@ -187,7 +188,7 @@ async function readSend(
   const { key, body, raw, headers } = call
   const { routing } = deps
   const { app, environment } = key
-  const address = readAddress(body, app.defaultCountry)
+  const address = readAddress(body, readingFor(deps, app))
   const { country, kind, value } = address
   const recipient = { kind, value }
   if (body.message !== undefined) checkTemplate(body.message)

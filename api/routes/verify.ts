@@ -12,6 +12,7 @@ import type { Refusal } from '../challenges/challenge'
 import { VerifyAnswer, VerifyBody } from '../contract/verify'
 import { type ApiDeps, wakeRuns } from '../deps'
 import type { Guessing } from '../guessing'
+import { readingFor } from '../number-reading'
 import { Problem } from '../problem'
 import { anotherRequired, challengeUseOf, invalidChallenge } from '../protection/challenge'
 import { readAddress } from '../recipient-address'
@@ -156,7 +157,7 @@ async function check(
   const { challenge, code } = body
   const input: CheckInput = {
     ...ownerOf(key),
-    by: whichCode(call),
+    by: whichCode(deps, call),
     code,
     actor: actorOf(key),
     forward: forwardTo(deps, code),
@@ -175,14 +176,14 @@ async function check(
   return checkCode(checksDb, keyring, { ...input, solvedChallenge: true })
 }
 
-function whichCode({ key, body }: KeyCall<VerifyBody>): CheckInput['by'] {
+function whichCode(deps: ApiDeps, { key, body }: KeyCall<VerifyBody>): CheckInput['by'] {
   const { request_id: requestId, phone_number, email, purpose } = body
   const refuse = (detail: string) => new Problem('INVALID_REQUEST', { detail })
   if (key.publishable && (requestId === undefined || purpose !== undefined))
     throw refuse('A publishable key gives request_id and code, and challenge where it has one.')
   if (key.publishable && requestId !== undefined) return { requestId, isPage: true }
   if (requestId === undefined) {
-    const { kind, value } = readAddress({ phone_number, email }, key.app.defaultCountry)
+    const { kind, value } = readAddress({ phone_number, email }, readingFor(deps, key.app))
     return { kind, value, purpose: purpose ?? 'default' }
   }
   if (phone_number === undefined && email === undefined) return { requestId, purpose }

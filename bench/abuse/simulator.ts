@@ -1,7 +1,8 @@
 import { isIP } from 'node:net'
 import { sql } from 'drizzle-orm'
 import { clientAt } from '../../api/client-address'
-import { type PhoneNumber, readPhoneNumber } from '../../api/phone-number'
+import { readingFor } from '../../api/number-reading'
+import { type PhoneNumber, type Reading, readPhoneNumber } from '../../api/phone-number'
 import { Problem } from '../../api/problem'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
@@ -184,13 +185,19 @@ export class Simulator {
     if (!this.#numbers.has(phone)) {
       let read
       try {
-        read = readPhoneNumber(phone, country ?? null)
+        read = readPhoneNumber(phone, this.#readingFor(country))
       } catch (error) {
         if (!(error instanceof Problem)) throw error
       }
       this.#numbers.set(phone, read)
     }
     return this.#numbers.get(phone)
+  }
+
+  #readingFor(country: string | undefined): Reading {
+    const { policy } = this.options
+    const app = { id: '', defaultCountry: country ?? null }
+    return readingFor({ routing: { policy }, isProduction: false }, app)
   }
 
   /** The app that a name stands for; one that is no id gets an id of its own. */

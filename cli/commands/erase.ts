@@ -5,6 +5,7 @@ import { findApp } from '../../db/apps/apps'
 import { eraseRecipient } from '../../db/recipients/erasure'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'
+import { readingOf } from './reading'
 
 export const addErasureCommand = (program: Command): void => {
   program
@@ -21,7 +22,7 @@ export const addErasureCommand = (program: Command): void => {
         withDatabase(async (db) => {
           const found = app === undefined ? undefined : await findApp(db, app)
           if (app !== undefined && !found) throw new Error(`There is no app "${app}".`)
-          const { kind, value } = readAddress(eitherAddress(input), found?.defaultCountry ?? null)
+          const { kind, value } = readAddress(eitherAddress(input), readingOf(found))
           const addressee = { kind, value, appId: app, actor: 'cli' }
           const { recipients, requests } = await eraseRecipient(db, keyring, addressee)
           console.log(JSON.stringify({ erased: { recipients, requests } }))

@@ -15,6 +15,7 @@ import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'
 import { checked } from './options'
 import { mostListed, printJson, printTable, say, shownOf } from './print'
+import { readingOf } from './reading'
 
 interface Given {
   app?: string
@@ -67,7 +68,7 @@ const addEntryCommand = (lists: Command): void => {
         withDatabase(async (db) => {
           const app = await appNamed(db, appId)
           const put = await putListEntry(db, keyring, {
-            ...newEntryOf(body, app?.defaultCountry ?? null),
+            ...newEntryOf(body, readingOf(app)),
             appId: app?.id ?? null,
             actor,
           })

@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { readingFor } from '../../api/number-reading'
+import type { Reading } from '../../api/phone-number'
 import { planFor, routeAccounts, type RouteWish } from '../../api/plan-for'
 import { Problem } from '../../api/problem'
 import { eitherAddress, readAddress } from '../../api/recipient-address'
@@ -66,7 +68,9 @@ async function explain(recipient: string, options: RouteOptions): Promise<void> 
   const seen = await askDatabase(variables.DATABASE_URL, options.app)
   const { policy } = loaded
   const routing = { policy, accounts: createProviders(policy.accounts, variables) }
-  const wish = wishOf(recipient, options, { installation, seen })
+  const app = { id: options.app, defaultCountry: seen.defaultCountry }
+  const by = readingFor({ routing, isProduction: variables.OTPILOT_ENV === 'production' }, app)
+  const wish = wishOf(recipient, options, { installation, seen, by })
   const question = { ...wish, accounts: routeAccounts(routing) }
   const refusal = refusalOf(() => planFor(routing, wish))
   const explained: Explained = {
@@ -126,9 +130,9 @@ async function askDatabase(url: string | undefined, app: string): Promise<Seen> 
 function wishOf(
   recipient: string,
   { channel, channels: list, preference, risk, app, env, region, request }: RouteOptions,
-  { installation, seen }: { installation: Installation; seen: Seen },
+  { installation, seen, by }: { installation: Installation; seen: Seen; by: Reading },
 ): RouteWish {
-  const { kind, value, country } = readAddress(eitherAddress(recipient), seen.defaultCountry)
+  const { kind, value, country } = readAddress(eitherAddress(recipient), by)
   return {
     kind,
     wish: { channel, channels: list, preference },

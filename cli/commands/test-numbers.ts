@@ -10,6 +10,7 @@ import { findApp } from '../../db/apps/apps'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'
 import { printJson, printTable, say } from './print'
+import { readingOf } from './reading'
 
 interface Given {
   file: string
@@ -36,7 +37,7 @@ export const addTestNumberCommands = (program: Command): void => {
         withDatabase(async (db) => {
           const app = await findApp(db, appId)
           if (!app) throw new Error(`There is no app "${appId}".`)
-          const { number: phoneNumber } = readPhoneNumber(number, app.defaultCountry)
+          const { number: phoneNumber } = readPhoneNumber(number, readingOf(app))
           const test = { appId, phoneNumber, code: testCodeOf(code, app), actor }
           const put = await putTestNumber(db, keyring, test)
           if (!put) throw new Error(`There is no app "${appId}".`)

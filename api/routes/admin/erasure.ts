@@ -1,6 +1,7 @@
 import { eraseRecipient } from '../../../db/recipients/erasure'
 import { ErasureAnswer, ErasureBody } from '../../contract/privacy'
 import { type ApiDeps, wakeRuns } from '../../deps'
+import { readingFor } from '../../number-reading'
 import { readAddress } from '../../recipient-address'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
@@ -24,7 +25,7 @@ export const erasureRoute = (deps: ApiDeps) =>
       const appId = appOrAllIn(key, app_id)
       requireLive(key)
       const app = appId === undefined ? undefined : await findAppIn(deps, key, appId)
-      const { kind, value } = readAddress(address, app?.defaultCountry ?? null)
+      const { kind, value } = readAddress(address, readingFor(deps, app))
       const actor = actorOf(key)
       const { wakes, ...erased } = await eraseRecipient(deps.db, deps.keyring, {
         kind,

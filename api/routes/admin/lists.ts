@@ -13,6 +13,7 @@ import {
   RemovedAnswer,
 } from '../../contract/numbers'
 import type { ApiDeps } from '../../deps'
+import { readingFor } from '../../number-reading'
 import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
@@ -48,7 +49,7 @@ const putRoute = (deps: ApiDeps) =>
       const app = await ownerIn(deps, key, body.app_id)
       requireLive(key)
       const put = await putListEntry(deps.db, deps.keyring, {
-        ...newEntryOf(body, app?.defaultCountry ?? null),
+        ...newEntryOf(body, readingFor(deps, app)),
         appId: app?.id ?? null,
         actor: actorOf(key),
       })

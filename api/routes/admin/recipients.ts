@@ -4,6 +4,7 @@ import { auditAdmin } from '../../../db/audit/entry'
 import { unlockBudget } from '../../../db/checks/check-budgets'
 import { UnlockAnswer, UnlockBody } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
+import { readingFor } from '../../number-reading'
 import { readAddress } from '../../recipient-address'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
@@ -27,7 +28,7 @@ const unlockRoute = (deps: ApiDeps) =>
     errors: ['INVALID_NUMBER', 'INVALID_EMAIL', 'NOT_FOUND'],
     async handle({ key, body }) {
       const app = await findAppIn(deps, key, body.app_id)
-      const { kind, value } = readAddress(body, app.defaultCountry)
+      const { kind, value } = readAddress(body, readingFor(deps, app))
       const unlocked = await deps.db.transaction(async (tx) => {
         const done = await unlockBudget(
           tx,

@@ -12,6 +12,7 @@ import {
   TestNumbersQuery,
 } from '../../contract/numbers'
 import type { ApiDeps } from '../../deps'
+import { readingFor } from '../../number-reading'
 import { readPhoneNumber } from '../../phone-number'
 import { Problem } from '../../problem'
 import { route } from '../../route'
@@ -43,7 +44,7 @@ const putRoute = (deps: ApiDeps) =>
     async handle({ key, body }) {
       const app = await findAppIn(deps, key, body.app_id)
       requireLive(key)
-      const { number: phoneNumber } = readPhoneNumber(body.phone_number, app.defaultCountry)
+      const { number: phoneNumber } = readPhoneNumber(body.phone_number, readingFor(deps, app))
       const put = await putTestNumber(deps.db, deps.keyring, {
         appId: app.id,
         phoneNumber,

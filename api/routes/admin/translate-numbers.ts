@@ -7,6 +7,7 @@ import { maxTestNumbers, type TestNumber } from '../../../db/abuse/test-numbers'
 import { normaliseCode } from '../../../codes/code'
 import type { ListEntryAnswer, ListEntryBody, TestNumberAnswer } from '../../contract/numbers'
 import { readListValue, shownListValue } from '../../list-value'
+import type { Reading } from '../../phone-number'
 import { Problem } from '../../problem'
 
 // Between the words of the contract and those of the tables; the command line speaks the contract's too.
@@ -20,12 +21,12 @@ const refuse = (field: string, message: string) =>
 /** @throws {Problem} for a value that is not of its kind, and for a time that is over. */
 export function newEntryOf(
   { verdict, kind, value, note, expires_at: end }: ListEntryBody,
-  defaultCountry: string | null,
+  by: Reading | null,
 ) {
   const expiresAt = end === undefined ? undefined : new Date(end)
   if (expiresAt && expiresAt.getTime() <= Date.now())
     throw refuse('expires_at', 'must be in the future')
-  return { ...readListValue(kind, value, defaultCountry), verdict, note, expiresAt }
+  return { ...readListValue(kind, value, by), verdict, note, expiresAt }
 }
 
 export const entryAnswerOf = (entry: ListEntry): ListEntryAnswer => ({
