@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { UnknownKey } from '../codes/keyring'
+import { randomId } from '../codes/random-id'
 import { checkBudget } from '../core/limits'
 import { recordAnswer } from '../db/attempts/attempts'
 import { reserveNumber } from '../db/attempts/delegation'
 import { checkCode, type CheckInput } from '../db/checks/checks'
+import { addPage } from '../db/requests/pages'
 import { requestsOnly } from './harness/requests'
 
 let requests: Awaited<ReturnType<typeof requestsOnly>>
@@ -131,6 +133,21 @@ describe('a code of ours beside one that a provider made', () => {
     for (let guess = 0; guess < 3; guess++) await check(wrong, no)
     expect(await check(code, no)).toMatchObject({ outcome: 'rejected', attemptsRemaining: 1 })
   })
+})
+
+test('of a page is compared five times through that page, and as often through another one', async () => {
+  const { requestId, code, wrong } = await opened('one')
+  const pages = [randomId('otp'), randomId('otp')]
+  for (const id of pages) await addPage(requests.db, { id, requestId })
+  const check = (page: string | undefined, typed: string) =>
+    checkCode(requests.db, requests.keyring, {
+      ...{ ...requests.owner, by: { requestId: page ?? requestId }, code: typed, actor: 'test' },
+      forward: silence,
+    })
+  for (let guess = 0; guess < 5; guess++)
+    expect(await check(pages[0], wrong)).toMatchObject({ outcome: 'unanswered' })
+  expect(await check(pages[0], code)).toMatchObject({ outcome: 'unanswered' })
+  expect(await check(pages[1], code)).toMatchObject({ outcome: 'verified', requestId: pages[1] })
 })
 
 test('a provider that refused to make a code is not asked about one', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { maxJoinedPages } from '../core/page-request'
+import { sumAppHours } from '../db/abuse/app-hours'
 import { clientOf, freshPhone, type TestClient } from './harness/client'
 import { pagesOf, wrongFor } from './harness/pages'
 import { startSystem, type System } from './harness/system'
@@ -135,6 +136,24 @@ describe('a stranger who sends to a number before its owner checks', () => {
     const solved = { challenge: await last.page.solve() }
     const checked = await last.page.verify({ request_id: last.id, code, ...solved })
     expect(shown(checked)).toBe('200 verified')
+  })
+
+  test('shows in the figures that alerts are judged by, although no request is locked', async () => {
+    const lockedIn = async () => {
+      await sumAppHours(system.db, new Date(Date.now() + 120_000))
+      const row = await system.db.one<{ locked: number }>(
+        sql`select coalesce(sum(locked), 0)::int as locked from app_hours`,
+      )
+      return row?.locked ?? 0
+    }
+    const before = await lockedIn()
+    const phone = freshPhone()
+    const stranger = await sendFrom(visitor(), phone)
+    const code = await codeFor(phone)
+    for (let turn = 0; turn < 5; turn++) await check(stranger, wrongFor(code))
+    expect(await view(await sharedBy(stranger.id))).toMatchObject({ state: 'pending' })
+    await system.db.many(sql`update app_hours set summed_at = summed_at - interval '1 hour'`)
+    expect(await lockedIn()).toBe(before + 1)
   })
 
   test('leaves the owner’s page with the code of the request that takes its place', async () => {

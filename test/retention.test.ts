@@ -3,7 +3,9 @@ import { Client, Connection } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import { Client as Postgres } from 'pg'
 import { loadPolicy } from '../config/policy'
+import { randomId } from '../codes/random-id'
 import { usualRetention } from '../core/retention'
+import { addPage } from '../db/requests/pages'
 import { retire, type Retired } from '../db/upkeep/retention'
 import { retentionScheduleId } from '../engine/schedules'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
@@ -58,6 +60,7 @@ const tables = [
   'addresses',
   'audit',
   'opted',
+  'pages',
 ] as const
 const left = () =>
   system.db.one<Record<(typeof tables)[number], number>>(sql`select
@@ -68,6 +71,7 @@ const left = () =>
     (select count(*)::int from otp_requests where message_ciphertext is not null or metadata_ciphertext is not null) as texts,
     (select count(*)::int from recipients where ciphertext is not null) as addresses,
     (select count(*)::int from opt_outs) as opted,
+    (select count(*)::int from page_requests) as pages,
     (select count(*)::int from audit_events where request_id is not null) as audit`)
 
 /** A whole life with everything that can be kept about it. */
@@ -96,6 +100,11 @@ describe('when the days pass', () => {
     ;[id = ''] = await Promise.all([...phones, stopped].map(verified))
     await client.call('PUT', '/preferences', { phone_number: phones[0], channel: 'sms' })
     await client.call('POST', '/consent/withdraw', { phone_number: stopped })
+    const requests = await system.db.many<{ requestId: string }>(
+      sql`select id as "requestId" from otp_requests`,
+    )
+    for (const { requestId } of requests)
+      await addPage(system.db, { id: randomId('otp'), requestId })
   }, 60_000)
 
   test('a fresh day keeps everything', async () => {
@@ -130,6 +139,8 @@ describe('when the days pass', () => {
       contexts: 0,
       addresses: 1,
       opted: 1,
+      // Of the request whose recipient stays: it goes with that.
+      pages: 1,
     })
     expect(await system.db.many(sql`select from preferences`)).toEqual([])
     expect((await client.send(stopped)).status).toBe(403)

@@ -4,6 +4,7 @@ import type { Challenge } from 'altcha-lib'
 import { sql } from 'drizzle-orm'
 import fc from 'fast-check'
 import { charactersOf } from '../core/alphabet'
+import { checkBudget } from '../core/limits'
 import { createApiKey } from '../db/apps/api-keys'
 import { solvedText } from './harness/challenge'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
@@ -103,6 +104,30 @@ describe('too many wrong checks of one number', () => {
     expect(
       await client.verify({ request_id: again.id, code: again.code, challenge }),
     ).toMatchObject({ status: 403, body: { error_code: 'INVALID_CHALLENGE' } })
+  })
+
+  test('of a day, challenged ones included, no challenge gets past, and none is spent', async () => {
+    const phone = freshPhone()
+    const { id, code, wrong } = await sentTo(phone)
+    await client.verify({ request_id: id, code: wrong })
+    await system.db
+      .many(sql`update check_budgets set wrong = array(select now() - make_interval(hours => 2, mins => n)
+        from generate_series(${checkBudget.challenged.max}::int, 1, -1) n)
+      where recipient_id = (select recipient_id from otp_requests where id = ${id})`)
+    const challenge = await solve(client)
+    const refused = await client.verify({ request_id: id, code, challenge })
+    expect(refused).toMatchObject({ status: 429, body: { error_code: 'TOO_MANY_CHECKS' } })
+    expect(refused.body).not.toHaveProperty('action')
+    // Until the oldest is a day old.
+    const wait = Number(refused.headers.get('retry-after'))
+    expect(Math.abs(wait - (22 * 3_600 - checkBudget.challenged.max * 60))).toBeLessThan(30)
+    const other = await sentTo(freshPhone())
+    expect(
+      (await client.verify({ request_id: other.id, code: other.code, challenge })).status,
+    ).toBe(200)
+    await system.db.many(sql`update check_budgets set wrong = wrong[2:]
+      where recipient_id = (select recipient_id from otp_requests where id = ${id})`)
+    expect((await client.verify({ request_id: id, code, challenge })).body.status).toBe('verified')
   })
 
   test('a challenge that is not needed is not spent', async () => {
