@@ -5,6 +5,7 @@ import pino, { type Logger } from 'pino'
 import { openKeys } from '../codes/open-keys'
 import { type Config, readConfig } from '../config/index'
 import { followPolicy } from '../config/live-policy'
+import { productionWarnings } from '../config/warnings'
 import { errorForLog } from '../db/error-for-log'
 import { createDatabase } from '../db/index'
 import { camaraSimSwap } from '../providers/camara'
@@ -35,6 +36,7 @@ async function main(): Promise<void> {
   const { policy, variables } = config
   for (const { reason, begun } of accountsLeftOut(policy.accounts, variables, live.accounts))
     logger[begun ? 'warn' : 'info'](reason)
+  for (const sentence of productionWarnings(config)) logger.warn(sentence)
   const draining = new AbortController()
   const app = createApi({
     ...databases,

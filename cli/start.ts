@@ -140,7 +140,9 @@ const checkSettings = ({ settings, fakes }: Plan): void => {
     DATABASE_URL: env.DATABASE_URL || 'postgresql://127.0.0.1/to-come',
     ...fakes,
   }
-  readConfig(programEnv(settings, found), { serves: true })
+  // The programs do not get the migrator's address; this start uses it.
+  const { MIGRATION_DATABASE_URL } = env
+  readConfig({ ...programEnv(settings, found), MIGRATION_DATABASE_URL }, { serves: true })
 }
 
 const startPrograms = async (

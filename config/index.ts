@@ -7,6 +7,7 @@ import type { CamaraAccount } from '../providers/camara'
 import { alertFaults, type AlertSettings, readAlertSettings } from './alerts'
 import { carrierFaults, readCamara } from './carriers'
 import { type ChallengeAccounts, challengeFaults, readChallengeAccounts } from './challenges'
+import { clearTextFaults } from './clear-text'
 import { loadPolicy, type Policy } from './policy'
 import { readTrustProxy, type TrustProxy } from './trust-proxy'
 
@@ -55,6 +56,8 @@ const Environment = z.object({
   ),
   OTPILOT_PLAIN_HTTP: withDefault(z.enum(['refuse', 'redirect']), 'refuse'),
   OTPILOT_READY_AFTER: withDefault(z.enum(['postgres', 'everything']), 'postgres'),
+  OTPILOT_PLAIN_POSTGRES: withDefault(z.enum(['refuse', 'allow']), 'refuse'),
+  OTPILOT_PLAIN_TEMPORAL: withDefault(z.enum(['refuse', 'allow']), 'refuse'),
   TLS_CERT: optional(z.string()),
   TLS_KEY: optional(z.string()),
   OTPILOT_REGION: optional(
@@ -71,7 +74,7 @@ const isProduction = (env: NodeJS.ProcessEnv): boolean =>
   (env.OTPILOT_ENV || 'production') === 'production'
 
 /** What only production insists on; read from the raw variables, so that it is told beside every other fault. */
-function productionFaults(env: NodeJS.ProcessEnv): string[] {
+function productionFaults(env: NodeJS.ProcessEnv, read: Environment | undefined): string[] {
   if (!isProduction(env)) return []
   const required = (['OTPILOT_URL', 'OTPILOT_KEYS_FILE'] as const)
     .filter((name) => !env[name])
@@ -79,7 +82,11 @@ function productionFaults(env: NodeJS.ProcessEnv): string[] {
   const insecure = (['OTPILOT_URL', 'OTPILOT_GATEWAY_URL'] as const)
     .filter((name) => /^http:/i.test(env[name] ?? ''))
     .map((name) => `${name}: must be https in production`)
-  return [...required, ...insecure]
+  return [
+    ...required,
+    ...insecure,
+    ...clearTextFaults(env, read && readTemporal(read, env).connection),
+  ]
 }
 
 /** What only the process that listens needs. */
@@ -157,7 +164,7 @@ export function readConfig(
   const policy = loadPolicy(env.OTPILOT_POLICY_FILE)
   const faults = [
     ...(read.success ? [] : read.error.issues.map((issue) => faultOf(issue, env))),
-    ...productionFaults(env),
+    ...productionFaults(env, read.data),
     ...(serves ? tlsFaults(env) : []),
     ...alertFaults(policy.success ? policy.policy : undefined, env, {
       isProduction: isProduction(env),

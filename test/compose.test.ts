@@ -2,6 +2,8 @@ import { describe, expect, test } from '@jest/globals'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
+import { readConfig } from '../config'
+import { temporalNames } from '../db/setup/temporal-role'
 import { adapters } from '../providers'
 import { prefixOf } from '../providers/adapter'
 
@@ -17,6 +19,11 @@ interface Service {
   volumes?: string[]
   ports?: string[]
   healthcheck?: { test: string[] }
+  cap_drop?: string[]
+  cap_add?: string[]
+  security_opt?: string[]
+  read_only?: boolean
+  mem_limit?: string
 }
 
 const root = resolve(__dirname, '..')
@@ -109,6 +116,49 @@ describe('docker-compose.yml', () => {
       if (build === undefined)
         expect({ name, image }).toEqual({ name, image: expect.stringMatching(/:\d/) })
   })
+
+  test('lets no container have more than it needs', () => {
+    for (const [name, { cap_drop, security_opt, mem_limit }] of services)
+      expect({ name, cap_drop, security_opt, mem_limit }).toEqual({
+        name,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+        mem_limit: expect.stringMatching(/^\d+[mg]$/),
+      })
+    for (const [name, { read_only }] of ours) expect([name, read_only]).toEqual([name, true])
+    const withCapabilities = services.filter(([, { cap_add }]) => cap_add !== undefined)
+    expect(withCapabilities.map(([name]) => name)).toEqual(['postgres'])
+  })
+
+  test('gives the superuser to what makes roles, and to nobody who serves', () => {
+    const holders = services.filter(([, service]) =>
+      /\$\{POSTGRES_PASSWORD/.test(JSON.stringify(service)),
+    )
+    expect(holders.map(([name]) => name).sort()).toEqual(['postgres', 'roles', 'temporal-role'])
+    const { temporal, 'temporal-schema': schema } = compose.services
+    expect(temporal?.environment?.POSTGRES_USER).toBe(temporalNames.role)
+    expect(schema?.environment?.SQL_USER).toBe(temporalNames.role)
+    const { DBNAME, VISIBILITY_DBNAME } = temporal?.environment ?? {}
+    expect([DBNAME, VISIBILITY_DBNAME]).toEqual(temporalNames.databases)
+  })
+
+  test.each(['api', 'worker', 'migrate', 'roles', 'temporal-role'])(
+    'has an environment that production takes: %s',
+    (name) => {
+      const given: Record<string, string> = { OTPILOT_URL: 'https://otp.example' }
+      const filled = Object.entries(compose.services[name]?.environment ?? {}).map(
+        ([variable, value]) => {
+          const text = String(value).replace(
+            /\$\{(\w+)(?::([-?])([^}]*))?\}/g,
+            (_all, key: string, kind: string, other: string) =>
+              given[key] ?? (kind === '-' ? other : 'secret'),
+          )
+          return [variable, text]
+        },
+      )
+      expect(() => readConfig(Object.fromEntries(filled), { serves: true })).not.toThrow()
+    },
+  )
 
   test('publishes ports on the loopback address only', () => {
     for (const port of services.flatMap(([, { ports = [] }]) => ports))

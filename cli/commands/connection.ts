@@ -1,3 +1,4 @@
+import { assertEncrypted } from '../../config/clear-text'
 import { createDatabase } from '../../db'
 import type { Database } from '../../db'
 
@@ -8,12 +9,17 @@ export const databaseUrl = (): string => {
     throw new Error(
       'DATABASE_URL is not set: name the Postgres of this installation. That of npm start: set -a; . .otpilot/env; set +a',
     )
-  return url
+  return assertEncrypted('DATABASE_URL', url, process.env)
 }
 
 /** For the few statements of a command: none is prepared, so that any pooler will do. */
 export const openDatabase = (url: string): Database =>
-  createDatabase(url, { max: 2, applicationName: 'otpilot cli', named: false, rowsChecked: false })
+  createDatabase(assertEncrypted('DATABASE_URL', url, process.env), {
+    max: 2,
+    applicationName: 'otpilot cli',
+    named: false,
+    rowsChecked: false,
+  })
 
 /** Gives `work` a connection of its own, and closes it. */
 export const withDatabase = async <T>(

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Command } from 'commander'
+import { assertEncrypted } from '../../config/clear-text'
 import { roles, separateRoles } from '../../db/setup/roles'
+import { makeTemporalRole, temporalNames } from '../../db/setup/temporal-role'
 import { bringUpToDate } from '../tables'
 import { databaseUrl } from './connection'
 
@@ -10,7 +12,7 @@ export const addTableCommands = (program: Command): void => {
     .description(
       'brings the tables up to date, with the role of MIGRATION_DATABASE_URL where it is set, and gives the role of DATABASE_URL its rights',
     )
-    .action(() => bringUpToDate(process.env.MIGRATION_DATABASE_URL || databaseUrl(), databaseUrl()))
+    .action(() => bringUpToDate(urlOfMigrator() ?? databaseUrl(), databaseUrl()))
 
   program
     .command('create-roles')
@@ -18,14 +20,40 @@ export const addTableCommands = (program: Command): void => {
       'parts owner, migrator and service of the database in SUPERUSER_DATABASE_URL; passwords come from DATABASE_URL and MIGRATION_DATABASE_URL, or are made and printed',
     )
     .action(createRoles)
+
+  program
+    .command('create-temporal-role')
+    .description(
+      'gives a Temporal server on the same Postgres a role and two databases of its own; run by SUPERUSER_DATABASE_URL after create-roles, the password is TEMPORAL_POSTGRES_PASSWORD',
+    )
+    .action(createTemporalRole)
 }
 
-async function createRoles(): Promise<void> {
-  const superuser = process.env.SUPERUSER_DATABASE_URL
-  if (!superuser)
+function urlOfMigrator(): string | undefined {
+  const url = process.env.MIGRATION_DATABASE_URL
+  return url ? assertEncrypted('MIGRATION_DATABASE_URL', url, process.env) : undefined
+}
+
+function urlOfSuperuser(): string {
+  const url = process.env.SUPERUSER_DATABASE_URL
+  if (!url)
     throw new Error(
       'SUPERUSER_DATABASE_URL is not set: name the database as its superuser reaches it.',
     )
+  return assertEncrypted('SUPERUSER_DATABASE_URL', url, process.env)
+}
+
+async function createTemporalRole(): Promise<void> {
+  const password = process.env.TEMPORAL_POSTGRES_PASSWORD
+  if (!password) throw new Error('TEMPORAL_POSTGRES_PASSWORD is not set.')
+  await makeTemporalRole(urlOfSuperuser(), password)
+  console.log(
+    `The databases ${temporalNames.databases.join(' and ')} belong to ${temporalNames.role}.`,
+  )
+}
+
+async function createRoles(): Promise<void> {
+  const superuser = urlOfSuperuser()
   const service = urlOf(roles.app, process.env.DATABASE_URL, superuser)
   const migration = urlOf(roles.migrator, process.env.MIGRATION_DATABASE_URL, superuser)
   await separateRoles(superuser, {

@@ -8,32 +8,32 @@ export const roles = {
   app: 'otpilot_app',
 } as const
 
-/** Each object of ours that somebody else owns, as the statement that hands it over. */
-const handOver = `
+/** Each object of ours, or of Temporal's databases, that somebody else owns, as the statement that hands it over. */
+export const handOverTo = (owner: string): string => `
   with ours as (select oid, nspname from pg_namespace where nspname in ('public', 'drizzle')),
   free as (
     -- Sequences of a table's column follow it, and what an extension brought belongs to it.
     select objid, classid from pg_depend where deptype = 'e'
       or (deptype in ('a', 'i') and classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass)
   )
-  select format('alter %s %I.%I owner to ${roles.owner}', case relkind when 'S' then 'sequence' when 'v' then 'view'
+  select format('alter %s %I.%I owner to ${owner}', case relkind when 'S' then 'sequence' when 'v' then 'view'
       when 'm' then 'materialized view' else 'table' end, nspname, relname) as statement
     from pg_class join ours on ours.oid = relnamespace
-    where relkind in ('r', 'p', 'v', 'm', 'S') and relowner <> '${roles.owner}'::regrole
+    where relkind in ('r', 'p', 'v', 'm', 'S') and relowner <> '${owner}'::regrole
       and (pg_class.oid, 'pg_class'::regclass::oid) not in (select objid, classid from free)
   union all
-  select format('alter type %I.%I owner to ${roles.owner}', nspname, typname)
+  select format('alter type %I.%I owner to ${owner}', nspname, typname)
     from pg_type join ours on ours.oid = typnamespace
-    where typtype in ('e', 'd') and typowner <> '${roles.owner}'::regrole
+    where typtype in ('e', 'd') and typowner <> '${owner}'::regrole
       and (pg_type.oid, 'pg_type'::regclass::oid) not in (select objid, classid from free)
   union all
-  select format('alter routine %s owner to ${roles.owner}', pg_proc.oid::regprocedure)
+  select format('alter routine %s owner to ${owner}', pg_proc.oid::regprocedure)
     from pg_proc join ours on ours.oid = pronamespace
-    where proowner <> '${roles.owner}'::regrole
+    where proowner <> '${owner}'::regrole
       and (pg_proc.oid, 'pg_proc'::regclass::oid) not in (select objid, classid from free)
   union all
-  select 'alter schema drizzle owner to ${roles.owner}' from pg_namespace
-    where nspname = 'drizzle' and nspowner <> '${roles.owner}'::regrole`
+  select 'alter schema drizzle owner to ${owner}' from pg_namespace
+    where nspname = 'drizzle' and nspowner <> '${owner}'::regrole`
 
 /**
  * Makes the three roles where they are missing, sets the passwords given, and hands the database and all that is in
@@ -94,14 +94,14 @@ async function takeOver(client: pg.Client): Promise<void> {
   // A database from before Postgres 15 may still let everybody make tables.
   await client.query('alter schema public owner to pg_database_owner')
   await client.query('revoke create on schema public from public')
-  const { rows: statements } = await client.query<{ statement: string }>(handOver)
+  const { rows: statements } = await client.query<{ statement: string }>(handOverTo(roles.owner))
   for (const { statement } of statements) await client.query(statement)
 }
 
 const rounds = 4096
 
 /** What Postgres would make of the password itself: so no statement, and no log of one, ever holds it. */
-function scramVerifier(password: string): string {
+export function scramVerifier(password: string): string {
   const salt = randomBytes(16)
   const salted = pbkdf2Sync(password, salt, rounds, 32, 'sha256')
   const hmac = (text: string) => createHmac('sha256', salted).update(text).digest()
