@@ -148,7 +148,7 @@ describe('docker-compose.yml', () => {
       const given: Record<string, string> = { OTPILOT_URL: 'https://otp.example' }
       const filled = Object.entries(compose.services[name]?.environment ?? {}).map(
         ([variable, value]) => {
-          const text = String(value).replace(
+          const text = value.replace(
             /\$\{(\w+)(?::([-?])([^}]*))?\}/g,
             (_all, key: string, kind: string, other: string) =>
               given[key] ?? (kind === '-' ? other : 'secret'),
