@@ -4,6 +4,7 @@ import type { ListKind } from '../core/abuse/lists'
 import { foldExceptJoiners, foldTyped } from '../core/input/fold'
 import { withoutSeparators } from '../core/input/typed-number'
 import type { ListValue } from '../db/abuse/lists'
+import { readDomainName } from './email-address'
 import { type Reading, readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 import { type RecipientAddress, readAddress } from './recipient-address'
@@ -35,7 +36,7 @@ const readers: Readonly<Record<ListKind, (value: string, by: Reading | null) => 
     value: readAddress({ email: value }, null).value,
     length: 0,
   }),
-  domain: (value) => readDomain(value.toLowerCase()),
+  domain: readDomain,
 }
 
 const refuse = (message: string) =>
@@ -57,9 +58,9 @@ function readCountry(value: string): ListValue {
   return { kind: 'country', value, length: 0 }
 }
 
-function readDomain(value: string): ListValue {
-  if (value.length > 253 || !/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/.test(value))
-    throw refuse('must be a domain, as in example.com')
+function readDomain(text: string): ListValue {
+  const value = readDomainName(text)
+  if (value === undefined) throw refuse('must be a domain, as in example.com')
   return { kind: 'domain', value, length: value.split('.').length }
 }
 

@@ -1,14 +1,14 @@
-import { z } from 'zod'
 import type { LineType } from '../core/abuse/protection'
 import type { RecipientKind } from '../core/channel'
 import { foldTyped } from '../core/input/fold'
+import { readEmail } from './email-address'
 import { type Reading, readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 
 /** Whom a call is about, normalised. */
 export interface RecipientAddress {
   kind: RecipientKind
-  /** E.164 with `+`, or a lower-case e-mail address. */
+  /** E.164 with `+`, or an e-mail address in lower case with its domain in ASCII. */
   value: string
   /** Two letters, of a phone number that has a country. */
   country: string | null
@@ -20,8 +20,6 @@ export interface RecipientAddress {
 export const eitherAddress = (text: string): { email: string } | { phone_number: string } =>
   foldTyped(text).includes('@') ? { email: text } : { phone_number: text }
 
-const Email = z.email().max(254)
-
 /** @throws {Problem} INVALID_NUMBER or INVALID_EMAIL, or INVALID_REQUEST unless exactly one is given. */
 export function readAddress(
   { phone_number, email }: { phone_number?: string | undefined; email?: string | undefined },
@@ -32,9 +30,7 @@ export function readAddress(
     return { kind: 'phone', value: number, country, lineType }
   }
   if (email !== undefined && phone_number === undefined) {
-    const { success, data } = Email.safeParse(foldTyped(email).trim())
-    if (!success) throw new Problem('INVALID_EMAIL')
-    return { kind: 'email', value: data.toLowerCase(), country: null }
+    return { kind: 'email', value: readEmail(email), country: null }
   }
   throw new Problem('INVALID_REQUEST', { detail: 'Give exactly one of phone_number and email.' })
 }

@@ -133,6 +133,16 @@ describe('a code', () => {
   })
 })
 
+test('e-mail addresses of a domain in another script are one, as typed and as Chrome sends them', async () => {
+  const user = `ama.${freshPhone().slice(1)}`
+  const send = (given: string) => client.call('POST', '/otp/send', { email: given })
+  const { status, body } = await send(`${user}@россия.рф`)
+  expect(status).toBe(200)
+  expect((await send(`${user}@xn--h1alffa9f.xn--p1ai`)).body).toMatchObject({
+    request_id: body.request_id,
+  })
+})
+
 test('an e-mail address with marks, or in full width, is the address', async () => {
   const email = `ama.${freshPhone().slice(1)}@example.com`
   const send = (given: string) => client.call('POST', '/otp/send', { email: given })
