@@ -43,7 +43,11 @@ export function createApi(deps: ApiDeps): Express {
   })
   app.use(refuseUnclear)
   const routes = createRoutes(deps)
-  const peers = createPeers(deps.trustProxy)
+  const peers = createPeers(deps.trustProxy, () =>
+    logger.warn(
+      'the proxy that OTPILOT_TRUST_PROXY names writes something else than addresses into X-Forwarded-For: all of its callers share one limit',
+    ),
+  )
   if (deps.isProduction) {
     const { publicUrl, plainHttp = 'refuse' } = deps
     const exempt = new Set(routes.filter((route) => route.plainHttp).map(({ path }) => path))

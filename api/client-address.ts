@@ -34,8 +34,13 @@ const ipv6LineBits = 56
  * Makes the reader of client addresses. Where the proxies' list is missing, too short or holds what is no
  * address, the socket's own address counts: a caller can make itself no other than who delivers its call.
  * @param trust none: what callers write into forwarding headers is ignored
+ * @param onUnreadable called once, when a believed proxy writes what is no address: all of its callers count as one then
  */
-export function createPeers(trust: TrustProxy | undefined): Peers {
+export function createPeers(
+  trust: TrustProxy | undefined,
+  onUnreadable: () => void = () => undefined,
+): Peers {
+  let isTold = false
   const isTrusted = (address: Address, distance: number): boolean => {
     if (trust === undefined) return false
     if ('hops' in trust) return distance < trust.hops
@@ -47,13 +52,16 @@ export function createPeers(trust: TrustProxy | undefined): Peers {
     const socket = socketAddress(request.socket)
     if (!isTrusted(socket, 0)) return socket
     // Every proxy adds its caller at the right.
-    const chain = String(request.headers['x-forwarded-for'] ?? '')
-      .split(',')
-      .map((entry) => readAddress(entry.trim()))
-      .reverse()
+    const entries = String(request.headers['x-forwarded-for'] ?? '').split(',')
+    const chain = entries.map(readNode).reverse()
     const end = chain.findIndex((address, index) => !address || !isTrusted(address, index + 1))
     // Inside trusted networks only: the first of them is the caller. A number of proxies has to be met, though.
     const isInside = end === -1 && trust !== undefined && 'networks' in trust
+    const isUnreadable = end !== -1 && !chain[end] && entries.at(-1 - end)?.trim() !== ''
+    if (isUnreadable && !isTold) {
+      isTold = true
+      onUnreadable()
+    }
     return (isInside ? chain.at(-1) : chain[end]) ?? socket
   }
   return {
@@ -71,6 +79,18 @@ export function createPeers(trust: TrustProxy | undefined): Peers {
 
 const socketAddress = ({ remoteAddress }: Peer): Address =>
   readAddress((remoteAddress ?? '').split('%')[0] ?? '') ?? nowhere
+
+/**
+ * Who called, as proxies write it (RFC 7239, section 6): with or without a port, IPv6 in brackets, in quotation marks.
+ * Undefined for `unknown` and for names that hide who it was.
+ */
+function readNode(text: string): Address | undefined {
+  const node = text.trim().replace(/^"(.*)"$/, '$1')
+  if (isIP(node) !== 0) return readAddress(node)
+  const [, ipv6, ipv4] =
+    /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:\d{1,5}|_[\w.-]+))?$/.exec(node) ?? []
+  return readAddress(ipv6 ?? ipv4 ?? '')
+}
 
 /** An IPv4 address that is written as IPv6 is that IPv4 address. */
 const readAddress = (text: string): Address | undefined =>

@@ -43,8 +43,21 @@ describe('the client’s address', () => {
     ],
     ['one proxy, junk in front', '1', '10.0.0.1', 'evil, 203.0.113.9', '203.0.113.9'],
     ['one proxy, junk', '1', '10.0.0.1', 'evil', '10.0.0.1'],
-    ['one proxy, a port behind', '1', '10.0.0.1', '1.1.1.1:80', '10.0.0.1'],
-    ['one proxy, brackets', '1', '10.0.0.1', '[2001:db8::1]', '10.0.0.1'],
+    // The forms of RFC 7239: so write Azure's gateways, IIS and others.
+    ['one proxy, a port behind', '1', '10.0.0.1', '1.1.1.1:80', '1.1.1.1'],
+    ['one proxy, brackets', '1', '10.0.0.1', '[2001:db8::1]', '2001:db8::1'],
+    ['one proxy, brackets and a port', '1', '10.0.0.1', '[2001:db8::1]:4711', '2001:db8::1'],
+    ['one proxy, quoted', '1', '10.0.0.1', '"[2001:db8::1]:4711"', '2001:db8::1'],
+    ['one proxy, quoted IPv4', '1', '10.0.0.1', '"1.1.1.1:80"', '1.1.1.1'],
+    ['one proxy, a hidden port', '1', '10.0.0.1', '1.1.1.1:_port', '1.1.1.1'],
+    ['one proxy, IPv4 as IPv6 with a port', '1', '10.0.0.1', '[::ffff:1.2.3.4]:80', '1.2.3.4'],
+    ['one proxy, unknown', '1', '10.0.0.1', 'unknown', '10.0.0.1'],
+    ['one proxy, a hidden name', '1', '10.0.0.1', '_hidden', '10.0.0.1'],
+    ['one proxy, a port that is none', '1', '10.0.0.1', '1.1.1.1:80:80', '10.0.0.1'],
+    ['one proxy, half a bracket', '1', '10.0.0.1', '[2001:db8::1', '10.0.0.1'],
+    ['one proxy, brackets around IPv4', '1', '10.0.0.1', '[10.1.1.1', '10.0.0.1'],
+    ['two proxies, ports', '2', '10.0.0.1', '203.0.113.9:1, 10.0.0.2:2', '203.0.113.9'],
+    ['networks, ports', cidr, '10.0.0.1', '203.0.113.9:1, 10.9.9.9:2', '203.0.113.9'],
     ['one proxy, a zone', '1', '10.0.0.1', 'fe80::1%eth0', '10.0.0.1'],
     ['one proxy, another way to write numbers', '1', '10.0.0.1', '0x7f.1', '10.0.0.1'],
     ['one proxy, octal', '1', '10.0.0.1', '010.0.0.1', '10.0.0.1'],
@@ -80,6 +93,18 @@ describe('the client’s address', () => {
   ]
   test.each(cases)('%s', (_name, trust, socket, forwarded, address) => {
     expect(peersOf(trust).clientOf(asked(socket, forwarded)).address).toBe(address)
+  })
+
+  test('what a proxy writes that is no address is told once, whatever callers put in front', () => {
+    let told = 0
+    const trust = readTrustProxy('1')
+    const peers = createPeers(trust, () => (told += 1))
+    for (const fine of [undefined, '', '1.1.1.1', 'evil, 1.1.1.1:80', '[2001:db8::1]:80'])
+      peers.clientOf(asked('10.0.0.1', fine))
+    expect(told).toBe(0)
+    for (const odd of ['unknown', '_hidden', 'evil', 'app.internal:80'])
+      peers.clientOf(asked('10.0.0.1', odd))
+    expect(told).toBe(1)
   })
 
   test('a socket that is gone has none, and it is no error', () => {
