@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { receiptOfHangup, receiptOfReport } from './africas-talking-codes'
 import { checkPathSecret, type PathSecret } from './path-secret'
@@ -5,6 +6,7 @@ import type {
   CallAnswerer,
   ConnectedCall,
   InboundCallback,
+  InboundReader,
   Receipt,
   Speech,
   UssdMenu,
@@ -38,6 +40,29 @@ export function readReceipts(path: PathSecret, callback: InboundCallback): Recei
     },
   ]
 }
+
+/** An SMS to one of the account's numbers [at-goa], or a press of "opt out" where Africa's Talking offers that itself. */
+const Inbound = z.object({ from: z.string().max(40), text: z.string().max(2_000), id: Id })
+const OptOut = z.object({ senderId: z.string().max(40), phoneNumber: z.string().max(40) })
+
+/** The time in it names no zone: it counts from when it comes. */
+export const inboundOf = (path: PathSecret): InboundReader => ({
+  taken: { contentType: 'text/plain', body: '' },
+  readInbound(callback) {
+    checkPathSecret(path, callback)
+    const fields = formOf(callback)
+    const message = Inbound.safeParse(fields).data
+    if (message) return { ...message, at: new Date() }
+    const optOut = OptOut.safeParse(fields).data
+    if (!optOut) return undefined
+    // Without an id: who opts out of the same sender again says nothing new within the hour.
+    const hour = Math.floor(Date.now() / 3_600_000)
+    const id = createHash('sha256')
+      .update(`${hour}|${callback.body.toString('utf8')}`)
+      .digest('hex')
+    return { from: optOut.phoneNumber, text: 'STOP', id, at: new Date() }
+  },
+})
 
 const CallEvent = z.object({
   sessionId: Id,
@@ -113,14 +138,16 @@ const Session = z.object({
   phoneNumber: z
     .string()
     // A plus that was not encoded is a blank in a form.
-    .regex(/^[+ ]?\d{5,15}$/)
-    .transform((number) => `+${number.replace(/^[+ ]/, '')}`),
+    .regex(/^[+ ]?\d{5,17}$/)
+    .transform((number) => `+${number.replace(/^([+ ]|00)/, '')}`),
   serviceCode: z.string().max(40).optional(),
   text: z.string().max(500),
 })
 
 export const menuOf = (serviceCode: string, path: PathSecret): UssdMenu => ({
   serviceCode,
+  // A body without CON or END is an error of the session there.
+  over: { contentType: 'text/plain', body: 'END' },
   readDial(callback) {
     checkPathSecret(path, callback)
     // The notification of a session's end holds no `text` [U].

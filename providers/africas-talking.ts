@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Channel } from '../core/channel'
 import { type AccountBase, adapter, baseUrl } from './adapter'
 import { acceptedBody, checkPing } from './answer'
-import { answererOf, menuOf, readReceipts, word } from './africas-talking-callbacks'
+import { answererOf, inboundOf, menuOf, readReceipts, word } from './africas-talking-callbacks'
 import {
   acceptedCodes,
   africasTalkingCodes,
@@ -84,6 +84,7 @@ function createAccount(
     sender: senderOf(given, api),
     checkHead: (callback) => checkPathSecret(path, callback),
     receipts: { readReceipts: (callback) => readReceipts(path, callback) },
+    inbound: inboundOf(path),
     pinger: { ping: async (signal) => checkPing(await api.user(signal)) },
     ...(channels.includes('voice') && { calls: answererOf(path) }),
     ...(given.USSD_CODE !== undefined &&

@@ -117,7 +117,7 @@ const wordOf = (name: string | undefined): string | undefined =>
   name !== undefined && /^[A-Z][A-Z0-9_]{1,48}$/.test(name) ? name : undefined
 
 /** Written as `2026-11-23T05:00:00.000+0000`. */
-const dateOf = (text: string | undefined): Date | undefined =>
+export const dateOf = (text: string | undefined): Date | undefined =>
   text === undefined ? undefined : new Date(text.replace(/([+-]\d\d)(\d\d)$/, '$1:$2'))
 
 const isPending = ({ groupId }: z.infer<typeof Status> = {}): boolean => groupId === 1

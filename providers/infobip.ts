@@ -7,10 +7,12 @@ import { acceptedBody, checkPing } from './answer'
 import { faultOfMeaning, faultOfRefusal, meanings } from './error-codes'
 import { type Answer, callHttp, type HttpCall, postJson } from './http'
 import { badRequest, infobipCodes, meaningOf } from './infobip-codes'
+import { readMessages } from './infobip-inbound'
 import { costOf, logsPath, pollerOf, readReports, Reports, Status } from './infobip-reports'
 import { checkPathSecret, pathSecrets } from './path-secret'
 import {
   type CallbackHead,
+  type InboundCallback,
   type Doubt,
   ForgedCallback,
   type Message,
@@ -93,6 +95,14 @@ function createAccount(
         return readReports(callback.body)
       },
     },
+    ...(isSubscribed(given) && {
+      inbound: {
+        readInbound: (callback: InboundCallback) => {
+          checkOrigin(callback, name, given)
+          return readMessages(callback.body)
+        },
+      },
+    }),
     // Whom the account reports to by itself need not ask.
     ...(!isSubscribed(given) && { poller: pollerOf(api) }),
     pinger: {
@@ -278,7 +288,10 @@ function checkOrigin(callback: CallbackHead, name: string, given: Settings): voi
   const { headers, pathSecret, url } = callback
   const { CALLBACK_USER: user, CALLBACK_PASSWORD: password, CALLBACK_SECRET: known = [] } = given
   if (pathSecret !== undefined) return checkPathSecret({ secrets: known, networks: [] }, callback)
-  if (!new URL(url).pathname.endsWith(`/webhooks/${name}`)) return
+  const isAccounts = ['', '/inbound'].some((end) =>
+    new URL(url).pathname.endsWith(`/webhooks/${name}${end}`),
+  )
+  if (!isAccounts) return
   const expected = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
   if (!user || !isSame(headers['authorization'], expected))
     throw new ForgedCallback('The callback lacks the credentials of its subscription.')

@@ -9,6 +9,7 @@ import { checkHubSignature } from './meta-signature'
 import {
   ForgedCallback,
   type InboundCallback,
+  type InboundMessage,
   type Message,
   type ProviderAccount,
   ProviderFault,
@@ -77,6 +78,7 @@ function createAccount(
     test,
     sender: { send },
     receipts: { readReceipts: (callback) => readReceipts(callback, given) },
+    inbound: { atAccount: true, readInbound: (callback) => readInbound(callback, given) },
     handshake: { answerHandshake: (callback) => answerHandshake(callback, given) },
     pinger: { ping },
   }
@@ -147,12 +149,32 @@ const Status = z.object({
     .optional()
     .catch(undefined),
 })
+/** What a person wrote, or the button that they pressed (providers.md section 3 [S meta]); other kinds hold no words. */
+const Inbound = z.object({
+  id: z.string().min(1).max(200),
+  // Missing of users who show their name only.
+  from: z.string().min(1).max(40),
+  timestamp: Status.shape.timestamp,
+  text: z
+    .object({ body: z.string().max(5_000) })
+    .optional()
+    .catch(undefined),
+  button: z
+    .object({ text: z.string().max(200) })
+    .optional()
+    .catch(undefined),
+  interactive: z
+    .object({ button_reply: z.object({ title: z.string().max(200) }) })
+    .optional()
+    .catch(undefined),
+})
 /** One bad entry of a batch must not take the others with it. */
 const Change = z
   .object({
     value: z.object({
       metadata: z.object({ phone_number_id: z.string() }).optional().catch(undefined),
       statuses: z.array(Status.optional().catch(undefined)).catch([]).default([]),
+      messages: z.array(Inbound.optional().catch(undefined)).catch([]).default([]),
     }),
   })
   .optional()
@@ -166,16 +188,32 @@ const Batch = z
   .catch({ entry: [] })
 
 /** All statuses of a batch: a callback may hold those of many messages, and of other numbers of the same Meta app. */
-function readReceipts(callback: InboundCallback, given: Settings): Receipt[] {
-  checkHubSignature(callback, given.APP_SECRET)
+const readReceipts = (callback: InboundCallback, given: Settings): Receipt[] =>
+  valuesOf(callback, given)
+    .flatMap(({ statuses }) => statuses.flatMap((status) => status ?? []))
+    .map(receiptOf)
+
+const readInbound = (callback: InboundCallback, given: Settings): InboundMessage[] =>
+  valuesOf(callback, given)
+    .flatMap(({ messages }) => messages.flatMap((message) => message ?? []))
+    .flatMap(({ id, from, timestamp: at, text, button, interactive }) => {
+      const words = text?.body ?? button?.text ?? interactive?.button_reply.title
+      return words === undefined ? [] : [{ id, from, text: words, at: endOfSecond(at) }]
+    })
+
+/** Meta's times are whole seconds: a message is no newer than the end of its second, nor than its arrival. */
+function endOfSecond(at: Date | undefined): Date {
+  const ms = at?.getTime() ?? Number.NaN
+  return Number.isNaN(ms) ? new Date() : new Date(Math.min(ms + 999, Date.now()))
+}
+
+/** @throws {ForgedCallback} for what Meta did not sign */
+function valuesOf(callback: InboundCallback, { APP_SECRET, PHONE_NUMBER_ID: own }: Settings) {
+  checkHubSignature(callback, APP_SECRET)
   return Batch.parse(parseJson(callback.body.toString('utf8')))
     .entry.flatMap(({ changes }) => changes)
-    .flatMap((change) => {
-      const { metadata, statuses = [] } = change?.value ?? {}
-      const isOurs = (metadata?.phone_number_id ?? given.PHONE_NUMBER_ID) === given.PHONE_NUMBER_ID
-      return isOurs ? statuses.flatMap((status) => status ?? []) : []
-    })
-    .map(receiptOf)
+    .flatMap((change) => change?.value ?? [])
+    .filter(({ metadata }) => (metadata?.phone_number_id ?? own) === own)
 }
 
 function receiptOf({

@@ -122,7 +122,7 @@ export interface ReceiptReader {
 
 /** A message that somebody sent to one of our numbers. */
 export interface InboundMessage {
-  /** E.164 with `+`. */
+  /** The sender's number as the provider reports it, in whatever spelling. */
   from: string
   text: string
   /**
@@ -136,11 +136,15 @@ export interface InboundMessage {
 
 /** Reads replies to messages. */
 export interface InboundReader {
+  /** They come to the address of the account's reports too, among these. */
+  readonly atAccount?: true | undefined
+  /** What the provider reads as "taken", where it reads the answer; else any 2xx is. */
+  readonly taken?: Screen | undefined
   /**
    * @throws {ForgedCallback} when the callback is not the provider's.
-   * @returns undefined for a genuine callback that is no message of a person.
+   * @returns one message, those of a batch, or undefined for a genuine callback that is no message of a person.
    */
-  readInbound(callback: InboundCallback): InboundMessage | undefined
+  readInbound(callback: InboundCallback): InboundMessage | readonly InboundMessage[] | undefined
 }
 
 /** An answer in a provider's own format. */
@@ -164,6 +168,8 @@ export interface UssdDial {
 export interface UssdMenu {
   /** What the user dials, such as `*384*77#`. */
   readonly serviceCode: string
+  /** The answer where nobody waits for a screen; else any 2xx is. */
+  readonly over?: Screen | undefined
   /**
    * @throws {ForgedCallback} when the callback is not the provider's: its answer holds a code.
    * @returns undefined for a genuine callback that waits for no screen, such as the end of a session.

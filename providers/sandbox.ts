@@ -38,7 +38,7 @@ const Callback = z.object({
   at: z.iso.datetime().optional(),
 })
 const Reply = z.object({
-  from: z.string().regex(/^\+\d{5,15}$/),
+  from: z.string().min(1).max(40),
   text: z.string().max(1_000),
   at: z.iso.datetime().optional(),
 })

@@ -12,7 +12,7 @@ import type {
 import { receiptOfCode } from './error-codes'
 import { meaningOfCallStatus, meaningOfMessageStatus, twilioCodes } from './twilio-codes'
 import { readSigned, type SignedFields } from './twilio-signature'
-import { codeScript } from './twilio-voice'
+import { codeScript, response } from './twilio-voice'
 
 const word = /^[a-z][a-z_-]{0,39}$/
 /** A machine is no person: the step goes on. */
@@ -140,7 +140,7 @@ export function callbacksOf(tokens: readonly string[]): {
     const text = of(fields, 'OptOutType') ?? fields.get('Body')
     const signed = createHash('sha256').update(fields.toString()).digest('hex')
     const id = of(fields, 'MessageSid') ?? of(fields, 'SmsSid') ?? signed
-    const isPersons = from !== undefined && /^\+\d{5,15}$/.test(from) && text !== null
+    const isPersons = from !== undefined && /^[+ ]?\d[\d .()-]{4,24}$/.test(from) && text !== null
     return isPersons ? { from, text, id, at: new Date() } : undefined
   }
 
@@ -153,6 +153,10 @@ export function callbacksOf(tokens: readonly string[]): {
         body: codeScript(keyPressed ? speech : undefined),
       }),
     },
-    inbound: { readInbound },
+    // The answer to a message is read as what to do with it: anything else is error 12300 in Twilio's debugger.
+    inbound: {
+      readInbound,
+      taken: { contentType: 'text/xml', body: response('') },
+    },
   }
 }

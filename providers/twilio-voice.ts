@@ -53,7 +53,8 @@ export const codeScript = (speech: Pick<Speech, 'text' | 'locale'> | undefined):
   return response(`${said}<Pause length="1"/>${said}<Hangup/>`)
 }
 
-const response = (verbs: string) =>
+/** A document of TwiML; without verbs, nothing is to be done. */
+export const response = (verbs: string) =>
   `<?xml version="1.0" encoding="UTF-8"?><Response>${verbs}</Response>`
 
 function say(text: string, locale: string, rate?: 'slow'): string {

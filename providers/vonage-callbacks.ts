@@ -7,6 +7,7 @@ import type {
   ConnectedCall,
   Cost,
   InboundCallback,
+  InboundReader,
   Message,
   Receipt,
   ReceiptReader,
@@ -223,4 +224,33 @@ export const callAnswerer = (signature: Signature): CallAnswerer => ({
     contentType: 'application/json',
     body: JSON.stringify(speech && keyPressed ? [talk(speech)] : []),
   }),
+})
+
+/** A message of a person by Messages v1 [S vg-java InboundMessage]: a text, or a button of WhatsApp's. */
+const Inbound = z.object({
+  message_uuid: id,
+  from: text,
+  timestamp: moment,
+  text: z.string().max(5_000).optional().catch(undefined),
+  button: z
+    .object({ text: z.string().max(200) })
+    .optional()
+    .catch(undefined),
+  reply: z
+    .object({ title: z.string().max(200) })
+    .optional()
+    .catch(undefined),
+})
+
+/** Reads the inbound webhook of Messages v1, signed as the others are. */
+export const inboundReader = (signature: Signature): InboundReader => ({
+  readInbound(callback) {
+    checkVonageSignature(callback, signature)
+    const { data } = Inbound.safeParse(parseJson(callback.body.toString('utf8')))
+    const words = data?.text ?? data?.button?.text ?? data?.reply?.title
+    if (!data || words === undefined) return undefined
+    const { message_uuid: id, from, timestamp: at } = data
+    const isTime = at !== undefined && !Number.isNaN(at.getTime())
+    return { id, from, text: words, at: isTime ? at : new Date() }
+  },
 })

@@ -6,7 +6,7 @@ import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
 import { type CodeMeaning, faultOfMeaning, faultOfRefusal, meanings } from './error-codes'
 import { type Answer, callHttp, isNoAnswer, postJson } from './http'
 import type { Message, ProviderAccount, ProviderFault, Sent } from './provider'
-import { callAnswerer, callOf, receiptReader } from './vonage-callbacks'
+import { callAnswerer, callOf, inboundReader, receiptReader } from './vonage-callbacks'
 import { codeIn, codeMeanings } from './vonage-codes'
 import { appToken } from './vonage-jwt'
 import { codeComponents, templateLanguage, templateLanguages } from './whatsapp-template'
@@ -115,6 +115,7 @@ function createAccount(
     test,
     sender: { send },
     receipts: receiptReader(signature),
+    inbound: inboundReader(signature),
     ...(served.includes('voice') && { calls: callAnswerer(signature) }),
     ...(given.API_SECRET && { pinger: { ping } }),
   }

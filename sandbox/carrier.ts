@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Callbacks } from './callbacks'
 import { Calls } from './calls'
 import type { Entry, Inbox } from './inbox'
-import type { Message } from './message'
+import type { Message, PersonsReply } from './message'
 import type { Phones } from './phones'
 import type { PlannedReceipt } from './scenario'
 import type { Timers } from './timers'
@@ -21,7 +21,7 @@ interface CarrierParts {
   callbacks: Callbacks
   timers: Timers
   /** Tells the product what a person sent to an account; @throws when it was not taken. */
-  sendReply: (account: string, reply: { from: string; text: string }) => Promise<unknown>
+  sendReply: (account: string, reply: PersonsReply) => Promise<unknown>
 }
 
 /** Carries accepted messages to the phones and reports what happens to them. */
@@ -87,11 +87,18 @@ export class Carrier {
    * The user answers to the account that wrote last.
    * @returns whether the product took it
    */
-  async reply(number: string, text: string): Promise<boolean> {
+  async reply(
+    number: string,
+    { text, from = number }: { text: string; from?: string | undefined },
+  ): Promise<boolean> {
     const { inbox, sendReply } = this.parts
-    const account =
-      inbox.list(number, 100).find(({ channel }) => channel === 'sms')?.provider ?? firstAccount
-    return sendReply(account, { from: number, text }).then(
+    const { provider, channel } = inbox
+      .list(number, 100)
+      .find((entry) => entry.channel === 'sms' || entry.channel === 'whatsapp') ?? {
+      provider: firstAccount,
+      channel: 'sms',
+    }
+    return sendReply(provider, { from, text, channel }).then(
       () => true,
       () => false,
     )

@@ -8,6 +8,7 @@ import { Carrier } from './carrier'
 import { createInbox } from './inbox'
 import { phoneRoutes } from './phone-routes'
 import { refuseOtherNames } from './own-name'
+import type { PersonsReply } from './message'
 import { Phones } from './phones'
 import { notFound, Problem, problems } from './problem'
 import { providerRoutes } from './provider-routes'
@@ -100,7 +101,7 @@ const repliesBy =
     accountUrl: (account: string) => string,
     partsOf: (vendor: Vendor) => VendorParts,
   ) =>
-  async (account: string, reply: { from: string; text: string }): Promise<unknown> => {
+  async (account: string, reply: PersonsReply): Promise<unknown> => {
     const vendor = vendors.find(({ name }) => name === account)
     if (vendor?.reply) return vendor.reply(partsOf(vendor), reply)
     const id = `in_${randomUUID()}`

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { channels } from '../core/channel'
+import { type Channel, channels } from '../core/channel'
 import type { Entry } from './inbox'
 import type { Status } from './words'
 
@@ -30,8 +30,21 @@ export type Message = z.infer<typeof SendBody> & {
 }
 
 export const OutcomeBody = z.object({ outcome: z.enum(['verified', 'not_verified']) })
+/** What a person answers, as an account is told of it. */
+export interface PersonsReply {
+  /** The number as the network reports it. */
+  from: string
+  text: string
+  /** Of the message that is answered. */
+  channel: Channel
+}
+
 /** What the user of a phone answers. */
-export const ReplyBody = z.object({ text: z.string().trim().min(1).max(1_000) })
+export const ReplyBody = z.object({
+  text: z.string().trim().min(1).max(1_000),
+  /** The phone's number as its network reports it, where that spells it otherwise. */
+  from: z.string().min(1).max(40).optional(),
+})
 /** A dial; with `session_id`, an answer to its menu: `inputs` is all that was typed so far. */
 export const DialBody = z.object({
   service_code: z.string().max(80),

@@ -58,8 +58,8 @@ export function phoneRoutes({ inbox, phones, carrier }: PhoneParts) {
     })
   })
   router.post('/phones/:number/messages', async (req, res) => {
-    const { text } = parse(ReplyBody, req.body)
-    if (await carrier.reply(addressOf(req.params.number), text)) return res.status(204).end()
+    const reply = parse(ReplyBody, req.body)
+    if (await carrier.reply(addressOf(req.params.number), reply)) return res.status(204).end()
     throw new Problem(502, 'NOT_TAKEN', 'The product did not take the message.')
   })
   router.post('/calls/:id/:action', (req, res) => {

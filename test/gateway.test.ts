@@ -202,6 +202,15 @@ describe('a receipt is refused', () => {
     expect(await report({ ...receipt, phone_number: phone.slice(1) })).toEqual(received)
   })
 
+  test.concurrent('may name the number as its network spells it', async () => {
+    const rest = `9${String(Date.now()).slice(-7, -1)}1`
+    await client.sent(`+5255${rest}`)
+    const receipt = receiptFor(await firstHanded(`+5255${rest}`))
+    const another = { ...receipt, phone_number: `52155${rest.slice(0, 7)}0` }
+    expect(await report(another)).toMatchObject({ status: 422 })
+    expect(await report({ ...receipt, phone_number: `whatsapp:+52155${rest}` })).toEqual(received)
+  })
+
   test.concurrent('without attempt_id while two attempts are open', async () => {
     const phone = freshPhone()
     const id = await client.sent(phone)

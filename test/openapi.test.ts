@@ -66,6 +66,7 @@ describe('the document', () => {
       'GET /webhooks/{provider}',
       'POST /webhooks/{provider}/secret/{secret}',
       'POST /webhooks/{provider}/inbound',
+      'POST /webhooks/{provider}/secret/{secret}/inbound',
       'POST /webhooks/{provider}/{token}',
       'GET /webhooks/{provider}/{token}',
       'POST /webhooks/{provider}/{token}/answer',

@@ -25,7 +25,7 @@ import { cancelRoute, nextRoute, resendRoute } from './commands'
 import { withdrawRoute } from './consent'
 import { documentationRoutes } from './documentation'
 import { healthRoutes } from './health'
-import { inboundRoute } from './inbound'
+import { inboundRoutes } from './inbound'
 import { preferenceRoutes } from './preferences'
 import { accountCallbackRoutes, messageCallbackRoutes } from './provider-callbacks'
 import { genericReceiptRoute } from './receipts'
@@ -61,7 +61,7 @@ export function createRoutes(deps: ApiDeps): Route[] {
     withdrawRoute(deps),
     genericReceiptRoute(deps),
     ...accountCallbackRoutes(deps),
-    inboundRoute(deps),
+    ...inboundRoutes(deps),
     ...messageCallbackRoutes(deps),
     ...callRoutes(deps),
     ...ussdRoutes(deps),

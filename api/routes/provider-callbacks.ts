@@ -17,6 +17,7 @@ import { ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'
+import { takeInbound } from '../take-inbound'
 import { authentic, record } from './receipts'
 
 interface Place {
@@ -74,7 +75,7 @@ export async function authenticOr<T>(read: () => T, note: () => Promise<void>): 
 }
 
 /** A batch of a hundred reports at Infobip, of a thousand at Meta, each of some hundred bytes. */
-const maxBatchBytes = 1024 * 1024
+export const maxBatchBytes = 1024 * 1024
 /** Of one batch, as many connections to Postgres: sends need some too. */
 const lanes = 4
 
@@ -165,6 +166,8 @@ export const accountCallbackRoutes = (deps: ApiDeps): Route[] => {
       () => noteRefusedAccountCallback(deps.db, provider),
     )
     await recordReports(deps, { provider, reports })
+    if (account.inbound?.atAccount)
+      await takeInbound(deps, account, account.inbound.readInbound(inbound))
     return { body: { received: true } }
   }
   return [

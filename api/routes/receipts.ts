@@ -12,7 +12,7 @@ import { ForgedCallback, type InboundCallback } from '../../providers/provider'
 import { ReceiptBody, ReceivedAnswer } from '../contract/receipt'
 import { type ApiDeps, logBreaker, wakeRuns } from '../deps'
 import { parseJson } from '../json-body'
-import { readPhoneNumber } from '../phone-number'
+import { isOfAPlan, readNetworkNumber } from '../network-number'
 import { Problem } from '../problem'
 import { type Call, route } from '../route'
 import { readFields } from '../validation'
@@ -68,9 +68,12 @@ export const genericReceiptRoute = (deps: ApiDeps) =>
       const attempt = await attemptOf(deps, { ...call, raw }, body)
       if (!attempt) return { body: { received: true } }
       const { requestId } = attempt
-      const { number } = readPhoneNumber(body.phone_number, null)
-      if ((await openRecipient(deps.db, deps.keyring, attempt.recipientId)) !== number) {
-        throw new Problem('RECIPIENT_MISMATCH', { requestId })
+      const recipient = await openRecipient(deps.db, deps.keyring, attempt.recipientId)
+      const spellings: readonly string[] = readNetworkNumber(body.phone_number) ?? []
+      if (recipient === undefined || !spellings.includes(recipient)) {
+        // What is a number of no plan is told apart from another one.
+        const isNumber = spellings.some((spelling) => isOfAPlan(spelling))
+        throw new Problem(isNumber ? 'RECIPIENT_MISMATCH' : 'INVALID_NUMBER', { requestId })
       }
       await record(deps, attempt, receiptOf(body, call))
       return { body: { received: true } }

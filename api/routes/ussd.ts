@@ -6,6 +6,7 @@ import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
 import { findWaitingCodes, showWaitingCode, type WaitingCode } from '../../db/attempts/ussd'
 import type { UssdDial, UssdMenu } from '../../providers/provider'
 import { type ApiDeps, wakeRuns } from '../deps'
+import { readNetworkNumber } from '../network-number'
 import { readPhoneNumber } from '../phone-number'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'
@@ -34,7 +35,7 @@ export const ussdRoutes = (deps: ApiDeps): Route[] => {
       // Not on the checks' pool: anybody can forge one.
       () => noteRefusedAccountCallback(deps.db, provider),
     )
-    if (!dial) return { body: { received: true } }
+    if (!dial) return ussd.over ?? { body: { received: true } }
     return ussd.showScreen(dial, await screenFor(deps, provider, dial))
   }
   return [
@@ -62,14 +63,16 @@ type Shown = Parameters<UssdMenu['showScreen']>[1]
 /** On the checks' pool: sends that wait for Postgres must not keep a user from the code that they were told to fetch. */
 async function screenFor(deps: ApiDeps, provider: string, dial: UssdDial): Promise<Shown> {
   const { checksDb: db, keyring } = deps
-  const { phoneNumber } = dial
-  const found = await findWaitingCodes(db, keyring, { provider, phoneNumber })
+  const spellings = readNetworkNumber(dial.phoneNumber) ?? [dial.phoneNumber]
+  const [phoneNumber] = spellings
+  const found = await findWaitingCodes(db, keyring, { provider, phoneNumber, spellings })
   const waiting = found ?? []
-  const locale = waiting[0]?.locale ?? localeOfNumber(phoneNumber)
+  const locale = waiting[0]?.locale ?? localeOfNumber(spellings)
   const chosen = choiceOf(waiting, dial)
   const shown = await showWaitingCode(db, keyring, {
     provider,
     phoneNumber,
+    spellings,
     waiting: chosen,
     sessionKey: createHash('sha256').update(dial.sessionId).digest('hex'),
   })
@@ -98,11 +101,13 @@ function choiceOf(waiting: WaitingCode[], { inputs }: UssdDial): WaitingCode | u
 }
 
 /** What people of the number's country read; a number that no plan knows is answered too, in English. */
-function localeOfNumber(phoneNumber: string): string {
-  try {
-    return localeOfCountry(readPhoneNumber(phoneNumber, null).country)
-  } catch (error) {
-    if (error instanceof Problem) return localeOfCountry(null)
-    throw error
+function localeOfNumber(spellings: readonly string[]): string {
+  for (const spelling of spellings) {
+    try {
+      return localeOfCountry(readPhoneNumber(spelling, null).country)
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+    }
   }
+  return localeOfCountry(null)
 }

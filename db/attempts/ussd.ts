@@ -122,7 +122,21 @@ export async function openUssdWindow(
 /** A session, as the network opened it. */
 export interface Dial {
   provider: string
+  /** As the network reports it. */
   phoneNumber: string
+  /** Of its subscriber, where there are several. */
+  spellings?: readonly string[]
+}
+
+/** The windows of a number under all its spellings; those of the reported one alone, where it has any. */
+function windowsOf(keyring: Keyring, { provider, phoneNumber, spellings = [] }: Dial): SQL {
+  const own = sql`w.global_index in ${globalIndexes(keyring, phoneNumber)}`
+  const others = spellings.filter((spelling) => spelling !== phoneNumber)
+  if (others.length === 0) return own
+  const theirs = others.flatMap((spelling) => globalIndexes(keyring, spelling))
+  return sql`(${own} or (w.global_index in ${theirs} and not exists (select from ussd_windows e
+    where e.global_index in ${globalIndexes(keyring, phoneNumber)} and e.provider = ${provider}
+      and e.expires_at > now())))`
 }
 
 export interface WaitingCode {
@@ -149,8 +163,9 @@ const isShowable = sql`r.state = 'pending' and r.expires_at > now()
 export async function findWaitingCodes(
   db: Queries,
   keyring: Keyring,
-  { provider, phoneNumber }: Dial,
+  dial: Dial,
 ): Promise<WaitingCode[] | undefined> {
+  const { provider, phoneNumber } = dial
   const index = globalIndex(keyring, phoneNumber)
   const row = await db.one<{ taken: boolean; waiting: WaitingCode[] | null }>(sql`
     with taken as (
@@ -165,7 +180,7 @@ export async function findWaitingCodes(
     ), newest as (
       select distinct on (r.app_id, r.brand) r.id, r.brand, r.locale, r.code_kid, r.created_at
       from ussd_windows w join otp_requests r on r.id = w.request_id
-      where w.global_index in ${globalIndexes(keyring, phoneNumber)} and w.provider = ${provider}
+      where ${windowsOf(keyring, dial)} and w.provider = ${provider}
         and w.expires_at > now() and w.views < ${views} and ${isShowable}
       order by r.app_id, r.brand, r.created_at desc
     ), listed as (
@@ -238,14 +253,15 @@ export async function showWaitingCode(
 }
 
 /** Holds the request, takes the look, and makes the dial's own attempt where the window has none yet. */
-function viewed(keyring: Keyring, { provider, phoneNumber, waiting }: Look): SQL {
+function viewed(keyring: Keyring, { waiting, ...dial }: Look): SQL {
+  const { provider } = dial
   const ownId = randomId('att')
   return sql`request as (
       select * from otp_requests r where r.id = ${waiting?.requestId ?? ''} and ${isShowable} for update
     ), viewed as (
       update ussd_windows w set views = w.views + 1, attempt_id = coalesce(w.attempt_id, ${ownId})
       from request where w.request_id = request.id and w.provider = ${provider}
-        and w.global_index in ${globalIndexes(keyring, phoneNumber)} and w.views < ${views}
+        and ${windowsOf(keyring, dial)} and w.views < ${views}
       returning w.attempt_id, w.step, w.success, w.service_code, w.attempt_id = ${ownId} as is_own
     ), made as (
       insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success, state, status,

@@ -32,22 +32,28 @@ export type Withdrawal = 'stands' | 'lifted'
  * That, as a value (null: nothing) for a statement of a send. It must come after the one that holds the recipient: no
  * withdrawal commits from there on, and this one sees those before.
  */
-export const withdrawalOf = ({
-  recipientId,
-  environment,
-  consent,
-}: OptOutKey & { consent?: Consent | undefined }): SQL => sql`(
-  select case when ${consent?.givenAt ?? null}::timestamptz between at and now() + ${clockTolerance}
+export const withdrawalOf = ({ recipientIds, environment, consent }: SubscriberKey): SQL => sql`(
+  select case when bool_and(${consent?.givenAt ?? null}::timestamptz between at and now() + ${clockTolerance})
     then 'lifted' else 'stands' end
-  from opt_outs where recipient_id = ${recipientId} and environment = ${environment} and lifted_at is null)`
+  from opt_outs where recipient_id = any(${sql.param([...recipientIds])}) and environment = ${environment}
+    and lifted_at is null
+  having count(*) > 0)`
 
 /** Consent that was given after a withdrawal ends it; the row stays, so that the same STOP ends nothing once more. */
 export async function liftWithdrawal(
   tx: Queries,
-  { recipientId, environment, consent }: OptOutKey & { consent?: Consent | undefined },
+  { recipientIds, environment, consent }: SubscriberKey,
 ): Promise<void> {
   await tx.many(sql`update opt_outs set lifted_at = ${consent?.givenAt ?? null}
-    where recipient_id = ${recipientId} and environment = ${environment} and lifted_at is null`)
+    where recipient_id = any(${sql.param([...recipientIds])}) and environment = ${environment}
+      and lifted_at is null`)
+}
+
+/** A send's recipient, under every spelling of its number, with the consent that the send carries. */
+interface SubscriberKey {
+  recipientIds: readonly string[]
+  environment: Environment
+  consent?: Consent | undefined
 }
 
 interface OptOutKey {
@@ -120,13 +126,14 @@ export function stopByReply(
   db: Database,
   keyring: Keyring,
   {
-    phoneNumber,
+    spellings,
     provider,
     environments,
     at,
     digest,
   }: {
-    phoneNumber: string
+    /** Of the number that it came from: it goes for the recipients under each of them. */
+    spellings: readonly [string, ...string[]]
     provider: string
     environments: readonly Environment[]
     /** When it was sent, as far as the provider says it. */
@@ -136,7 +143,10 @@ export function stopByReply(
   },
 ): Promise<Withdrawn> {
   return db.transaction(async (tx) => {
-    const held = await holdRecipients(tx, keyring, { kind: 'phone', value: phoneNumber })
+    const subscriber = { kind: 'phone', value: spellings[0], spellings } as const
+    // A send that holds the row of one spelling, and that this waits for, may be adding that of another.
+    if (spellings.length > 1) await holdRecipients(tx, keyring, subscriber)
+    const held = await holdRecipients(tx, keyring, subscriber)
     const recipients = held.map(({ id }) => id)
     if (!(await isNewMessage(tx, { digest, recipients }))) return { cancelled: 0, wakes: [] }
     const source = `inbound:${provider}`
@@ -157,7 +167,7 @@ async function optOut(
     source: string
     actor: string
     /** Undefined: now, whatever was said before. */
-    at?: Date
+    at?: Date | undefined
   },
 ): Promise<Withdrawn> {
   const said = await tx.many<OptOutKey>(sql`

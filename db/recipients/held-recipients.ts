@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { appIndexes } from '../../codes/seal'
 import type { RecipientKind } from '../../core/channel'
+import { spellingsOf } from '../../core/subscriber'
 import type { Queries } from '../index'
 import { isServedIn, type Place } from '../requests/region'
 
@@ -9,6 +10,8 @@ import { isServedIn, type Place } from '../requests/region'
 export interface Addressee {
   kind: RecipientKind
   value: string
+  /** Other spellings of the same subscriber's number, where a network reported it. */
+  spellings?: readonly string[] | undefined
   /** Undefined: in every app. */
   appId?: string | undefined
   /** Where every app means those that this process serves. */
@@ -27,11 +30,14 @@ export interface HeldRecipient {
 export async function holdRecipients(
   tx: Queries,
   keyring: Keyring,
-  { kind, value, appId, servedBy }: Addressee,
+  { kind, value, spellings = [], appId, servedBy }: Addressee,
 ): Promise<HeldRecipient[]> {
   const apps = appId === undefined ? await allApps(tx, servedBy) : [appId]
+  const values = [...new Set([value, ...spellings])]
   const known = apps.flatMap((app) =>
-    appIndexes(keyring, { appId: app, kind, value }).map(({ index }) => ({ app, index })),
+    values.flatMap((each) =>
+      appIndexes(keyring, { appId: app, kind, value: each }).map(({ index }) => ({ app, index })),
+    ),
   )
   const owners = sql.param(known.map(({ app }) => app))
   const indexes = sql.param(known.map(({ index }) => index))
@@ -70,4 +76,25 @@ export async function isKnownAnywhere(
       join recipients r on r.app_id = known.app_id and r.kind = ${kind} and r.index = known.index
     where r.erased_at is null limit 1`)
   return row !== undefined
+}
+
+/**
+ * What else one app knows a number's subscriber by: the rows of its other spellings, held as a send holds its own. Before
+ * that one, so that a withdrawal, which holds all of them in the order of their ids, waits for the send or the send for it.
+ */
+export async function holdOtherSpellings(
+  tx: Queries,
+  keyring: Keyring,
+  { appId, kind, value }: Pick<Addressee, 'kind' | 'value'> & { appId: string },
+): Promise<string[]> {
+  const spellings = kind === 'phone' ? spellingsOf(value) : []
+  if (spellings.length < 2) return []
+  const indexes = [value, ...spellings].flatMap((each) =>
+    appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => index),
+  )
+  const rows = await tx.many<{ id: string }>(sql`
+    select id from recipients
+    where app_id = ${appId} and kind = ${kind} and index = any(${sql.param(indexes)}::bytea[]) and erased_at is null
+    order by id for key share`)
+  return rows.map(({ id }) => id)
 }

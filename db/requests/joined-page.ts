@@ -7,6 +7,7 @@ import { shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { withdrawalOf } from '../recipients/consent'
+import { holdOtherSpellings } from '../recipients/held-recipients'
 import { type HeldRecipient, holdRecipient } from '../recipients/recipients'
 import { type LiveRow, lockLive } from './live'
 import { type SendInput, startable } from './new-request'
@@ -34,10 +35,11 @@ interface Joining {
  */
 export async function joinLive(tx: Queries, keyring: Keyring, joining: Joining) {
   const { input, page } = joining
+  const others = await holdOtherSpellings(tx, keyring, { appId: input.appId, ...input.recipient })
   const recipient = await holdRecipient(tx, keyring, { appId: input.appId, ...input.recipient })
   const limited = limitedSend(input, recipient.id)
   if (await isOverLimits(tx, keyring, limited, sharedLimits)) return undefined
-  const live = await lockJoinable(tx, input, recipient)
+  const live = await lockJoinable(tx, input, [recipient.id, ...others])
   if (!live || (await isRefusedElsewise(tx, input, { live, recipient }))) return undefined
   if (!(await joinPage(tx, { id: page, requestId: live.requestId }))) return undefined
   await noteJoined(tx, live, input.keyId)
@@ -48,10 +50,11 @@ export async function joinLive(tx: Queries, keyring: Keyring, joining: Joining) 
 async function lockJoinable(
   tx: Queries,
   input: SendInput,
-  { id: recipientId }: HeldRecipient,
+  recipientIds: readonly [string, ...string[]],
 ): Promise<LiveRow | undefined> {
+  const [recipientId] = recipientIds
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const withdrawal = withdrawalOf({ ...input, recipientId })
+  const withdrawal = withdrawalOf({ ...input, recipientIds })
   // To a stranger it makes no difference who is known.
   const found = await lockLive(tx, same, { withdrawal, isKnown: sql`false`, target: undefined })
   const { live } = found

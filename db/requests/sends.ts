@@ -17,6 +17,7 @@ import { isSharedLimit, joinLive } from './joined-page'
 import { liveColumns, type LiveRow, lockLive } from './live'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
 import { ownedBy } from './owner'
+import { holdOtherSpellings } from '../recipients/held-recipients'
 import { knownOf } from '../recipients/known'
 import { addPage, movePages } from './pages'
 import { guardedSend, limitedSend } from './weighed-send'
@@ -111,6 +112,7 @@ async function noted(db: Database, decision: SendDecision): Promise<SendDecision
 
 async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<SendDecision> {
   const { requestId, pageId } = input
+  const others = await holdOtherSpellings(tx, keyring, { appId: input.appId, ...input.recipient })
   const { id: recipientId } = await holdRecipient(tx, keyring, {
     appId: input.appId,
     ...input.recipient,
@@ -132,13 +134,14 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   const { at, pauseSeconds } = slot
 
   const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
+  const subscriber = { ...input, recipientIds: [recipientId, ...others] }
   const found = await lockLive(tx, same, {
-    withdrawal: withdrawalOf({ ...input, recipientId }),
+    withdrawal: withdrawalOf(subscriber),
     isKnown: knownOf({ ...input, recipientId, moment: sql`now()` }),
     target: input.explicitStep?.channel,
   })
   if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
-  if (found.withdrawal === 'lifted') await liftWithdrawal(tx, { ...input, recipientId })
+  if (found.withdrawal === 'lifted') await liftWithdrawal(tx, subscriber)
   if (found.live?.overdue) await closeOverdue(tx, same, 'api')
   const live = found.live?.overdue ? undefined : found.live
   // A number that became a test number since, or ceased to be one, has another code now.

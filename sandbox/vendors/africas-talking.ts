@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import express, { Router, type Request, type RequestHandler, type Response } from 'express'
 import { z } from 'zod'
 import type { Entry } from '../inbox'
@@ -34,6 +34,13 @@ export const africasTalking: Vendor = {
     return router
   },
   ussd: (parts) => serviceOf(parts),
+  reply: (parts, { from, text }) => {
+    const fields = {
+      ...{ from, text, to: parts.settings['SENDER'] ?? '21500', id: randomUUID() },
+      ...{ linkId: randomUUID(), date: new Date().toISOString(), networkCode: '63902' },
+    }
+    return parts.call(formCall(`${addressOf(parts)}/inbound`, fields))
+  },
 }
 
 const unknown = (res: Response): void =>

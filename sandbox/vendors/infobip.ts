@@ -42,6 +42,26 @@ export const infobip: Vendor = {
     })
     return router
   },
+  reply: (parts, { from, text, channel }) => {
+    const { settings } = parts
+    const { CALLBACK_USER: user, CALLBACK_PASSWORD: password, CALLBACK_SECRET } = settings
+    const [secret] = (CALLBACK_SECRET ?? '').split(' ')
+    const basic = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
+    const common = { messageId: randomUUID(), from: from.replace(/^\+/, ''), receivedAt: now() }
+    const result =
+      channel === 'whatsapp'
+        ? {
+            ...{ ...common, to: settings['WHATSAPP_FROM'], integrationType: 'WHATSAPP' },
+            message: { type: 'TEXT', text },
+          }
+        : { ...common, to: settings['SMS_FROM'], text, cleanText: text, smsCount: 1 }
+    const place = secret ? `infobip/secret/${secret}` : 'infobip'
+    return parts.call({
+      url: `${parts.productUrl()}/webhooks/${place}/inbound`,
+      headers: { 'content-type': 'application/json', ...(user && { authorization: basic }) },
+      body: JSON.stringify({ results: [result], messageCount: 1, pendingMessageCount: 0 }),
+    })
+  },
 }
 
 interface Account {

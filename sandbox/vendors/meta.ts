@@ -31,6 +31,15 @@ export const meta: Vendor = {
     })
     return router
   },
+  reply: (parts, { from, text }) => {
+    const id = from.replace(/^\+/, '')
+    const message = {
+      ...{ from: id, id: newId(), timestamp: String(Math.floor(Date.now() / 1_000)) },
+      ...{ type: 'text', text: { body: text } },
+    }
+    const contacts = [{ profile: { name: 'A person' }, wa_id: id }]
+    return parts.call(signedBatch(parts, { contacts, messages: [message] }))
+  },
 }
 
 /** An error as the Graph API answers one. */
@@ -94,7 +103,7 @@ async function takeMessage(parts: VendorParts, req: Request, res: Response): Pro
   const [{ text: code }] = components[0].parameters
   if (components[1].parameters[0].text !== code)
     return fail(res, { status: 400, code: 132012, details: 'The button copies another code.' })
-  const id = `wamid.${randomBytes(24).toString('base64')}`
+  const id = newId()
   const to = message.to.replace(/^\+/, '')
   const text = `${name} (${language.code}): ${code}`
   await parts.play(
@@ -124,6 +133,8 @@ const refuse: Playing['refuse'] = (res, { status, errorCode, retryAfterSeconds }
   fail(res, { status, code, details: 'Something went wrong.' })
 }
 
+const newId = () => `wamid.${randomBytes(24).toString('base64')}`
+
 /** What Meta says of what happened; undefined where it says nothing. */
 const wordOf: Partial<Record<Status, { status: string; code?: number }>> = {
   sent: { status: 'sent' },
@@ -140,29 +151,34 @@ async function report(
 ): Promise<void> {
   const word = wordOf[status]
   if (!word) return
-  const { settings, productUrl } = parts
   const { biz_opaque_callback_data } = message
   const recipient_id = message.to.replace(/^\+/, '')
   const errors = word.code && [{ code: word.code, title: 'Failed', message: 'It failed – sorry.' }]
-  const body = batchOf(settings['PHONE_NUMBER_ID'], {
+  const sent = {
     ...{ id, status: word.status, recipient_id, biz_opaque_callback_data },
     timestamp: String(Math.floor(Date.now() / 1_000)),
     pricing: { billable: true, pricing_model: 'PMP', category: 'authentication' },
     ...(errors && { errors }),
-  })
+  }
+  await parts.deliver(signedBatch(parts, { statuses: [sent] }))
+}
+
+/** At the one address that a Meta app has. */
+function signedBatch({ settings, productUrl }: VendorParts, value: object) {
+  const body = batchOf(settings['PHONE_NUMBER_ID'], value)
   const [secret = ''] = (settings['APP_SECRET'] ?? '').split(' ')
   const signature = createHmac('sha256', secret).update(body).digest('hex')
   const headers = {
     'content-type': 'application/json',
     'x-hub-signature-256': `sha256=${signature}`,
   }
-  await parts.deliver({ url: `${productUrl()}/webhooks/meta`, headers, body })
+  return { url: `${productUrl()}/webhooks/meta`, headers, body }
 }
 
 /** With slashes and other letters than ASCII's escaped, as Meta writes JSON. */
-function batchOf(phone_number_id: string | undefined, status: object): string {
+function batchOf(phone_number_id: string | undefined, said: object): string {
   const metadata = { display_phone_number: '15550783881', phone_number_id }
-  const value = { messaging_product: 'whatsapp', metadata, statuses: [status] }
+  const value = { messaging_product: 'whatsapp', metadata, ...said }
   const entry = [{ id: '102290129340398', changes: [{ value, field: 'messages' }] }]
   return JSON.stringify({ object: 'whatsapp_business_account', entry })
     .replaceAll('/', '\\/')

@@ -46,10 +46,14 @@ export const twilio: Vendor = {
     LOOKUP_BASE_URL: base,
   }),
   routes: (parts) => routesOf(parts, new Twilio(parts)),
-  reply: (parts, { from, text: Body }) => {
+  reply: (parts, { from: number, text: Body, channel }) => {
     const { settings } = parts
     const { ACCOUNT_SID: AccountSid = '', FROM: To = sender } = settings
-    const fields = { MessageSid: newSid('SM'), AccountSid, From: from, To, Body }
+    const spoken = channel === 'whatsapp' ? 'whatsapp:' : ''
+    const fields = {
+      ...{ MessageSid: newSid('SM'), AccountSid, Body },
+      ...{ From: spoken + number, To: spoken + To },
+    }
     const url = `${parts.productUrl()}/webhooks/twilio/inbound`
     return parts.call(signedForm(url, fields, tokenOf(settings)))
   },

@@ -4,6 +4,7 @@ import type { Channel } from '../../core/channel'
 import type { Carrier } from '../carrier'
 import type { Callbacks, Delivery } from '../callbacks'
 import type { Entry } from '../inbox'
+import type { PersonsReply } from '../message'
 import type { Verdict } from '../scenario'
 import type { Scenarios } from '../scenarios'
 import type { Timers } from '../timers'
@@ -89,7 +90,7 @@ export interface Vendor {
   /** For services that are not reached by HTTP: listens, if the settings say where; `ready` rejects with one sentence. */
   listen?(parts: VendorParts): { ready: Promise<void>; close(): Promise<void> } | undefined
   /** A person answers a message of the vendor's; @throws when the product did not take it. */
-  reply?(parts: VendorParts, reply: { from: string; text: string }): Promise<unknown>
+  reply?(parts: VendorParts, reply: PersonsReply): Promise<unknown>
 }
 
 /** A setting that is a list separated by commas; what the product takes it for where it is not set. */

@@ -50,6 +50,16 @@ export const vonage: Vendor = {
     })
     return router
   },
+  async reply(parts, { from, text, channel }) {
+    const sender = channel === 'whatsapp' ? 'WHATSAPP_FROM' : 'SMS_FROM'
+    const message = {
+      ...{ channel, message_type: 'text', message_uuid: randomUUID(), text },
+      ...{ to: parts.settings[sender], from: from.replace(/^\+/, '') },
+      timestamp: new Date().toISOString(),
+    }
+    const url = `${parts.productUrl()}/webhooks/vonage/inbound`
+    return parts.call(await signed(parts, url, JSON.stringify(message)))
+  },
 }
 
 /** RS256 by the application's key, with the claims that Vonage asks for. */
