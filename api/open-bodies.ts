@@ -14,6 +14,9 @@ const usualLimits = {
   readMs: 5_000,
 }
 
+/** Of a body that is refused, and a connection that is kept: twice what the largest batch may be. */
+const readOffBytes = 2 * 1024 * 1024
+
 /** A body that is being sent. */
 interface Sending {
   network: string | undefined
@@ -95,12 +98,24 @@ export class OpenBodies {
     } catch (error) {
       // Not read off either: see `leavesBody`.
       if (limit <= usualBodyBytes) request.pause()
+      else if (request.readableFlowing) this.readOff(request)
       throw error
     } finally {
       clearTimeout(tooLate)
       this.sending.delete(one)
       this.calls++
     }
+  }
+
+  /** What was refused is dropped as it comes, so that the caller gets to the answer; not for ever, though. */
+  private readOff(request: IncomingMessage): void {
+    let left = readOffBytes
+    request.on('data', (chunk: Buffer) => {
+      left -= chunk.length
+      if (left < 0) request.destroy()
+    })
+    const tooLate = setTimeout(() => request.destroy(), this.limits.readMs).unref()
+    request.once('close', () => clearTimeout(tooLate))
   }
 
   private makePlace(network: string): void {

@@ -141,6 +141,83 @@ describe('what is sent', () => {
   })
 })
 
+describe('reports that are asked for', () => {
+  const asked = (channel: Message['channel'], ...ids: string[]) =>
+    ids.map((id) => ({ attemptId: id, providerMessageId: id, channel }))
+  const poll = (messages: ReturnType<typeof asked>) =>
+    accountAt(service.url).poller?.pollReceipts(messages, soon())
+  const delivered = { groupId: 3, name: 'DELIVERED_TO_HANDSET' }
+  const price = { pricePerMessage: 0.05, currency: 'EUR' }
+
+  test('of each channel at its own logs, fifty messages at a time', async () => {
+    answerJson({ results: [] })
+    const ids = Array.from({ length: 120 }, (_, n) => `att_${n}`)
+    const messages = [
+      ...asked('sms', ...ids),
+      ...asked('voice', 'att_v'),
+      ...asked('whatsapp', 'w'),
+    ]
+    expect(await poll(messages)).toEqual([])
+    const urls = service.calls.map(({ url = '' }) => url)
+    expect(urls.map((url) => url.split('?')[0] ?? '').toSorted()).toEqual([
+      ...['/sms/3/logs', '/sms/3/logs', '/sms/3/logs', '/tts/3/logs', '/whatsapp/2/logs'],
+    ])
+    for (const url of urls) expect(url.length).toBeLessThan(2_048)
+    expect(urls.flatMap((url) => url.split('=')[1]?.split(',') ?? []).toSorted()).toEqual(
+      [...ids, 'att_v', 'w'].toSorted(),
+    )
+  })
+
+  test('a price only of what has come to its end; nothing of what was not asked', async () => {
+    const log = (messageId: string, status: object) => ({
+      messageId,
+      status,
+      price,
+      messageCount: 1,
+    })
+    answerJson({
+      results: [
+        log('att_1', delivered),
+        log('att_2', { groupId: 1, name: 'PENDING_ENROUTE' }),
+        log('att_3', delivered),
+      ],
+    })
+    expect(await poll(asked('sms', 'att_1', 'att_2'))).toMatchObject([
+      { providerMessageId: 'att_1', status: 'delivered', cost: { amount: '0.050000' } },
+      { providerMessageId: 'att_2', status: 'sent', cost: undefined },
+    ])
+  })
+
+  test('a call by its logs, which tell its seconds beside it', async () => {
+    const status = { groupId: 3, name: 'DELIVERED_TO_HANDSET' }
+    const perSecond = { pricePerSecond: 0.002, currency: 'EUR' }
+    answerJson({ results: [{ messageId: 'att_1', status, price: perSecond, duration: 12 }] })
+    expect(await poll(asked('voice', 'att_1'))).toMatchObject([
+      { status: 'answered', cost: { amount: '0.024000', currency: 'EUR' } },
+    ])
+  })
+
+  test('one channel whose logs are not open keeps none from the others', async () => {
+    service.answerWith(({ url = '' }) =>
+      url.startsWith('/sms')
+        ? { body: JSON.stringify({ results: [{ messageId: 'att_1', status: delivered }] }) }
+        : { status: url.startsWith('/tts') ? 403 : 404 },
+    )
+    const messages = [
+      ...asked('voice', 'att_v'),
+      ...asked('whatsapp', 'att_w'),
+      ...asked('sms', 'att_1'),
+    ]
+    expect(await poll(messages)).toMatchObject([{ providerMessageId: 'att_1' }])
+    await expect(poll(asked('voice', 'att_v'))).rejects.toMatchObject({ fault: 'config' })
+  })
+
+  test('nobody is asked where a subscription reports by itself', () => {
+    const subscribed = accountAt(service.url, { INFOBIP_CALLBACK_SECRET: 's'.repeat(22) })
+    expect(subscribed.poller).toBeUndefined()
+  })
+})
+
 describe('what else is asked', () => {
   const doubt = { attemptId: 'att_1', to: '+233241234567', claimedAt: new Date() }
   const taken = {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { OpenBodies } from '../api/open-bodies'
 import { Problem } from '../api/problem'
@@ -18,8 +18,10 @@ const megabyte = 1024 * 1024
 class Caller {
   readonly said: Promise<string>
   constructor(readonly socket: Socket) {
-    socket.on('error', () => undefined)
-    this.said = text(socket).catch(() => '')
+    let said = ''
+    // What came before a reset counts too.
+    socket.on('error', () => undefined).on('data', (chunk) => (said += String(chunk)))
+    this.said = new Promise((resolve) => socket.once('close', () => resolve(said)))
   }
   /** The status of the answer, once the connection is closed. */
   async status() {
@@ -71,6 +73,27 @@ describe('what nobody may send is not read', () => {
     const caller = await call(portOf(system.url))
     const path = status === 404 ? '/webhooks/none' : `/webhooks/sandbox-a/${callbackToken()}`
     caller.socket.write(`${head(path, 'chunked')}5\r\nhello\r\n`)
+    expect(await caller.status()).toBe(status)
+  })
+
+  test.each([
+    ['compressed', 'Content-Encoding: gzip\r\n', 415],
+    ['too long', '', 413],
+  ])('what is %s is read off for a while only', async (_what, more, status) => {
+    const { path } = await claimed()
+    const caller = await call(portOf(rig.system.url))
+    caller.socket.write(head(path, 1_000 * megabyte, more))
+    const chunk = Buffer.alloc(megabyte)
+    let written = 0
+    while (!caller.socket.destroyed && written < 100) {
+      written++
+      if (!caller.socket.write(chunk))
+        await Promise.race([
+          once(caller.socket, 'drain').catch(() => undefined),
+          once(caller.socket, 'close').catch(() => undefined),
+        ])
+    }
+    expect(written).toBeLessThan(100)
     expect(await caller.status()).toBe(status)
   })
 

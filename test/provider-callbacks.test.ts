@@ -84,7 +84,7 @@ describe('at a message’s own address', () => {
     const { path, attemptId, messageId } = await claimed()
     const url = `${rig.system.url}${path}?${new URLSearchParams(report(messageId, 'delivered')).toString()}`
     const get = async (signature: string) =>
-      (await fetch(url, { headers: { 'x-twilio-signature': signature } })).status
+      (await fetch(url, { headers: { ...once, 'x-twilio-signature': signature } })).status
     expect(await get(getExpectedTwilioSignature('another-token', url, {}))).toBe(401)
     expect(await statusOf(attemptId)).toBe(untold)
     expect(await get(getExpectedTwilioSignature(authToken, url, {}))).toBe(200)
@@ -264,7 +264,7 @@ describe('at an account’s one address', () => {
 
   test('a handshake is answered for who may ask, in plain text', async () => {
     const ask = async (path: string, word: string) => {
-      const answer = await fetch(rig.system.url + path, { headers: { 'x-word': word } })
+      const answer = await fetch(rig.system.url + path, { headers: { ...once, 'x-word': word } })
       return {
         status: answer.status,
         type: answer.headers.get('content-type'),
