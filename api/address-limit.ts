@@ -32,7 +32,8 @@ export function createAddressLimit({
   return async ({ key: { environment }, route, client }) => {
     if (!isProduction && ipaddr.parse(client.address).range() === 'loopback') return
     // What is neither a send nor a check makes a challenge.
-    const kind = route.admission ?? 'challenge'
+    const { admission } = route
+    const kind = admission === 'send' || admission === 'verify' ? admission : 'challenge'
     const name = `${environment} ${kind} ${client.network}`
     const known = refusedUntil.get(name)
     if (known !== undefined && known > Date.now()) throw refusal((known - Date.now()) / 1_000)

@@ -1,7 +1,7 @@
 import { Problem } from './problem'
 
 /** Calls in flight per process below which none is refused for their number alone (security reference D7). */
-export const inFlightLimits = { send: 200, verify: 500 } as const
+export const inFlightLimits = { send: 200, verify: 500, search: 10 } as const
 export type AdmissionKind = keyof typeof inFlightLimits
 
 /** Sends that take longer mean that more of them at once would only wait for each other; milliseconds. */
@@ -35,12 +35,15 @@ export interface Admission {
 
 /** Separate counters, so that a flood of sends cannot keep people from having their codes checked. */
 export function createAdmission(
-  limits: Record<AdmissionKind, number> = inFlightLimits,
+  given: Partial<Record<AdmissionKind, number>> = {},
   now: () => number = () => performance.now(),
 ): Admission {
+  const limits = { ...inFlightLimits, ...given }
   const rooms = {
     send: createRoom(limits.send, { slowAfter: slowMs, now }),
     verify: createRoom(limits.verify, { slowAfter: Infinity, now }),
+    // Fewer than the pool has connections: what people look up must not hold up what users wait for.
+    search: createRoom(limits.search, { slowAfter: Infinity, now }),
   }
   return { enter: (kind) => rooms[kind].enter() }
 }

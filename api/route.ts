@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { ErrorCode } from '../core/error-code'
 import type { ApiKey } from '../db/apps/api-keys'
 import type { App } from '../db/apps/apps'
+import type { AdmissionKind } from './admission'
 import type { Client } from './client-address'
 import { readFields } from './validation'
 
@@ -98,7 +99,7 @@ interface Description {
   /** When the call was declared to be on its way out, and when it will be gone: days, as 2027-01-31. */
   retirement?: { deprecated: string; sunset: string }
   /** Counted against this limit of calls in flight. */
-  admission?: 'send' | 'verify'
+  admission?: AdmissionKind
 }
 
 interface Inputs<Body, Query> {

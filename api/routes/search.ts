@@ -18,7 +18,10 @@ export const searchRoute = (deps: ApiDeps) =>
     operationId: 'searchOtp',
     tag: 'OTP',
     summary: 'Find requests by state, channel, time or recipient',
+    description:
+      'A page may hold fewer requests than its limit, or none, while next_cursor is there: go on until it is null.',
     scope: 'read',
+    admission: 'search',
     body: SearchBody,
     example: { state: 'pending', limit: 20 },
     replies: { 200: { description: 'One page, newest first.', content: SearchAnswer } },

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { ProtectionMode } from '../../core/abuse/protection'
 import type { Finding } from '../../core/abuse/rules'
-import type { Verdict } from '../../core/abuse/verdict'
-import type { Environment } from '../../core/state'
+import { type Verdict, verdicts } from '../../core/abuse/verdict'
+import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from '../requests/owner'
 
@@ -44,22 +44,50 @@ export interface DecisionFilter {
   limit: number
 }
 
-/** Decisions, the newest first. */
+/**
+ * Decisions, the newest first: of each app, environment and verdict that is asked for the newest by their index, and of
+ * those together the newest. Those of one request have an index of their own.
+ */
 export function listDecisions(db: Queries, filter: DecisionFilter): Promise<DecisionView[]> {
   const { appId, environment, verdict, requestId, since, before, limit } = filter
-  const conditions: SQL[] = [
-    ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
-    ...(environment === undefined ? [] : [sql`environment = ${environment}`]),
-    ...(verdict === undefined ? [] : [sql`verdict = ${verdict}`]),
-    ...(requestId === undefined ? [] : [sql`request_id = ${requestId}`]),
-    ...(since === undefined ? [] : [sql`at >= ${since}`]),
-    ...(before === undefined ? [] : [sql`d.id < ${before}::bigint`]),
-  ]
-  const where = conditions.length === 0 ? sql`` : sql`where ${sql.join(conditions, sql` and `)}`
-  return db.many<DecisionView>(
-    sql`select ${columns} from send_decisions d ${where} order by d.id desc limit ${limit}`,
-  )
+  const isSince = since === undefined ? sql`true` : sql`d.at >= ${since}`
+  const highest = before === undefined ? sql`9223372036854775807` : sql`${before}::bigint - 1`
+  if (requestId !== undefined) {
+    const own = [
+      ...(appId === undefined ? [] : [sql`d.app_id = ${appId}`]),
+      ...(environment === undefined ? [] : [sql`d.environment = ${environment}`]),
+      ...(verdict === undefined ? [] : [sql`d.verdict = ${verdict}`]),
+    ]
+    return db.many<DecisionView>(sql`select ${columns} from send_decisions d
+      where d.request_id = ${requestId} and ${isSince} and d.id <= ${highest}
+        and ${sql.join([sql`true`, ...own], sql` and `)}
+      order by d.id desc limit ${limit}`)
+  }
+  // Ids grow with the time, but for sends that were decided at once.
+  const lowest =
+    since === undefined
+      ? sql`0`
+      : sql`coalesce((select x.id from send_decisions x
+          where x.app_id = a.id and x.at >= ${since} order by x.at limit 1), 9223372036854775807) - ${idSlack}`
+  const wherever = environment === undefined ? environments : [environment]
+  const whatever = verdict === undefined ? verdicts : [verdict]
+  // Of rows, so that no other index gives their order: by that of ids alone all that is rare would be looked for among all.
+  const place = (id: SQL) => sql`(a.id, e.environment, v.verdict, ${id})`
+  const row = sql`(d.app_id, d.environment, d.verdict, d.id)`
+  return db.many<DecisionView>(sql`
+    select ${columns} from apps a
+      cross join lateral (select ${lowest} as id) low
+      cross join unnest(${sql.param([...wherever])}::key_environment[]) as e (environment)
+      cross join unnest(${sql.param([...whatever])}::text[]) as v (verdict)
+      cross join lateral (select * from send_decisions d
+        where ${row} >= ${place(sql`low.id`)} and ${row} <= ${place(highest)} and ${isSince}
+        order by d.app_id desc, d.environment desc, d.verdict desc, d.id desc limit ${limit}) d
+    ${appId === undefined ? sql`` : sql`where a.id = ${appId}`}
+    order by d.id desc limit ${limit}`)
 }
+
+/** By so much the id of an earlier send may be greater: far more than are decided at once. */
+const idSlack = sql.raw('100000')
 
 /** What turned a send away before the fraud rules were asked, and before anything was known of its recipient. */
 export interface TurnedAway {

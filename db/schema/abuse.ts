@@ -93,6 +93,7 @@ export const sendDecisions = pgTable(
       .on(table.maturesAt)
       .where(sql`matures_at is not null`),
     index('send_decisions_app').on(table.appId, table.at),
+    index('send_decisions_verdict').on(table.appId, table.environment, table.verdict, table.id),
     index('send_decisions_recipient')
       .on(table.recipientId, table.environment, table.at)
       .where(sql`recipient_id is not null`),

@@ -120,7 +120,13 @@ export const otpRequests = pgTable(
       .on(table.appId, table.recipientId, table.environment, table.purpose)
       .where(sql`state = 'pending'`),
     index('otp_requests_recipient').on(table.recipientId, table.purpose, table.createdAt),
-    index('otp_requests_app').on(table.appId, table.createdAt, table.id),
+    index('otp_requests_newest').on(table.appId, table.environment, table.createdAt, table.id),
+    index('otp_requests_state')
+      .on(table.appId, table.environment, table.state, table.createdAt, table.id)
+      .where(sql`state <> 'pending'`),
+    index('otp_requests_purpose')
+      .on(table.appId, table.environment, table.purpose, table.createdAt, table.id)
+      .where(sql`purpose <> 'default' and purpose <> 'publishable'`),
     index('otp_requests_open')
       .on(table.expiresAt)
       .where(sql`state = 'pending'`),

@@ -8,7 +8,17 @@ import type { Client } from 'pg'
 const indexes: Readonly<Record<string, string>> = {
   send_decisions_recipient:
     'send_decisions (recipient_id, environment, at) where recipient_id is not null',
+  // For each filter of a search, and of the list of decisions.
+  otp_requests_newest: 'otp_requests (app_id, environment, created_at, id)',
+  otp_requests_state:
+    "otp_requests (app_id, environment, state, created_at, id) where state <> 'pending'",
+  otp_requests_purpose:
+    "otp_requests (app_id, environment, purpose, created_at, id) where purpose <> 'default' and purpose <> 'publishable'",
+  send_decisions_verdict: 'send_decisions (app_id, environment, verdict, id)',
 }
+
+/** Those whose work others of the list do better. */
+const replaced = ['otp_requests_app']
 
 /** Makes those that are missing, and anew those that an interrupted run left half made. */
 export async function makeIndexes(client: Client): Promise<void> {
@@ -23,4 +33,5 @@ export async function makeIndexes(client: Client): Promise<void> {
     if (known.has(name)) await client.query(`drop index concurrently ${name}`)
     await client.query(`create index concurrently ${name} on ${definition}`)
   }
+  for (const name of replaced) await client.query(`drop index concurrently if exists ${name}`)
 }
