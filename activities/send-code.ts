@@ -7,26 +7,22 @@ import { consequenceOf } from '../core/fault'
 import { claimFreshMs } from '../core/limits'
 import type { SendOrder, SendResult } from '../core/otp-request'
 import { sendRetries } from '../core/plan'
-import {
-  type AttemptAnswer,
-  type Claim,
-  claimAttempt,
-  findOwnAttempt,
-  isElsewhere,
-  reclaimAttempt,
-} from '../db/attempts/attempts'
+import { type AttemptAnswer, findOwnAttempt, reclaimAttempt } from '../db/attempts/attempts'
+import { type Claim, claimAttempt } from '../db/attempts/claim'
 import { openAddress } from '../db/recipients/recipients'
 import { codeIn, messageIn } from '../db/requests/code-row'
 import { openUssdWindow } from '../db/attempts/ussd'
 import { dialStringOf } from '../providers/dial-strings'
 import {
   type Message,
+  type ProviderAccount,
   ProviderFault,
   type Sender,
   type Sent,
   StaleClaim,
 } from '../providers/provider'
 import { giveBackTurn, judged, OwnFault, passBreaker } from './breaker'
+import { digestsOf, isDialledFor, notClaimed } from './claiming'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 import { messageText } from '../core/message/text'
@@ -39,9 +35,6 @@ import { isRetryable, settleAnswer, settleOwn } from './settle-send'
 const heartbeatEveryMs = 400
 /** A retry that leaves a provider less time than this is not made. */
 const minCallMs = 500
-/** Until a send that belongs to another region is offered again, to whichever worker is free then. */
-const elsewhereRetryMs = 200
-const longestElsewhereRetryMs = 4_000
 /** How long, and how often, an answer is tried to be written down. */
 const recordPatienceMs = 5_000
 const recordPauseMs = 200
@@ -56,48 +49,57 @@ export const sendCode =
   async (order: SendOrder): Promise<SendResult> => {
     const beats = setInterval(heartbeat, heartbeatEveryMs)
     try {
-      const own = await findOwnAttempt(deps.db, order)
+      const known = await findOwnAttempt(deps.db, order)
+      const own = known?.own
       if (own && !isRetryable(own)) return await settleOwn(deps, order, own)
       const earlier = await settleDoubt(deps, order)
       if (earlier && 'settled' in earlier) return earlier.settled
       const repeats =
         earlier?.doubt.provider === order.provider ? earlier.doubt.attemptId : undefined
-      return await claimAndSend(deps, order, { tryNo: (own?.tryNo ?? 0) + 1, repeats })
+      const listDigests = known ? digestsOf(deps, known) : []
+      return await claimAndSend(deps, order, { tryNo: (own?.tryNo ?? 0) + 1, repeats, listDigests })
     } finally {
       clearInterval(beats)
     }
   }
 
+interface Trial {
+  tryNo: number
+  /** The attempt in doubt that it is made for, where that was the same provider's. */
+  repeats: string | undefined
+  listDigests: readonly Buffer[]
+}
+
 async function claimAndSend(
   deps: ActivityDeps,
   order: SendOrder,
-  { tryNo, repeats }: { tryNo: number; repeats: string | undefined },
+  { tryNo, repeats, listDigests }: Trial,
 ): Promise<SendResult> {
   const state = await passBreaker(deps, order)
   if (!state) return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unavailable' }
   const token = callbackToken()
   const runId = currentRunId()
   const askedAtMs = performance.now()
+  const account = accountNamed(deps, order.provider)
   const claim = await claimAttempt(deps.db, {
     ...order,
-    tryNo,
-    runId,
+    ...{ tryNo, runId, listDigests, region: deps.region },
     callbackDigest: callbackDigest(deps.keyring, token),
-    region: deps.region,
+    isTestAccount: account?.test ?? null,
+    isMessage: account !== undefined && !account.test && !isDialledFor(order, account),
   })
-  if (!claim) await giveBackTurn(deps, { ...order, state })
-  if (!claim && (await isElsewhere(deps.db, { ...order, region: deps.region }))) throw elsewhere()
-  if (!claim) return { attempt: 0, ageMs: null, outcome: 'ended' }
-  if (claim === 'unaffordable') {
+  if (claim.verdict !== 'claimed') {
     await giveBackTurn(deps, { ...order, state })
-    return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unaffordable' }
+    return notClaimed(deps, order, claim)
   }
   const claimed = { ...claim, tryNo, runId, askedAtMs, atMs: performance.now() }
   try {
-    const prepared = await prepare(deps, order, claimed, token).catch(async (error: unknown) => {
-      await giveBackTurn(deps, { ...order, state })
-      throw error
-    })
+    const prepared = await prepare(deps, order, { account, claim: claimed, token }).catch(
+      async (error: unknown) => {
+        await giveBackTurn(deps, { ...order, state })
+        throw error
+      },
+    )
     prepared.message.repeats = repeats
     const sent = await judged(deps, { ...order, state }, () =>
       handOver(deps, order, claimed, prepared),
@@ -110,26 +112,16 @@ async function claimAndSend(
   }
 }
 
-/** Given back at once, for a worker of the app's own region to take; ever slower while there seems to be none. */
-const elsewhere = () =>
-  ApplicationFailure.create({
-    type: 'elsewhere',
-    message: 'the app of this request is served in another region',
-    category: ApplicationFailureCategory.BENIGN,
-    nextRetryDelay: Math.min(
-      elsewhereRetryMs * 2 ** (Context.current().info.attempt - 1),
-      longestElsewhereRetryMs,
-    ),
-  })
-
 /** @throws {ProviderFault} always that: nothing was sent, and the claim must not be taken for a doubt. */
 async function prepare(
   deps: ActivityDeps,
   order: SendOrder,
-  claim: Claimed,
-  token: string,
+  {
+    account,
+    claim,
+    token,
+  }: { account: ProviderAccount | undefined; claim: Claimed; token: string },
 ): Promise<{ sender: Sender; message: Message }> {
-  const account = accountNamed(deps, order.provider)
   // Nor for a channel that the account lacks here: another process may have read another policy file.
   if (!account?.channels.includes(order.channel))
     throw new ProviderFault('config', 'This provider account is not configured here.')
@@ -205,7 +197,10 @@ function compose(
     channel,
     to: openAddress(keyring, claim),
     code,
-    ...messageText({ ...claim, channel, message, template: claim.template ?? undefined, code }),
+    ...messageText({
+      ...{ ...claim, channel, message, code, template: claim.template ?? undefined },
+      lifetimeSeconds: claim.lifeLeftSeconds,
+    }),
     brand: claim.brand,
     callbackUrl: `${publicUrl}/webhooks/${provider}/${token}`,
     validForSeconds: claim.lifeLeftSeconds,

@@ -18,7 +18,7 @@ import type { ActivityDeps } from './deps'
 export const settleSend =
   (deps: ActivityDeps) =>
   async ({ abandoned, ...key }: ClaimKey & { abandoned: boolean }): Promise<SendResult> => {
-    const own = await findOwnAttempt(deps.db, key)
+    const { own = null } = (await findOwnAttempt(deps.db, key)) ?? {}
     if (!own) return { attempt: 0, ageMs: null, outcome: 'refused', fault: 'unavailable' }
     if (own.state === 'open' && abandoned)
       return { attempt: own.number, ageMs: own.ageMs, outcome: 'in_doubt' }

@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js'
 import { isSupportedCountry } from 'libphonenumber-js/max'
-import type { ListKind } from '../core/abuse/lists'
+import { type ListKind, prefixDigits, recipientValues } from '../core/abuse/lists'
 import { foldExceptJoiners, foldTyped } from '../core/input/fold'
 import { withoutSeparators } from '../core/input/typed-number'
 import type { ListValue } from '../db/abuse/lists'
@@ -9,7 +9,6 @@ import { type Reading, readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 import { type RecipientAddress, readAddress } from './recipient-address'
 
-const prefixDigits = { least: 2, most: 14 } as const
 /** Networks that an entry can be about. Few lengths of IPv6, since each is looked up with every send. */
 const ipv4Bits = { least: 8, most: 32 } as const
 const ipv6Bits = [16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 128]
@@ -92,30 +91,8 @@ export function listValuesOf(
   ip: string | undefined,
 ): Omit<ListValue, 'length'>[] {
   return [
-    ...(kind === 'phone' ? valuesOfNumber(value) : valuesOfEmail(value)),
-    ...(country === null ? [] : [{ kind: 'country' as const, value: country }]),
+    ...recipientValues({ kind, value, country }),
     ...(ip === undefined ? [] : networksOf(ipaddr.process(ip))),
-  ]
-}
-
-function valuesOfNumber(number: string) {
-  const { least, most } = prefixDigits
-  const lengths = Array.from({ length: most - least + 1 }, (_, index) => least + index)
-  return [
-    { kind: 'phone_number' as const, value: number },
-    ...lengths
-      .filter((length) => length < number.length)
-      .map((length) => ({ kind: 'prefix' as const, value: number.slice(0, length + 1) })),
-  ]
-}
-
-/** The address, its domain, and the domains that that one is in. */
-function valuesOfEmail(email: string) {
-  const labels = email.slice(email.lastIndexOf('@') + 1).split('.')
-  const domains = labels.slice(0, -1).map((_, index) => labels.slice(index).join('.'))
-  return [
-    { kind: 'email' as const, value: email },
-    ...domains.map((value) => ({ kind: 'domain' as const, value })),
   ]
 }
 

@@ -117,7 +117,9 @@ const protectionChanges = {
 /** The section `protection`; docs/abuse.md says what each setting means. */
 export const Protection = z.strictObject({
   ...protectionChanges,
-  messageCap: limits.optional().describe('Messages to one number over all apps.'),
+  messageCap: limits
+    .optional()
+    .describe('Messages to one number, or to one mailbox, over all apps.'),
   domainCap: limits
     .optional()
     .describe(

@@ -3,6 +3,7 @@ import type { Fault } from './fault'
 import type { Plan, Step } from './plan'
 import type { ReceiptStatus, SuccessRule } from './receipt'
 import { isCount, isPlan, isRecord } from './shape'
+import type { MessageSkip } from './skip-reason'
 import type { State } from './state'
 
 /** All that a run knows of its request: no recipient, no code, no text. */
@@ -30,6 +31,8 @@ export interface SendOrder {
   channel: Channel
   provider: string
   success: SuccessRule
+  /** The resend that it serves, 0 for the plan's own send of the step; undefined from runs of older versions. */
+  resendSeq?: number
   /** The first of the sends that share one budget: the step's clock starts at its claim. */
   firstSendNo: number
   /** What sending may take from that claim on, retries included, in milliseconds. */
@@ -49,7 +52,12 @@ export type SendResult = {
   ageMs: number | null
   /** Who has the message, where that is not the provider that was to send it: an earlier call got through after all. */
   provider?: string
-} & ({ outcome: 'accepted' | 'in_doubt' | 'ended' } | { outcome: 'refused'; fault: Fault })
+} & (
+  | { outcome: 'accepted' | 'in_doubt' | 'ended' }
+  | { outcome: 'refused'; fault: Fault }
+  /** Nothing was sent, and no other provider may: `not_planned` is what the request's row does not know. */
+  | { outcome: 'skipped'; reason: MessageSkip | 'not_planned' }
+)
 
 /** What an earlier run of a request did, for the one that goes on. */
 export interface Past extends Progress {

@@ -35,12 +35,13 @@ const isGood = (status: ReceiptStatus) => rankOf[status] >= rankOf.delivered
 /** Tells a step's status from its attempts and from where the request stands. */
 export function stepStatus(step: StepFacts): StepStatus {
   const { index, success, attempts, currentStep, leaveStep, planEnded } = step
-  if (step.skipped) return 'skipped'
   // A receipt tells more than an answer: a provider may refuse what it delivers after all.
   const taken = attempts.filter(
     ({ state, status }) =>
       state === 'accepted' || state === 'in_doubt' || isGood(status ?? 'unknown'),
   )
+  // Of a resend that was passed over nothing is to be seen where the step's own message went out.
+  if (step.skipped && taken.length === 0) return 'skipped'
   const isGoodEnough = ({ status, success: own = success }: (typeof attempts)[number]) =>
     satisfies(own, status ?? 'accepted')
   if (taken.some(isGoodEnough)) return 'succeeded'

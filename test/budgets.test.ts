@@ -66,7 +66,7 @@ describe('a call', () => {
     const { requestId } = await rig.requests.open({ appId, money })
     await paid(requestId)
     const live = await rig.requests.open({ appId, money, environment: 'production' })
-    expect(await claimOf(live.requestId)).toHaveProperty('attemptId')
+    expect(await claimOf(live.requestId, { isTestAccount: false })).toHaveProperty('attemptId')
     expect(await spendingOf(appId)).toEqual(['0 + 0.3 USD', '0 + 0.3 USD'])
   })
 })
@@ -77,7 +77,7 @@ describe('a budget', () => {
     const money = moneyOf({ budget: { hour: '3', day: '100' } })
     const ids = await Promise.all(Array.from({ length: 40 }, () => opened(appId, money)))
     const claims = await Promise.all(ids.map((id) => claimOf(id)))
-    expect(claims.filter((claim) => claim === 'unaffordable')).toHaveLength(30)
+    expect(claims.filter(({ verdict }) => verdict === 'unaffordable')).toHaveLength(30)
     expect(await spendingOf(appId)).toEqual(['0 + 3 USD'])
   })
 
@@ -96,12 +96,12 @@ describe('a budget', () => {
       const first = await opened(appId, moneyOf({ budget }))
       await paid(first)
       // 0.29 is left: not for 0.30, but for 0.05.
-      expect(await claimOf(requestId, { sendNo: 2 })).toBe('unaffordable')
+      expect(await claimOf(requestId, { sendNo: 2 })).toMatchObject({ verdict: 'unaffordable' })
       const cheap = await paid(requestId, { sendNo: 3, provider: 'sandbox-b' })
       await recordAnswer(rig.requests.db, cheap, { state: 'refused', fault: 'unavailable' })
-      expect(await claimOf(requestId, { sendNo: 4, channel: 'voice', step: 1 })).toBe(
-        'unaffordable',
-      )
+      expect(await claimOf(requestId, { sendNo: 4, channel: 'voice', step: 1 })).toMatchObject({
+        verdict: 'unaffordable',
+      })
       await failNothingAccepted(rig.requests.db, requestId, 'run')
       expect(await rig.requests.stateOf(requestId)).toEqual({
         state: 'failed',
@@ -122,7 +122,7 @@ describe('a budget', () => {
       appId,
       moneyOf({ prices: { voice: { '*': '1' } }, budget: { day: '5' } }),
     )
-    expect(await claimOf(requestId)).toBe('unaffordable')
+    expect(await claimOf(requestId)).toMatchObject({ verdict: 'unaffordable' })
   })
 
   test('is passed by no more than what calls under way cost beyond their estimate', async () => {
@@ -149,8 +149,11 @@ describe('a budget', () => {
     const first = await paid(requestId)
     await recordAnswer(rig.requests.db, first, { state: 'in_doubt' })
     await paid(requestId, { sendNo: 2, provider: 'sandbox-b' })
-    expect(await claimOf(requestId, { sendNo: 3 })).toBe('unaffordable')
-    await paid(requestId, { sendNo: 4, provider: 'sandbox-b' })
+    const resendSeq = await rig.requests.askedAgain(requestId)
+    expect(await claimOf(requestId, { sendNo: 3, resendSeq })).toMatchObject({
+      verdict: 'unaffordable',
+    })
+    await paid(requestId, { sendNo: 4, resendSeq, provider: 'sandbox-b' })
     expect(await spendingOf(appId)).toEqual(['0.3 + 0.1 USD'])
   })
 })

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { UnknownKey } from '../codes/keyring'
 import { randomId } from '../codes/random-id'
 import { checkBudget } from '../core/limits'
+import { stepDefaults } from '../core/plan'
 import { recordAnswer } from '../db/attempts/attempts'
 import { reserveNumber } from '../db/attempts/delegation'
 import { checkCode, type CheckInput } from '../db/checks/checks'
@@ -20,10 +21,15 @@ type Forward = NonNullable<CheckInput['forward']>
 /** A request with a code of ours, and one that each of these providers made. */
 async function opened(...providers: string[]) {
   const recipient = requests.freshNumber()
-  const { requestId } = await requests.open({ recipient })
+  const plan = providers.map((provider) => ({
+    ...{ channel: 'voice' as const, providers: [provider], ...stepDefaults.voice },
+  }))
+  const { requestId } = await requests.open({ recipient, ...(plan.length > 0 && { plan }) })
   const attemptIds: string[] = []
   for (const [at, provider] of providers.entries()) {
-    const claim = await requests.claim(requestId, { provider, channel: 'voice', sendNo: at + 1 })
+    const claim = await requests.claim(requestId, {
+      ...{ provider, channel: 'voice', step: at, sendNo: at + 1 },
+    })
     const attemptId = claim?.attemptId ?? ''
     attemptIds.push(attemptId)
     const reservation = { attemptId, phoneNumber: recipient.value }

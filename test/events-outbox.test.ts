@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
+import { stepDefaults } from '../core/plan'
 import { auditAdmin } from '../db/audit/entry'
 import { cancelRequest } from '../db/requests/commands'
 import { closeOverdue } from '../db/requests/ending'
@@ -44,7 +45,9 @@ describe('what is told', () => {
     await report(requestId, 'sent')
     await report(requestId, 'delivered')
     await report(requestId, 'delivered')
-    const again = await requests.claim(requestId, { sendNo: 2 })
+    const again = await requests.claim(requestId, {
+      ...{ sendNo: 2, resendSeq: await requests.askedAgain(requestId) },
+    })
     await outbox.accept(requestId, again?.attemptId ?? '')
     await requests.check(requestId, await requests.codeOf(requestId))
     expect(await typesOf(requestId)).toEqual(['created', 'sent', 'delivered', 'verified'])
@@ -65,7 +68,8 @@ describe('what is told', () => {
 
   test('USSD asks the user to dial', async () => {
     await outbox.register()
-    const { requestId } = await outbox.accepted({ channel: 'ussd' })
+    const plan = [{ channel: 'ussd' as const, providers: ['sandbox-a'], ...stepDefaults.ussd }]
+    const { requestId } = await outbox.accepted({ channel: 'ussd' }, { plan })
     expect(await typesOf(requestId)).toEqual(['created', 'sent', 'action_required'])
   })
 

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Client } from 'pg'
-import { globalIndex } from '../codes/seal'
 import type { RateLimit } from '../core/abuse/protection'
 import {
   type Limited,
@@ -152,41 +151,6 @@ describe('the windows of one send', () => {
   })
 })
 
-describe('messages to one number', () => {
-  test('are counted over 100 apps', async () => {
-    const { value } = requests.freshNumber()
-    const results: (Taken | Limited)[] = []
-    for (let n = 0; n < 100; n++) {
-      const app = `crowd-${n}`
-      await createApp(requests.db, { id: app, name: app })
-      const send = await freshSend({ messages: [{ max: 10, seconds: 3_600 }] }, app)
-      results.push(await take({ ...send, number: value }))
-    }
-    expect(results.filter((result) => !('limit' in result))).toHaveLength(10)
-    expect(results.at(-1)).toMatchObject({ limit: 'messages' })
-  })
-
-  test('go on counting while the key of their index is replaced', async () => {
-    const messages = [{ max: 3, seconds: 3_600 }]
-    const send = await freshSend({ messages })
-    const old = requests.keyring.active('global_index')
-    const newer = { ...old, kid: 'newer', key: Buffer.alloc(old.key.length, 7) }
-    const rotated = {
-      ...requests.keyring,
-      active: (purpose: Parameters<typeof requests.keyring.active>[0]) =>
-        purpose === 'global_index' ? newer : requests.keyring.active(purpose),
-      all: (purpose: Parameters<typeof requests.keyring.all>[0]) =>
-        purpose === 'global_index' ? [newer, old] : requests.keyring.all(purpose),
-    }
-    expect(globalIndex(rotated, send.number ?? '')).not.toEqual(
-      globalIndex(requests.keyring, send.number ?? ''),
-    )
-    for (const keyring of [requests.keyring, requests.keyring, rotated])
-      expect(await takeLimits(requests.db, keyring, send)).toHaveProperty('at')
-    expect(await takeLimits(requests.db, rotated, send)).toMatchObject({ limit: 'messages' })
-  })
-})
-
 describe('paced sends', () => {
   test('wait 30, then 60, then 120 s, and are told so', async () => {
     const send = await freshSend({ isPaced: true })
@@ -222,7 +186,7 @@ describe('with a request', () => {
     await requests.db.many(sql`delete from send_windows`)
     await requests.open(given)
     const before = await windows()
-    expect(before.map(({ name }) => name)).toEqual(['ip', 'key', 'messages', 'recipient'])
+    expect(before.map(({ name }) => name)).toEqual(['ip', 'key', 'recipient'])
 
     const { requestId } = await requests.openUnstarted({ recipient, ...given })
     expect(await failNotStarted(requests.db, requestId, 'test')).toBe(true)

@@ -98,7 +98,8 @@ describe('the mark', () => {
   async function ended({ attempts = 1 } = {}): Promise<string> {
     const { requestId } = await rig.open()
     for (let sendNo = 1; sendNo <= attempts; sendNo++) {
-      const { attemptId } = (await rig.claim(requestId, { sendNo })) ?? { attemptId: '' }
+      const resendSeq = sendNo === 1 ? 0 : await rig.askedAgain(requestId)
+      const { attemptId } = (await rig.claim(requestId, { sendNo, resendSeq })) ?? { attemptId: '' }
       const ref = { requestId, attemptId, runId: 'run' }
       const providerMessageId = `${requestId}-${sendNo}`
       await recordAnswer(rig.db, ref, { state: 'accepted', providerMessageId })

@@ -68,7 +68,9 @@ describe('what a process of another region leaves alone', () => {
     const { requestId } = await requests.open()
     const [doubtful, polled] = [
       await requests.claim(requestId, { region: 'eu' }),
-      await requests.claim(requestId, { region: 'eu', sendNo: 2 }),
+      await requests.claim(requestId, {
+        ...{ region: 'eu', sendNo: 2, resendSeq: await requests.askedAgain(requestId) },
+      }),
     ]
     const ref = (claim: typeof doubtful) => ({
       ...{ requestId, attemptId: claim?.attemptId ?? '', runId: 'run' },

@@ -146,7 +146,10 @@ describe('what one process stored under an older key, another finds', () => {
     for (const [i, stored] of [late, early].entries()) {
       const token = randomBytes(16).toString('hex')
       const digest = callbackDigest(stored, token)
-      const claim = await requests.claim(requestId, { sendNo: i + 1, callbackDigest: digest })
+      const resendSeq = i === 0 ? 0 : await requests.askedAgain(requestId)
+      const claim = await requests.claim(requestId, {
+        ...{ sendNo: i + 1, resendSeq, callbackDigest: digest },
+      })
       for (const keyring of [early, late]) {
         const by = { provider: 'sandbox-a', token }
         expect((await findAttemptByToken(requests.db, keyring, by))?.id).toBe(claim?.attemptId)
@@ -157,7 +160,7 @@ describe('what one process stored under an older key, another finds', () => {
   test('the code that waits for a number to dial', async () => {
     const recipient = requests.freshNumber()
     const { requestId } = await requests.open({ recipient })
-    const claim = await requests.claim(requestId, { channel: 'ussd' })
+    const claim = await requests.claim(requestId)
     const dial = { provider: 'sandbox-a', phoneNumber: recipient.value }
     await openUssdWindow(requests.db, late, {
       attemptId: claim?.attemptId ?? '',

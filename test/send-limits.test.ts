@@ -227,21 +227,6 @@ describe('checks', () => {
   })
 })
 
-test('a resend counts for the number over all apps', async () => {
-  system.policy.protection = { messageCap: [{ max: 2, seconds: 3_600 }] }
-  const phone = freshPhone()
-  const id = await clientOf(system, system.otherKey).sent(phone)
-  await until(async () => (await backEnd.inbox(phone)).length === 1)
-  expect((await backEnd.send(phone)).status).toBe(200)
-  await until(async () => (await backEnd.inbox(phone)).length === 2)
-  const resend = await clientOf(system, system.otherKey).call('POST', `/otp/${id}/resend`)
-  expect(resend).toMatchObject({
-    status: 429,
-    body: { request_id: id, detail: expect.stringContaining('all apps') },
-  })
-  expect(Number(resend.headers.get('retry-after'))).toBeGreaterThan(3_500)
-})
-
 test('an app’s sends are counted over all of its keys, and its checks are not', async () => {
   const { key } = await createApiKey(system.db, {
     appId: 'other',

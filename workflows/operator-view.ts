@@ -62,6 +62,12 @@ export function showSending(run: Run, step: Step, provider: string): void {
   ])
 }
 
+const saidOfSkipped: Record<Extract<SendResult, { outcome: 'skipped' }>['reason'], string> = {
+  message_cap: 'not sent, its recipient got as many messages as it may',
+  blocked: 'not sent, its recipient is blocked',
+  not_planned: 'not sent, the request has no such step',
+}
+
 export function showSent(run: Run, step: Step, provider: string, result: SendResult): void {
   const said =
     result.outcome === 'accepted'
@@ -72,8 +78,11 @@ export function showSent(run: Run, step: Step, provider: string, result: SendRes
           ? result.attempt === 0
             ? 'not called, it failed of late'
             : `refused (${result.fault})`
-          : 'not sent, the request had ended'
-  if (result.outcome === 'refused') run.view.past.push(`${step.channel} via ${provider}: ${said}`)
+          : result.outcome === 'skipped'
+            ? saidOfSkipped[result.reason]
+            : 'not sent, the request had ended'
+  if (result.outcome === 'refused' || result.outcome === 'skipped')
+    run.view.past.push(`${step.channel} via ${provider}: ${said}`)
   show(run, `${step.channel} via ${provider}: ${said}`)
 }
 

@@ -44,7 +44,7 @@ async function walkPlan(run: Run): Promise<void> {
     showStep(run, step)
     const leaves = () => run.leaveStep >= index
     const toSend = begun?.rest ?? step
-    const sentAt = await sendByStep(run, { index, step: toSend, abandon: leaves })
+    const sentAt = await sendByStep(run, { index, step: toSend, resendSeq: 0, abandon: leaves })
     const startedAt = sentAt ?? begun?.startedAt
     if (run.wasAccepted(index)) {
       const stepEndsAt = (startedAt ?? Date.now()) + step.timeoutMs
@@ -98,7 +98,8 @@ async function waitServing(run: Run, { until, done, leaves, summary }: Wait): Pr
     if (run.mustAsk()) await look(run)
     const resend = run.isOver() || leaves() ? undefined : run.takeResend()
     if (resend) {
-      await sendByStep(run, { index: run.indexOf(resend), step: resend, abandon: leaves })
+      const { step, seq: resendSeq } = resend
+      await sendByStep(run, { index: run.indexOf(step), step, resendSeq, abandon: leaves })
     }
   }
 }

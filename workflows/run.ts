@@ -195,10 +195,11 @@ export class Run {
     return this.mustAsk() || this.resend.seq > this.servedSeq
   }
 
-  takeResend(): Step | undefined {
-    if (this.resend.seq <= this.servedSeq) return undefined
-    this.servedSeq = this.resend.seq
-    return this.resend.step
+  takeResend(): { seq: number; step: Step } | undefined {
+    const { seq, step } = this.resend
+    if (seq <= this.servedSeq) return undefined
+    this.servedSeq = seq
+    return step && { seq, step }
   }
 
   /** The plan's step of a channel; a channel outside the plan counts with the step in progress. */

@@ -22,6 +22,8 @@ const minBudgetMs = 500
 interface Sending {
   index: number
   step: Step
+  /** The resend that it serves; 0: the plan's own send of the step. */
+  resendSeq: number
   /** The user asked to leave this step. */
   abandon: () => boolean
 }
@@ -30,16 +32,14 @@ interface Sending {
  * Tries the step's providers, healthy ones first, until one accepts or the send budget is used up.
  * @returns when the first call was claimed, which starts the step's clock; undefined when none was
  */
-export async function sendByStep(
-  run: Run,
-  { index, step, abandon }: Sending,
-): Promise<number | undefined> {
+export async function sendByStep(run: Run, sending: Sending): Promise<number | undefined> {
+  const { step, abandon } = sending
   let startedAt: number | undefined
   const budgetLeft = () => (startedAt ?? Date.now()) + sendBudgetMs(step) - Date.now()
   const stop = () => abandon() || run.isOver() || budgetLeft() < minBudgetMs
   const firstSendNo = run.sends() + 1
   const sendVia = async (provider: string, lastResort: boolean) => {
-    const result = await send(run, { index, step, abandon, provider, lastResort, firstSendNo })
+    const result = await send(run, { ...sending, provider, lastResort, firstSendNo })
     if (result.ageMs !== null) startedAt ??= Date.now() - result.ageMs
     return result
   }
@@ -92,7 +92,7 @@ interface Send extends Sending {
 /** One send through one provider; left alone when the run has turned to something else. */
 async function send(
   run: Run,
-  { index, step, provider, lastResort, firstSendNo, abandon }: Send,
+  { index, step, resendSeq, provider, lastResort, firstSendNo, abandon }: Send,
 ): Promise<SendResult> {
   const { requestId } = run.input
   const key = { requestId, sendNo: run.nextSendNo(), firstSendNo }
@@ -107,6 +107,7 @@ async function send(
       channel: step.channel,
       provider,
       success: ruleFor(step, provider),
+      resendSeq,
       budgetMs: sendBudgetMs(step),
       callTimeoutMs: callTimeoutMs(step),
       lastResort,

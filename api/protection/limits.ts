@@ -93,7 +93,7 @@ export function warningsOf(
 
 const sentences: Record<Exclude<SendLimitKind, 'key'>, string> = {
   recipient: 'Too many sends to this recipient.',
-  messages: 'This recipient was sent too many messages over all apps.',
+  messages: 'Too many messages to this recipient.',
   domain:
     'Too many sends to addresses of this e-mail domain, from which no code has come back within 30 days.',
   ip: 'Too many sends for this ip_address. A solved challenge lets the next one pass.',

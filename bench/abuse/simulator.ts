@@ -22,6 +22,7 @@ import type { Database, Queries } from '../../db'
 import { creditSends, noteRefusal, settleSends } from '../../db/abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../../db/abuse/guard'
 import { type SendLimitKind, type SendLimits, takeLimits } from '../../db/abuse/limits'
+import { countMessage } from '../../db/abuse/message-window'
 import { takeBudget } from '../../db/abuse/spending'
 import { createApp } from '../../db/apps/apps'
 import { isKnown } from '../../db/recipients/known'
@@ -315,6 +316,9 @@ export class Simulator {
     const { price, budget } = wanted
     if (!(await takeBudget(tx, { ...purse, price, budget }, at)))
       throw new Refused({ by: 'budget' })
+    const recipient = { kind: 'phone' as const, value: number }
+    const message = { app: event.app, environment, recipient, limits: limits.messages } as const
+    await countMessage(tx, keyring, message, at)
   }
 
   async #verify(event: TrafficEvent): Promise<void> {

@@ -1,3 +1,5 @@
+import type { RecipientKind } from '../channel'
+
 /** What an entry of a list is about. */
 export const listKinds = [
   'phone_number',
@@ -31,8 +33,46 @@ export interface Listed {
   isExempt: boolean
 }
 
+/** Digits of a prefix. */
+export const prefixDigits = { least: 2, most: 14 } as const
+
+/** Every value that an entry about a recipient could have. */
+export const recipientValues = ({
+  kind,
+  value,
+  country,
+}: {
+  kind: RecipientKind
+  value: string
+  country: string | null
+}): { kind: ListKind; value: string }[] => [
+  ...(kind === 'phone' ? valuesOfNumber(value) : valuesOfEmail(value)),
+  ...(country === null ? [] : [{ kind: 'country' as const, value: country }]),
+]
+
+function valuesOfNumber(number: string) {
+  const { least, most } = prefixDigits
+  const lengths = Array.from({ length: most - least + 1 }, (_, index) => least + index)
+  return [
+    { kind: 'phone_number' as const, value: number },
+    ...lengths
+      .filter((length) => length < number.length)
+      .map((length) => ({ kind: 'prefix' as const, value: number.slice(0, length + 1) })),
+  ]
+}
+
+/** The address, its domain, and the domains that that one is in. */
+function valuesOfEmail(email: string) {
+  const labels = email.slice(email.lastIndexOf('@') + 1).split('.')
+  const domains = labels.slice(0, -1).map((_, index) => labels.slice(index).join('.'))
+  return [
+    { kind: 'email' as const, value: email },
+    ...domains.map((value) => ({ kind: 'domain' as const, value })),
+  ]
+}
+
 /** The more exact kind counts; a network is about the end user, everything else about the recipient. */
-const exactness: Readonly<Record<ListKind, number>> = {
+export const exactness: Readonly<Record<ListKind, number>> = {
   phone_number: 3,
   email: 3,
   prefix: 2,

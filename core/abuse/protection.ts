@@ -102,7 +102,7 @@ export interface ProtectionOverride extends ProtectionChanges {
 /** All that protection needs of the policy file. */
 export interface ProtectionPolicy {
   protection?: ProtectionChanges & {
-    /** Messages to one number over all apps. */
+    /** Messages to one number, or to one mailbox, over all apps. */
     messageCap?: readonly RateLimit[] | undefined
     /** Mails over all apps to one domain that no code has come back from within 30 days. */
     domainCap?: readonly RateLimit[] | undefined
@@ -129,9 +129,9 @@ export const usualProtection = {
   rules: {},
 } satisfies ProtectionSettings
 
-/** Messages to one number over all apps, where the file says nothing. */
+/** Messages to one number, or to one mailbox, over all apps, where the file says nothing. */
 export const usualMessageCap: readonly RateLimit[] = [
-  { max: 10, seconds: 3_600 },
+  { max: 12, seconds: 3_600 },
   { max: 30, seconds: 86_400 },
 ]
 
@@ -140,6 +140,9 @@ export const usualDomainCap: readonly RateLimit[] = [
   { max: 30, seconds: 3_600 },
   { max: 100, seconds: 86_400 },
 ]
+
+/** Messages that an app always has room for, whatever the others sent to the same number. */
+export const messageShare: RateLimit = { max: 3, seconds: 3_600 }
 
 /** The settings for one send: of each, the first override's that is for it and says it, then the file's, then the usual. */
 export function protectionOf(

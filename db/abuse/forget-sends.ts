@@ -1,12 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { placesInBlock } from '../../codes/scope-digest'
-import { globalIndexes } from '../../codes/seal'
 import { scopesOf } from '../../core/abuse/scopes'
 import { memory } from '../../core/abuse/standing'
 import { environments } from '../../core/state'
 import type { Queries } from '../index'
-import { mailboxWindows, messageWindow } from './limits'
+import { mailboxWindows } from './limits'
+import { type MessageAddress, messageWindowsOf } from './message-window'
 
 /** Takes away what leads from decisions to these recipients: that it was they, and where their number lies. */
 export async function forgetDecisions(tx: Queries, recipientIds: readonly string[]): Promise<void> {
@@ -40,12 +40,26 @@ export async function forgetPlace(
     from held where s.name = held.name`)
 }
 
-/** Forgets how many messages of all apps a number got of late. */
-export async function forgetMessages(tx: Queries, keyring: Keyring, number: string): Promise<void> {
-  const names = globalIndexes(keyring, number).flatMap((index) =>
-    environments.map((environment) => messageWindow(environment, index)),
+/** The windows that count the messages to an address over all apps, held: before requests, as a claim locks them. */
+export async function holdMessages(
+  tx: Queries,
+  keyring: Keyring,
+  address: MessageAddress,
+): Promise<void> {
+  const names = sql.param(messageWindowsOf(keyring, address))
+  await tx.many(
+    sql`select from send_windows where name = any(${names}::text[]) order by name for update`,
   )
-  await tx.many(sql`delete from send_windows where name = any(${sql.param(names)})`)
+}
+
+/** Forgets how many messages of all apps an address got of late. */
+export async function forgetMessages(
+  tx: Queries,
+  keyring: Keyring,
+  address: MessageAddress,
+): Promise<void> {
+  const names = sql.param(messageWindowsOf(keyring, address))
+  await tx.many(sql`delete from send_windows where name = any(${names}::text[])`)
 }
 
 /** Forgets how many mails of apps the mailbox of an address got of late. */

@@ -3,7 +3,7 @@ import { keptAs, keptIndex, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
-import type { ListKind, ListVerdict } from '../../core/abuse/lists'
+import { type ListKind, type ListVerdict, recipientValues } from '../../core/abuse/lists'
 import { auditAdmin } from '../audit/entry'
 import { holdDigests } from '../hold'
 import type { Database, Queries } from '../index'
@@ -51,6 +51,18 @@ const entryOf = (keyring: Keyring, { ciphertext, kid, ...row }: Row): ListEntry 
   ...row,
   ...readSealedEntry(unseal(keyring, { ciphertext, kid }, sealedIn.listEntry(row.id))),
 })
+
+/** What entries about a recipient are found by, of its app's list and of the operators'. */
+export const listDigests = (
+  keyring: Keyring,
+  { appId, ...recipient }: { appId: string } & Parameters<typeof recipientValues>[0],
+): Buffer[] =>
+  keptIndexes(
+    keyring,
+    recipientValues(recipient).flatMap(({ kind, value }) =>
+      [appId, null].map((owner) => keptAs.listEntry(owner, kind, value)),
+    ),
+  )
 
 const ofOwner = (appId: string | null): SQL =>
   appId === null ? sql`app_id is null` : sql`app_id = ${appId}`

@@ -45,16 +45,19 @@ const limitsOf = (budget: Budget | undefined): SQL =>
   sql`${budget?.hour ?? null}::numeric, ${budget?.day ?? null}::numeric`
 
 /**
- * The CTE `paid` of a claim: it reserves the price of a call for the request in the CTE `held`, and says in `is_paid`
+ * The CTE `paid` of a claim: it reserves the price of a call for the request that `from` names, and says in `is_paid`
  * whether the budgets had room for it.
  */
-export const payFor = ({ channel, provider }: { channel: Channel; provider: string }): SQL => sql`
+export const payFor = (
+  from: SQL,
+  { channel, provider }: { channel: SQL; provider: SQL },
+): SQL => sql`
     priced as (
       select id, app_id, environment, clock_timestamp() as priced_at, money ->> 'currency' as currency,
         coalesce(money #>> array['prices', ${channel}, ${provider}],
           money #>> array['prices', ${channel}, ${anyAccount}])::numeric as price,
         (money #>> '{budget,hour}')::numeric as hour_limit, (money #>> '{budget,day}')::numeric as day_limit
-      from held
+      from ${from} payable
     ), paid as materialized (
       select id, currency, price, priced_at, take_money(app_id, environment = 'production', currency, price,
         hour_limit, day_limit, priced_at) as is_paid from priced

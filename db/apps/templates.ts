@@ -21,7 +21,7 @@ export interface TemplateView extends OwnTemplate {
 const view = sql`channel, locale, text, subject, html, key_prompt as "keyPrompt", revision, created_at as "createdAt"`
 
 /** Each locale's newest as of a revision; those taken back are among them, without a text. */
-const newest = (appId: SQL, revision: SQL, channel?: Channel): SQL => sql`(
+const newest = (appId: SQL, revision: SQL, channel?: SQL | Channel): SQL => sql`(
   select distinct on (channel, locale) ${view} from message_templates
   where app_id = ${appId} and revision <= ${revision} ${channel ? sql`and channel = ${channel}` : sql``}
   order by channel, locale, revision desc) newest`
@@ -31,7 +31,7 @@ const newest = (appId: SQL, revision: SQL, channel?: Channel): SQL => sql`(
  * its locale, or of a shorter one that it begins with, else the English one.
  * @param request what the row of `otp_requests` is called
  */
-export function templateFor(request: SQL, channel: Channel): SQL {
+export function templateFor(request: SQL, channel: SQL | Channel): SQL {
   // With a hyphen at its end, fr is no beginning of fra.
   const fits = sql`starts_with(lower(${request}.locale) || '-', lower(newest.locale) || '-')`
   return sql`(

@@ -1,28 +1,18 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Channel } from '../../core/channel'
+import { z } from 'zod'
+import { type Channel, channels, recipientKinds } from '../../core/channel'
 import type { Fault } from '../../core/fault'
-import type { Environment } from '../../core/state'
-import { rankOf, type SuccessRule } from '../../core/receipt'
-import type { Autofill } from '../../core/message/autofill'
-import type { OwnTemplate } from '../../core/message/text'
-import { templateFor } from '../apps/templates'
-import { payFor } from '../abuse/spending'
+import { rankOf } from '../../core/receipt'
+import { environments } from '../../core/state'
+import { giveBackMessage } from '../abuse/message-window'
+import { alertPrice } from '../abuse/price-alerts'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
-import { codeColumns, type CodeRow } from '../requests/code-row'
-import { progressDueAfterClaim, progressDueAfterRefusal } from '../requests/progress-due'
+import { progressDueAfterRefusal } from '../requests/progress-due'
 import { servedIn } from '../requests/region'
-import { randomId } from '../../codes/random-id'
-import { alertPrice } from '../abuse/price-alerts'
+import { type Named, statement } from '../statement'
 import { firstPollSeconds } from './polling'
-import {
-  keepPrice,
-  type Price,
-  priceInDetail,
-  priceParams,
-  type priceVerdicts,
-  verdictOn,
-} from './prices'
+import { keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn } from './prices'
 
 /** What makes a claim one execution's own. */
 export interface ClaimKey {
@@ -34,44 +24,9 @@ export interface ClaimKey {
 }
 
 /** Milliseconds since the first of the sends that share a budget was claimed. */
-const ageOf = (requestId: SQL, firstSendNo: number) =>
+export const ageOf = (requestId: SQL, firstSendNo: SQL | number) =>
   sql`(select extract(epoch from clock_timestamp() - min(claimed_at)) * 1000 from attempts
     where request_id = ${requestId} and send_no >= ${firstSendNo})::float8`
-
-export interface NewClaim extends ClaimKey {
-  step: number
-  channel: Channel
-  provider: string
-  success: SuccessRule
-  tryNo: number
-  runId: string
-  callbackDigest: Buffer
-  /** Of this process. */
-  region?: string | undefined
-}
-
-/** Everything a provider call needs, read by the claiming statement itself. */
-export interface Claim extends CodeRow {
-  attemptId: string
-  number: number
-  /** Since the first claim of the sends that share the budget, in milliseconds. */
-  ageMs: number
-  appId: string
-  recipientId: string
-  ciphertext: Buffer
-  kid: string
-  locale: string
-  brand: string
-  messageCiphertext: Buffer | null
-  sealKid: string | null
-  /** The app's own wording as it was when the request was made; null where it has none that fits. */
-  template: OwnTemplate | null
-  autofill: Autofill
-  /** The lifetime the caller asked for, in seconds. */
-  lifetimeSeconds: number
-  /** Seconds of life left at the claim. */
-  lifeLeftSeconds: number
-}
 
 export interface KnownAttempt {
   id: string
@@ -85,75 +40,30 @@ export interface KnownAttempt {
   confirmed: boolean
 }
 
-/** The last try of a send, if it was claimed before. */
-export function findOwnAttempt(db: Queries, { requestId, sendNo, firstSendNo }: ClaimKey) {
-  return db.one<KnownAttempt>(sql`
-    select id, number, try_no as "tryNo", state, fault, status_rank >= ${rankOf.accepted} as confirmed,
-      ${ageOf(sql`${requestId}`, firstSendNo)} as "ageMs"
-    from attempts where request_id = ${requestId} and send_no = ${sendNo} order by try_no desc limit 1`)
-}
+/** What is known of a send before it is claimed: whom it is to, and its last try, if it was claimed before. */
+const findSend = statement(
+  'find_own_attempt',
+  z.strictObject({
+    appId: z.string(),
+    recipientId: z.string(),
+    kind: z.enum(recipientKinds),
+    ciphertext: z.instanceof(Buffer).nullable(),
+    kid: z.string(),
+    country: z.string().nullable(),
+    heedsLists: z.boolean(),
+    own: z.custom<KnownAttempt | null>(),
+  }),
+  ({ requestId, sendNo, firstSendNo }: Named<ClaimKey>) => sql`
+  select r.app_id as "appId", p.id as "recipientId", p.kind, p.ciphertext, p.kid, r.country,
+    coalesce((r.guard ->> 'lists')::boolean, false) as "heedsLists",
+    (select jsonb_build_object('id', id, 'number', number, 'tryNo', try_no, 'state', state, 'fault', fault,
+        'confirmed', status_rank >= ${rankOf.accepted}, 'ageMs', ${ageOf(sql`r.id`, firstSendNo)})
+      from attempts a where a.request_id = r.id and a.send_no = ${sendNo} order by try_no desc limit 1) as own
+  from otp_requests r join recipients p on p.id = r.recipient_id where r.id = ${requestId}`,
+)
 
-/**
- * Claims a provider call under the row lock that every ending takes: no claim commits after the end. Its price is
- * reserved by the same statement, so that no call is made that its app's budgets have no room for.
- * @returns undefined when the request is over; `unaffordable` when the money does not last.
- * @throws a unique violation when another execution claimed the same try.
- */
-export async function claimAttempt(
-  db: Queries,
-  claim: NewClaim,
-): Promise<Claim | 'unaffordable' | undefined> {
-  const id = randomId('att')
-  const row = await db.one<(Claim & { isPaid: true }) | { isPaid: false }>(sql`
-    with held as (
-      select * from otp_requests
-      where id = ${claim.requestId} and state = 'pending' and expires_at > now() and ${servedIn(claim.region)}
-      for update
-    ), ${payFor(claim)}, live as (
-      update otp_requests set attempt_seq = attempt_seq + 1, audit_seq = audit_seq + 1,
-        current_step = greatest(current_step, ${claim.step}),
-        progress_due_at = ${progressDueAfterClaim(sql`otp_requests`, sql`${claim.step}`)},
-        -- Proof of the start, should the API never have heard of it: nobody may close this as not started now.
-        workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
-      from paid where otp_requests.id = paid.id and paid.is_paid
-      returning otp_requests.*, currency, price, priced_at
-    ), unpaid as (
-      update otp_requests set audit_seq = audit_seq + 1, current_step = greatest(current_step, ${claim.step}),
-        workflow_started_at = coalesce(workflow_started_at, clock_timestamp()), queued = false
-      from paid where otp_requests.id = paid.id and not paid.is_paid
-      returning otp_requests.id, app_id, audit_seq
-    ), told as (${auditFrom(sql`unpaid`, {
-      type: 'budget_refused',
-      actor: 'worker',
-      runId: claim.runId,
-      detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
-    })}), claimed as (
-      insert into attempts (id, request_id, number, step, send_no, try_no, channel, provider, success,
-        callback_digest, run_id, claimed_at, estimate_amount, estimate_currency, counted_amount, counted_at)
-      select ${id}, id, attempt_seq, ${claim.step}, ${claim.sendNo}, ${claim.tryNo}, ${claim.channel},
-        ${claim.provider}, ${claim.success}, ${claim.callbackDigest}, ${claim.runId}, clock_timestamp(), price,
-        case when price is not null then currency end, price, case when price is not null then priced_at end from live
-    ), logged as (${auditFrom(sql`live`, {
-      type: 'attempt_claimed',
-      actor: 'worker',
-      runId: claim.runId,
-      attemptId: id,
-      detail: { channel: claim.channel, provider: claim.provider, step: claim.step },
-    })})
-    select paid.is_paid as "isPaid", ${id} as "attemptId", live.attempt_seq as number,
-      coalesce(${ageOf(sql`live.id`, claim.firstSendNo)}, 0) as "ageMs",
-      live.app_id as "appId",
-      r.id as "recipientId", r.ciphertext, r.kid, ${codeColumns(sql`live`)},
-      live.locale, live.brand,
-      live.message_ciphertext as "messageCiphertext", live.seal_kid as "sealKid",
-      ${templateFor(sql`live`, claim.channel)} as template,
-      jsonb_build_object('domain', live.autofill_domain, 'appHash', live.android_app_hash) as autofill,
-      round(extract(epoch from live.expires_at - live.created_at))::int as "lifetimeSeconds",
-      floor(extract(epoch from live.expires_at - now()))::int as "lifeLeftSeconds"
-    from paid left join live on live.id = paid.id left join recipients r on r.id = live.recipient_id`)
-  if (!row) return undefined
-  return row.isPaid ? row : 'unaffordable'
-}
+export const findOwnAttempt = (db: Queries, { requestId, sendNo, firstSendNo }: ClaimKey) =>
+  db.one(findSend({ requestId, sendNo, firstSendNo }))
 
 /** Whether a request goes on in another region: a claim that was refused for this is not the end. */
 export async function isElsewhere(
@@ -202,6 +112,102 @@ export type AttemptAnswer =
     }
   | { state: 'in_doubt' }
 
+/** What is written down of an answer; a part that it does not have is null. */
+interface Answered {
+  requestId: string
+  attemptId: string
+  runId: string
+  state: AttemptAnswer['state']
+  fault: Fault | null
+  /** The provider's own word for why it refused. */
+  code: string | null
+  providerMessageId: string | null
+  costAmount: string | null
+  costCurrency: string | null
+  instruction: string | null
+  poll: boolean
+}
+
+/**
+ * @param before CTEs that hold what is locked before a request
+ * @param after CTEs that go by `answered`
+ */
+const answerOf = (
+  p: Named<Answered>,
+  { before = sql``, isHeld = sql`true`, after = sql`` } = {},
+): SQL => sql`
+  with ${before} request as materialized (
+    select id, state, erased, environment from otp_requests where id = ${p.requestId} and ${isHeld} for update
+  ), judged as (
+    -- A report may have brought the price before.
+    select a.id, ${verdictOn(sql`a`, priceOf(p))} as price from attempts a, request
+    where a.id = ${p.attemptId} and a.request_id = request.id for update of a
+  ), answered as (
+    update attempts a set state = ${p.state}::attempt_state, fault = ${p.fault}, finished_at = clock_timestamp(),
+      provider_code = ${p.code},
+      provider_message_id = case when request.erased then null
+        else coalesce(${p.providerMessageId}, provider_message_id) end,
+      ${keepPrice(sql`judged.price`, priceOf(p))},
+      instruction = coalesce(${p.instruction}, instruction),
+      message_at = case when ${p.state}::text = 'refused' then null else message_at end,
+      poll_due_at = case when ${p.poll}::boolean and request.state = 'pending'
+        then clock_timestamp() + make_interval(secs => ${firstPollSeconds}) end,
+      wasted = request.state <> 'pending' and ${p.state}::text <> 'refused',
+      status = case when status_rank < ${rankOf.accepted} and ${p.state}::text = 'accepted'
+        then 'accepted'::receipt_status else status end,
+      status_rank = case when ${p.state}::text = 'accepted' then greatest(status_rank, ${rankOf.accepted}) else status_rank end
+    from request, judged
+    where a.id = judged.id
+      and (a.state = 'open' or (a.state = 'in_doubt' and ${p.state}::text <> 'in_doubt'))
+    returning a.channel, a.provider, a.success, a.wasted, a.state as answer, a.estimate_amount, judged.price,
+      request.environment
+  ), told as (
+    update otp_requests r set audit_seq = audit_seq + 1,
+      succeeded_at = case when answer = 'refused' or success <> 'accepted' then succeeded_at
+        else coalesce(succeeded_at, clock_timestamp()) end,
+      progress_due_at = case when answer = 'refused' then ${progressDueAfterRefusal(sql`r`)}
+        when success = 'accepted' then null else progress_due_at end
+    from answered where r.id = ${p.requestId}
+    returning r.id, r.app_id, r.audit_seq, answered.*
+  ) ${after}, logged as (${auditFrom(sql`told`, {
+    type: sql`(case when wasted then 'attempt_wasted' else 'attempt_' || ${p.state}::text end)::audit_type`,
+    actor: 'worker',
+    runId: p.runId,
+    attemptId: p.attemptId,
+    detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${p.fault}::text)
+      || ${priceInDetail(sql`price`, priceOf(p))}`,
+  })})
+  select channel, provider, price as "priceVerdict", environment, estimate_amount::text as estimate from told`
+
+const priceOf = ({ costAmount: amount, costCurrency: currency }: Named<Answered>) => ({
+  amount,
+  currency,
+})
+
+const AnsweredRow = z.strictObject({
+  channel: z.enum(channels),
+  provider: z.string(),
+  environment: z.enum(environments),
+  /** Null: the answer told none. */
+  priceVerdict: z.enum(priceVerdicts).nullable(),
+  estimate: z.string().nullable(),
+})
+
+const answerCall = statement('record_answer', AnsweredRow, (p: Named<Answered>) => answerOf(p))
+
+/** A message that nobody took counts for nothing: its window is held before its request, as everywhere. */
+const refuseCall = statement('record_refusal', AnsweredRow, (p: Named<Answered>) =>
+  answerOf(p, {
+    before: sql`counter as materialized (
+      select w.name, a.message_at from attempts a join otp_requests r on r.id = a.request_id
+        join send_windows w on w.name = r.guard -> 'window' ->> 'name'
+      where a.id = ${p.attemptId} and a.message_at is not null for update of w
+    ),`,
+    isHeld: sql`(select count(*) from counter) >= 0`,
+    after: sql`, given_back as (${giveBackMessage(sql`counter`, sql`exists (select from answered)`)})`,
+  }),
+)
+
 /**
  * Writes down how a provider call ended. An answer that comes after the request's end is kept as `wasted`;
  * one that comes after the attempt was called in doubt replaces the doubt.
@@ -212,62 +218,24 @@ export async function recordAnswer(
   answer: AttemptAnswer,
 ): Promise<void> {
   const { state } = answer
-  const refused = state === 'refused'
-  const accepted = state === 'accepted'
-  const fault = refused ? answer.fault : state === 'in_doubt' ? 'in_doubt' : null
-  const cost = accepted ? answer.cost : undefined
-  const replaces = state === 'in_doubt' ? ['open'] : ['open', 'in_doubt']
-  const row = await db.one<AnsweredRow>(sql`
-    with request as (
-      select id, state, erased, environment from otp_requests where id = ${requestId} for update
-    ), judged as (
-      -- A report may have brought the price before.
-      select a.id, ${verdictOn(sql`a`, priceParams(cost))} as price from attempts a, request
-      where a.id = ${attemptId} and a.request_id = request.id for update of a
-    ), answered as (
-      update attempts set state = ${state}::attempt_state, fault = ${fault}, finished_at = clock_timestamp(),
-        provider_code = ${(refused && answer.code) || null},
-        provider_message_id = case when request.erased then null
-          else coalesce(${accepted ? answer.providerMessageId : null}, provider_message_id) end,
-        ${keepPrice(sql`judged.price`, priceParams(cost))},
-        instruction = coalesce(${(accepted && answer.instruction) || null}, instruction),
-        poll_due_at = case when ${accepted && answer.poll === true} and request.state = 'pending'
-          then clock_timestamp() + make_interval(secs => ${firstPollSeconds}) end,
-        wasted = request.state <> 'pending' and not ${refused},
-        status = case when status_rank < ${rankOf.accepted} and ${accepted} then 'accepted'::receipt_status else status end,
-        status_rank = case when ${accepted} then greatest(status_rank, ${rankOf.accepted}) else status_rank end
-      from request, judged
-      where attempts.id = judged.id and attempts.state::text = any(${sql.param(replaces)})
-      returning attempts.channel, attempts.provider, attempts.success, attempts.wasted, attempts.estimate_amount,
-        judged.price, request.environment
-    ), told as (
-      update otp_requests r set audit_seq = audit_seq + 1,
-        succeeded_at = case when ${refused} or answered.success <> 'accepted' then succeeded_at
-          else coalesce(succeeded_at, clock_timestamp()) end,
-        progress_due_at = case when ${refused} then ${progressDueAfterRefusal(sql`r`)}
-          when answered.success = 'accepted' then null else progress_due_at end
-      from answered where r.id = ${requestId}
-      returning r.id, r.app_id, r.audit_seq, answered.*
-    ), logged as (${auditFrom(sql`told`, {
-      type: sql`(case when wasted then 'attempt_wasted' else ${`attempt_${state}`} end)::audit_type`,
-      actor: 'worker',
-      runId,
-      attemptId,
-      detail: sql`jsonb_build_object('channel', channel, 'provider', provider, 'fault', ${fault}::text)
-        || ${priceInDetail(sql`price`, priceParams(cost))}`,
-    })})
-    select channel, provider, price as "priceVerdict", environment, estimate_amount::text as estimate from told`)
+  const record = state === 'refused' ? refuseCall : answerCall
+  const accepted = state === 'accepted' ? answer : undefined
+  const cost = accepted?.cost
+  const row = await db.one(
+    record({
+      ...{ requestId, attemptId, runId, state },
+      fault: state === 'refused' ? answer.fault : state === 'in_doubt' ? 'in_doubt' : null,
+      code: (state === 'refused' && answer.code) || null,
+      providerMessageId: accepted?.providerMessageId ?? null,
+      costAmount: cost?.amount ?? null,
+      costCurrency: cost?.currency ?? null,
+      // None, where it is empty.
+      instruction: accepted?.instruction || null,
+      poll: accepted?.poll === true,
+    }),
+  )
   if (row && cost && row.priceVerdict === 'above_estimate')
     await alertPrice(db, { ...row, price: cost })
-}
-
-interface AnsweredRow {
-  channel: Channel
-  provider: string
-  environment: Environment
-  /** Null: the answer told none. */
-  priceVerdict: (typeof priceVerdicts)[number] | null
-  estimate: string | null
 }
 
 /** A call of the same step, before the send `sendNo`, that was in doubt: only then is there another send. */

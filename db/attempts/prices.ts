@@ -14,11 +14,6 @@ export interface PriceParams {
   currency: SQL
 }
 
-export const priceParams = (price: Price | undefined): PriceParams => ({
-  amount: sql`${price?.amount ?? null}`,
-  currency: sql`${price?.currency ?? null}`,
-})
-
 /** A provider's price counts up to so many times the policy's estimate: what is beyond is a fault of one of the two. */
 const mostTimesEstimate = 10
 

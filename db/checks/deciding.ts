@@ -106,6 +106,7 @@ const columnsAfter = sql`
   )},
   ended_at = ${ifEnds(sql`clock_timestamp()`, sql`r.ended_at`)},
   code_salt = ${ifEnds(sql`null`, sql`r.code_salt`)},
+  guard = ${ifEnds(sql`null`, sql`r.guard`)},
   code_mac = ${ifEnds(sql`null`, sql`r.code_mac`)},
   signal_due_at = ${ifEnds(dueNow, sql`signal_due_at`)},
   outcome_due_at = ${ifEnds(outcomeDue, sql`outcome_due_at`)},

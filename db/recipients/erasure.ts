@@ -2,7 +2,13 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndexes } from '../../codes/seal'
 import type { Wake } from '../../core/wake'
-import { forgetDecisions, forgetMailbox, forgetMessages, forgetPlace } from '../abuse/forget-sends'
+import {
+  forgetDecisions,
+  forgetMailbox,
+  forgetMessages,
+  forgetPlace,
+  holdMessages,
+} from '../abuse/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
@@ -52,6 +58,7 @@ async function erase(
   const ids = held.map(({ id }) => id)
   const dialled = addressee.kind === 'phone' ? globalIndexes(keyring, addressee.value) : []
   await tx.many(sql`delete from send_windows where recipient_id = any(${sql.param(ids)})`)
+  await holdMessages(tx, keyring, addressee)
   const wakes = await endLive(tx, ids, actor)
   const requests = await forgetRequests(tx, ids, actor)
   await forgetDecisions(tx, ids)
@@ -67,9 +74,8 @@ async function erase(
   }
   await forgetNumber(tx, keyring, addressee)
   if (addressee.kind === 'email') await forgetMailbox(tx, keyring, { email: addressee.value, apps })
-  // Counted over all apps: it stays as long as another one knows the number.
-  if (addressee.kind === 'phone' && !(await isKnownAnywhere(tx, keyring, addressee)))
-    await forgetMessages(tx, keyring, addressee.value)
+  // Counted over all apps: it stays as long as another one knows the address.
+  if (!(await isKnownAnywhere(tx, keyring, addressee))) await forgetMessages(tx, keyring, addressee)
   await noteErasure(tx, { held, requests, actor, appId: addressee.appId })
   return { recipients: held.length, requests: requests.length, wakes }
 }

@@ -11,7 +11,7 @@ import type { Queries } from '../index'
 export const dueNow = sql`greatest(clock_timestamp(), signal_due_at + interval '1 millisecond')`
 
 /** What the end of a request sets beside its state: salt and MAC go, so the code is gone for good. */
-const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null,
+const endColumns = sql`ended_at = clock_timestamp(), code_salt = null, code_mac = null, guard = null,
   audit_seq = audit_seq + 1,
   signal_due_at = ${dueNow}, progress_due_at = null, outcome_due_at = ${outcomeDue}`
 

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { codeFrom, type CodeSource, lengthOf, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
+import type { MessageGuard } from '../../core/abuse/message-guard'
 import type { RequestMoney } from '../../core/abuse/money'
 import { reachesNobody } from '../../core/abuse/number'
 import type { Alphabet } from '../../core/alphabet'
@@ -82,6 +83,7 @@ interface NewRow {
   recipientId: string
   /** When its first send was taken, as Postgres writes it. */
   at: string
+  guard: MessageGuard | null
 }
 
 /** Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. */
@@ -89,7 +91,7 @@ export async function createRequest(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  { requestId, recipientId, at }: NewRow,
+  { requestId, recipientId, at, guard }: NewRow,
 ) {
   const { seed, mac } = makeCode(keyring, input, requestId)
   const { message, metadata, kid } = sealTexts(keyring, requestId, input)
@@ -101,14 +103,14 @@ export async function createRequest(
     with made as (
       insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
         message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        code_alphabet, max_checks, audit_seq, created_at, expires_at, money, test_number,
+        code_alphabet, max_checks, audit_seq, created_at, expires_at, money, guard, test_number,
         template_revision, autofill_domain, android_app_hash)
       select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
         ${input.country}, ${input.locale}, ${input.brand},
         ${message}, ${metadata}, ${kid},
         ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${seed.length},
         ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
-        ${input.money ? JSON.stringify(input.money) : null}::jsonb,
+        ${input.money ? JSON.stringify(input.money) : null}::jsonb, ${guard && JSON.stringify(guard)}::jsonb,
         ${reachesNobody(input.plan)},
         apps.template_revision, apps.autofill_domain, apps.android_app_hash
       from apps where apps.id = ${input.appId}

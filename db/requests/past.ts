@@ -30,10 +30,7 @@ const pastStatement = statement(
   (p: Named<{ requestId: string }>) => sql`
   select current_step as "currentStep",
     coalesce((select max(send_no) from attempts where request_id = r.id), 0) as "lastSendNo",
-    -- The last one asked for is served once a call was claimed since.
-    case when exists (select from attempts a where a.request_id = r.id and a.claimed_at > (
-      select max(e.at) from audit_events e where e.chain = r.id and e.type = 'resend_requested'))
-      then resend_seq else greatest(resend_seq - 1, 0) end as "servedSeq",
+    coalesce((select max(resend_seq) from attempts where request_id = r.id), 0) as "servedSeq",
     coalesce((select jsonb_agg(jsonb_build_object('attempt', number, 'step', step, 'provider', provider,
         'success', success, 'taken', a.state <> 'refused', 'fault', fault,
         'ageMs', extract(epoch from clock_timestamp() - claimed_at) * 1000) order by number)

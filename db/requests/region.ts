@@ -7,12 +7,12 @@ export interface Place {
 }
 
 /** The condition on `apps` that leaves those of another region to a process there. */
-export const isServedIn = (region: string | undefined): SQL =>
+export const isServedIn = (region: SQL | string | undefined): SQL =>
   sql`(apps.region is null or apps.region = ${region ?? null})`
 
 /**
  * The condition on `otp_requests` that leaves the requests of apps of another region to a process there.
  * @param region of this process; undefined: of none
  */
-export const servedIn = (region: string | undefined): SQL =>
+export const servedIn = (region: SQL | string | undefined): SQL =>
   sql`exists (select from apps where apps.id = otp_requests.app_id and ${isServedIn(region)})`

@@ -1,11 +1,13 @@
 import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { reachesNobody } from '../../core/abuse/number'
+import type { MessageGuard } from '../../core/abuse/message-guard'
 import type { Channel } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { noteRefusal } from '../abuse/decisions'
 import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, takeLimits } from '../abuse/limits'
+import { messageGuard } from '../abuse/message-window'
 import { type Shortage, shortageOf } from '../abuse/spending'
 import { auditFrom } from '../audit/entry'
 import { keepConsent, liftWithdrawal, withdrawalOf } from '../recipients/consent'
@@ -154,15 +156,16 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (judged.verdict !== 'allowed') throw new Refused({ outcome: 'protected', send, ...judged })
   const shortage = await shortageOf(tx, { owner: input, ...input })
   if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
+  const guard = messageGuard(keyring, { ...input, ...send, limits: input.protection.limits })
   if (repeatable) {
     if (input.idempotency) await moveIdempotencyKey(tx, requestId, repeatable.requestId)
-    const repeated = await repeat(tx, keyring, input, repeatable)
+    const repeated = await repeat(tx, keyring, input, { live: repeatable, guard })
     await keepConsent(tx, repeatable.requestId, input)
     if (pageId !== undefined) await addPage(tx, { id: pageId, requestId: repeatable.requestId })
     return Object.assign(repeated, { pauseSeconds, pageId })
   }
   const wakes = live ? await supersede(tx, live.requestId, input.keyId) : []
-  const row = { requestId, recipientId, at }
+  const row = { requestId, recipientId, at, guard }
   const created = await createRequest(tx, keyring, input, row)
   await keepConsent(tx, requestId, input)
   if (pageId !== undefined) {
@@ -183,7 +186,7 @@ async function repeat(
   tx: Queries,
   keyring: Keyring,
   input: SendInput,
-  live: LiveRow,
+  { live, guard }: { live: LiveRow; guard: MessageGuard | null },
 ): Promise<SendDecision> {
   const target = input.explicitStep?.channel ?? live.channel
   const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
@@ -191,7 +194,8 @@ async function repeat(
   const isDue = step !== undefined && live.everClaimed && !live.targetClaimed
   const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
     with asked as (
-      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1, money = coalesce(${moneyIn(input)}::jsonb, money)
+      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1, money = coalesce(${moneyIn(input)}::jsonb, money),
+        guard = ${guard && JSON.stringify(guard)}::jsonb
         ${isDue ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
       where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
     ), logged as (${auditFrom(sql`asked`, {

@@ -16,6 +16,7 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
 import { reasonsOf, states } from '../../core/state'
+import type { MessageGuard } from '../../core/abuse/message-guard'
 import type { RequestMoney } from '../../core/abuse/money'
 import type { Plan, Step } from '../../core/plan'
 import { apps } from './apps'
@@ -72,6 +73,8 @@ export const otpRequests = pgTable(
     plan: jsonb().$type<Plan>().notNull(),
     /** What its messages cost, and the app's budget; null where the policy had no prices. */
     money: jsonb().$type<RequestMoney>(),
+    /** What its messages are held against when they are claimed; wiped at the end. */
+    guard: jsonb().$type<MessageGuard>(),
     /** Wiped at the end, with the MAC: the code is then gone for good. */
     codeSalt: bytea('code_salt'),
     codeMac: bytea('code_mac'),
@@ -207,6 +210,8 @@ export const attempts = pgTable(
      */
     sendNo: smallint('send_no').notNull(),
     tryNo: smallint('try_no').notNull(),
+    /** The resend that it serves; 0: the plan's own send of the step. */
+    resendSeq: smallint('resend_seq').notNull().default(0),
     channel: channelType().notNull(),
     provider: text().notNull(),
     success: successRuleType().notNull(),
@@ -227,6 +232,8 @@ export const attempts = pgTable(
     /** What of it `spending` holds, and in which hour. */
     countedAmount: numeric('counted_amount'),
     countedAt: at('counted_at'),
+    /** Its entry in the window of messages to the number; null where it was given back, or not counted. */
+    messageAt: at('message_at'),
     /** Claimed before, answered after the request had ended: paid for, of no use. */
     wasted: boolean().notNull().default(false),
     runId: text('run_id').notNull(),

@@ -7,7 +7,7 @@ import { callbackToken } from '../../codes/random-id'
 import { callbackDigest } from '../../codes/seal'
 import type { Channel } from '../../core/channel'
 import type { ReceiptStatus } from '../../core/receipt'
-import { claimAttempt } from '../../db/attempts/attempts'
+import { claimAttempt } from '../../db/attempts/claim'
 import { recordAcceptance } from '../../db/attempts/early-receipts'
 import {
   ForgedCallback,
@@ -85,14 +85,17 @@ export async function claimed({
   answered = true,
 }: { provider?: string; channel?: Channel; answered?: boolean } = {}) {
   const requestId = await rig.live.sent(freshPhone(), { channels: [channel] })
+  // By whatever account the test is about.
+  await rig.system.db.many(sql`update otp_requests
+    set plan = jsonb_set(plan, '{0,providers}', ${JSON.stringify([provider])}::jsonb) where id = ${requestId}`)
   const token = callbackToken()
   const claim = await claimAttempt(rig.system.db, {
     requestId,
-    ...{ sendNo: 1, firstSendNo: 1, step: 0, channel, provider, tryNo: 1 },
-    ...{ success: channel === 'voice' ? 'answered' : 'delivered', runId: 'run' },
+    ...{ sendNo: 1, firstSendNo: 1, step: 0, channel, provider, tryNo: 1, runId: 'run' },
+    ...{ isTestAccount: false, isMessage: true, listDigests: [] },
     callbackDigest: callbackDigest(rig.system.keyring, token),
   })
-  if (!claim || claim === 'unaffordable') throw new Error('no claim')
+  if (claim.verdict !== 'claimed') throw new Error(claim.verdict)
   const messageId = newId(channel === 'voice' ? 'CA' : 'SM')
   const { attemptId } = claim
   const ref = { requestId, attemptId, runId: 'run' }

@@ -32,8 +32,11 @@ export const outboxOf = (requests: Awaited<ReturnType<typeof requestsOnly>>) => 
     },
     accept,
     /** A request whose first message a provider has accepted. */
-    accepted: async (given: Parameters<typeof requests.claim>[1] = {}) => {
-      const { requestId } = await requests.open()
+    accepted: async (
+      given: Parameters<typeof requests.claim>[1] = {},
+      send: Parameters<typeof requests.open>[0] = {},
+    ) => {
+      const { requestId } = await requests.open(send)
       const claim = await requests.claim(requestId, given)
       if (!claim) throw new Error('not claimed')
       await accept(requestId, claim.attemptId)

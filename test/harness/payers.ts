@@ -2,8 +2,8 @@ import { afterAll, beforeAll } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import type { RequestMoney } from '../../core/abuse/money'
 import { createApp } from '../../db/apps/apps'
-import { claimAttempt } from '../../db/attempts/attempts'
-import { requestsOnly } from './requests'
+import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
+import { newClaim, requestsOnly } from './requests'
 
 /** Requests that cost money, without Temporal; import it once at the top of a test file. */
 export const rig = {} as { requests: Awaited<ReturnType<typeof requestsOnly>> }
@@ -26,22 +26,13 @@ export const moneyOf = (given: Partial<RequestMoney> = {}): RequestMoney => ({
   ...given,
 })
 
-export const claimOf = (
-  requestId: string,
-  given: Partial<Parameters<typeof claimAttempt>[1]> = {},
-) =>
-  claimAttempt(rig.requests.db, {
-    requestId,
-    ...{ sendNo: 1, firstSendNo: 1, step: 0, tryNo: 1, runId: 'run', success: 'delivered' },
-    ...{ channel: 'sms', provider: 'sandbox-a' },
-    callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
-    ...given,
-  })
+export const claimOf = (requestId: string, given: Partial<NewClaim> = {}) =>
+  claimAttempt(rig.requests.db, newClaim(requestId, given))
 
 /** A claim that was paid for. */
 export async function paid(...given: Parameters<typeof claimOf>) {
   const claim = await claimOf(...given)
-  if (!claim || claim === 'unaffordable') throw new Error(`not claimed: ${claim}`)
+  if (claim.verdict !== 'claimed') throw new Error(`not claimed: ${claim.verdict}`)
   return { requestId: given[0], attemptId: claim.attemptId, runId: 'run' }
 }
 

@@ -3,13 +3,22 @@ import { type CodeSeed, deriveCode } from '../../codes/code'
 import { openKeyFile } from '../../codes/key-file'
 import { createDatabase, type Queries } from '../../db'
 import { createApp } from '../../db/apps/apps'
-import { claimAttempt } from '../../db/attempts/attempts'
+import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
 import { checkCode } from '../../db/checks/checks'
 import { askResend } from '../../db/requests/commands'
 import { openRequest, type SendDecision } from '../../db/requests/sends'
 import { markStarted } from '../../db/requests/starts'
 import { freshDatabase } from './database'
 import { sendInput, tempKeyFile } from './seed'
+
+/** A claim by an account that reaches nobody: the first of a plan that begins with SMS. */
+export const newClaim = (requestId: string, given: Partial<NewClaim> = {}): NewClaim => ({
+  ...{ requestId, sendNo: 1, firstSendNo: 1, step: 0, tryNo: 1, resendSeq: 0, runId: 'run' },
+  ...{ channel: 'sms', provider: 'sandbox-a', isTestAccount: true, isMessage: false },
+  listDigests: [],
+  callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
+  ...given,
+})
 
 type Opened = Extract<SendDecision, { requestId: string }>
 
@@ -43,26 +52,19 @@ export async function requestsOnly(keyring = openKeyFile(tempKeyFile(), { strict
       return opened
     },
     resend: (wish: Parameters<typeof askResend>[2]) => askResend(db, keyring, wish),
-    claim: async (
-      requestId: string,
-      given: Partial<Parameters<typeof claimAttempt>[1]> = {},
-      within: Queries = db,
-    ) => {
-      const claim = await claimAttempt(within, {
-        requestId,
-        sendNo: 1,
-        firstSendNo: 1,
-        step: 0,
-        channel: 'sms',
-        provider: 'sandbox-a',
-        success: 'delivered',
-        tryNo: 1,
-        runId: 'run',
-        callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
-        ...given,
-      })
-      if (claim === 'unaffordable') throw new Error(claim)
+    claim: async (requestId: string, given: Partial<NewClaim> = {}, within: Queries = db) => {
+      const claim = await claimAttempt(within, newClaim(requestId, given))
+      if (claim.verdict === 'over') return undefined
+      if (claim.verdict !== 'claimed') throw new Error(claim.verdict)
       return claim
+    },
+    /** Records that a resend was asked for, by the first step, so that a claim may serve it. */
+    askedAgain: async (requestId: string): Promise<number> => {
+      const row = await db.one<{ seq: number }>(sql`
+        update otp_requests set resend_seq = resend_seq + 1, resend_step = plan -> 0 where id = ${requestId}
+        returning resend_seq as seq`)
+      if (!row) throw new Error('no row')
+      return row.seq
     },
     codeOf: async (requestId: string): Promise<string> => {
       const row = await db.one<Omit<CodeSeed, 'requestId'>>(
