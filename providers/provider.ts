@@ -249,16 +249,20 @@ export interface LookedUp {
   carrier?: string | undefined
   /** How likely its messages are pumped, from 0 to 100, where the account says it. */
   riskScore?: number | undefined
+  /** Whether its SIM card was changed, where that was asked for as well and the carrier knows. */
+  simChanged?: boolean | undefined
 }
 
 /** Asks what kind of number it is. */
 export interface NumberLookup {
+  /** The account's {@link SimSwapCheck} can be asked by the same call. */
+  readonly asksSimSwap?: true | undefined
   /** @throws {ProviderFault} when the provider cannot be asked. */
   lookUp(
     phoneNumber: string,
     signal: AbortSignal,
     /** What else is wanted; it may cost more. */
-    wanted?: { risk?: boolean },
+    wanted?: { risk?: boolean; simSwapWithinHours?: number | undefined },
   ): Promise<LookedUp>
 }
 

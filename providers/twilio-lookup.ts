@@ -31,18 +31,24 @@ const SimSwap = z.object({
 /** Asks Lookup v2; the signal ends the call. */
 type Ask = (path: string, signal: AbortSignal) => Promise<unknown>
 
+/** Whether the SIM card was changed; undefined where the carrier does not say. */
+function changedIn(body: unknown, withinHours: number): boolean | undefined {
+  const { data } = SimSwap.safeParse(body)
+  const { last_sim_swap_date: date, swapped_in_period: inPeriod } =
+    data?.sim_swap.last_sim_swap ?? {}
+  const at = Date.parse(date ?? '')
+  if (!Number.isNaN(at)) return Date.now() - at < withinHours * 3_600_000
+  // Some carriers say only whether it was within the period that the Twilio account is set up with.
+  return inPeriod ?? undefined
+}
+
 /** What an account does with Lookup v2 (docs/providers/twilio.md). */
 export const lookUpsBy = (ask: Ask): Pick<ProviderAccount, 'lookup' | 'simSwap'> => ({
-  lookup: { lookUp: lookUpBy(ask) },
+  lookup: { asksSimSwap: true, lookUp: lookUpBy(ask) },
   simSwap: {
     hasChanged: async (phoneNumber, { withinHours }, signal) => {
-      const { data } = SimSwap.safeParse(await ask(pathOf(phoneNumber, ['sim_swap']), signal))
-      const { last_sim_swap_date: date, swapped_in_period: inPeriod } =
-        data?.sim_swap.last_sim_swap ?? {}
-      const at = Date.parse(date ?? '')
-      if (!Number.isNaN(at)) return Date.now() - at < withinHours * 3_600_000
-      // Some carriers say only whether it was within the period that the Twilio account is set up with.
-      if (typeof inPeriod === 'boolean') return inPeriod
+      const changed = changedIn(await ask(pathOf(phoneNumber, ['sim_swap']), signal), withinHours)
+      if (changed !== undefined) return changed
       throw new ProviderFault('unavailable', 'The carrier does not say when the SIM card changed.')
     },
   },
@@ -53,9 +59,14 @@ const pathOf = (phoneNumber: string, fields: readonly string[]) =>
 
 const lookUpBy =
   (ask: Ask): NumberLookup['lookUp'] =>
-  async (phoneNumber, signal, { risk = false } = {}) => {
-    const fields = ['line_type_intelligence', ...(risk ? ['sms_pumping_risk'] : [])]
-    const { data } = Line.safeParse(await ask(pathOf(phoneNumber, fields), signal))
+  async (phoneNumber, signal, { risk = false, simSwapWithinHours: hours } = {}) => {
+    const fields = [
+      'line_type_intelligence',
+      ...(risk ? ['sms_pumping_risk'] : []),
+      ...(hours === undefined ? [] : ['sim_swap']),
+    ]
+    const body = await ask(pathOf(phoneNumber, fields), signal)
+    const { data } = Line.safeParse(body)
     if (!data) throw new ProviderFault('unavailable', 'The look-up gave no answer of use.')
     const { type = '', carrier_name: carrier } = data.line_type_intelligence ?? {}
     const { sms_pumping_risk_score: score, number_blocked: isBlocked } = data.sms_pumping_risk ?? {}
@@ -65,5 +76,6 @@ const lookUpBy =
       lineType: lineTypeOf.get(type) ?? 'unknown',
       carrier,
       ...(riskScore !== undefined && { riskScore: Math.round(riskScore) }),
+      ...(hours !== undefined && { simChanged: changedIn(body, hours) }),
     }
   }

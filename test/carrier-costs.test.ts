@@ -74,7 +74,23 @@ describe('what is asked about a number', () => {
     expect(await spent()).toBe('0.018')
     expect((await client.send(phone)).status).toBe(200)
     expect(await spent()).toBe('0.028')
-    expect(service.calls).toHaveLength(3)
+    // The first time both are one call.
+    expect(service.calls).toHaveLength(2)
+  })
+
+  test('is one question where an account answers for the line, its risk and its SIM card', async () => {
+    const { client } = await appThat({ lookup: { ...lookup, risk: true }, simSwap })
+    const phone = freshPhone()
+    const asked = () => service.calls.map(({ url = '' }) => new URL(url, 'http://x').search)
+    const [sim_swap, valid] = [{ last_sim_swap: { swapped_in_period: true } }, true]
+    service.answerWith(() => ({ body: JSON.stringify({ valid, sim_swap }) }))
+    const answer = await client.send(phone, { risk: 'high' })
+    expect([answer.status, answer.body.error_code]).toEqual([403, 'CHALLENGE_REQUIRED'])
+    expect(asked()).toEqual(['?Fields=line_type_intelligence,sms_pumping_risk,sim_swap'])
+    // The line is known now: the card is asked about alone.
+    service.answerWith(carrier)
+    expect((await client.send(phone, { risk: 'high' })).status).toBe(200)
+    expect(asked()).toEqual(['?Fields=sim_swap'])
   })
 
   test('without a price counts for nothing, and is asked', async () => {

@@ -8,7 +8,7 @@ import { isBlocked, keepLookup, type KeptLookup, readLookup } from '../../db/abu
 import { isKnown } from '../../db/recipients/known'
 import { findRecipient } from '../../db/recipients/recipients'
 import type { Refusal, SendProtection } from '../../db/requests/new-request'
-import type { ProviderAccount } from '../../providers/provider'
+import type { LookedUp, ProviderAccount } from '../../providers/provider'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
 import type { KeyCall } from '../route'
@@ -53,10 +53,15 @@ export async function askCarriers(
   if (await isBlockedAnyway(deps, call, asked, met))
     return { lookup: undefined, signals: [unheard] }
   const signal = AbortSignal.timeout(patienceMs)
-  const [line, change] = await Promise.all([
-    lookup && lookUp(deps, call, { asked, signal, money, ...lookup }),
-    simSwap && hasChanged(deps, call, { asked, signal, money, ...simSwap }),
-  ])
+  const ofLine = lookup && { asked, signal, money, ...lookup }
+  const ofCard = simSwap && { asked, signal, money, ...simSwap }
+  const [line, change] =
+    ofLine && ofCard && isOneQuestion(deps, call, ofLine, ofCard)
+      ? await askBoth(deps, call, ofLine, ofCard)
+      : await Promise.all([
+          ofLine && lookUp(deps, call, ofLine),
+          ofCard && hasChanged(deps, call, ofCard),
+        ])
   const signals: Finding[] = []
   if (line === 'unanswered' || change === 'unanswered') signals.push(unheard)
   if (change === true) signals.push(findingOf('sim_swap', 'challenge'))
@@ -120,10 +125,54 @@ const accountFor = (
   return account?.test === !isLive(key.environment) ? account : undefined
 }
 
+type LineAsk = Ask & { risk?: boolean | undefined }
+type CardAsk = Ask & { maxAgeHours: number }
+
+/** Whether the account that is asked both answers both at once. */
+const isOneQuestion = (
+  deps: ApiDeps,
+  call: KeyCall<SendBody>,
+  { provider }: LineAsk,
+  { provider: another }: CardAsk,
+): boolean => provider === another && accountFor(deps, call, provider)?.lookup?.asksSimSwap === true
+
+/** One call for the line and for its SIM card; where the line is known, or not paid for, one for the card alone. */
+async function askBoth(
+  deps: ApiDeps,
+  call: KeyCall<SendBody>,
+  ofLine: LineAsk,
+  ofCard: CardAsk,
+): Promise<[KeptLookup | 'unanswered' | undefined, boolean | 'unanswered']> {
+  const { asked, signal, provider, risk = false } = ofLine
+  const { db, keyring } = deps
+  const looked = { appId: call.key.app.id, provider, number: asked.number }
+  const kept = await readLookup(db, keyring, looked)
+  if (kept) return [kept, await hasChanged(deps, call, ofCard)]
+  if (!(await pay(deps, call, ofLine))) return ['unanswered', await hasChanged(deps, call, ofCard)]
+  const isPaid = await pay(deps, call, ofCard)
+  const simSwapWithinHours = isPaid ? ofCard.maxAgeHours : undefined
+  const account = accountFor(deps, call, provider)
+  const answer = await inTime(deps, { provider, signal }, () =>
+    account?.lookup?.lookUp(asked.number, signal, { risk, simSwapWithinHours }),
+  )
+  if (!answer) return ['unanswered', 'unanswered']
+  return [await keepAnswer(deps, looked, answer), answer.simChanged ?? 'unanswered']
+}
+
+async function keepAnswer(
+  { db, keyring }: ApiDeps,
+  looked: Parameters<typeof keepLookup>[2],
+  answer: LookedUp,
+): Promise<KeptLookup> {
+  const { valid, lineType, riskScore = null } = answer
+  await keepLookup(db, keyring, looked, { valid, lineType, riskScore })
+  return { valid, lineType, riskScore }
+}
+
 async function lookUp(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { asked, signal, provider, risk = false, ...cost }: Ask & { risk?: boolean | undefined },
+  { asked, signal, provider, risk = false, ...cost }: LineAsk,
 ): Promise<KeptLookup | 'unanswered' | undefined> {
   const { db, keyring } = deps
   const account = accountFor(deps, call, provider)
@@ -135,16 +184,13 @@ async function lookUp(
   const answer = await inTime(deps, { provider, signal }, () =>
     account.lookup?.lookUp(asked.number, signal, { risk }),
   )
-  if (!answer) return 'unanswered'
-  const { valid, lineType, riskScore = null } = answer
-  await keepLookup(db, keyring, looked, { valid, lineType, riskScore })
-  return { valid, lineType, riskScore }
+  return answer ? keepAnswer(deps, looked, answer) : 'unanswered'
 }
 
 async function hasChanged(
   deps: ApiDeps,
   call: KeyCall<SendBody>,
-  { asked, signal, provider, maxAgeHours, ...cost }: Ask & { maxAgeHours: number },
+  { asked, signal, provider, maxAgeHours, ...cost }: CardAsk,
 ): Promise<boolean | 'unanswered'> {
   const account = accountFor(deps, call, provider)
   if (!account) return isMissed(deps, call, provider) && 'unanswered'
