@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { ErrorCode } from '../core/error-code'
 import type { ApiKey } from '../db/apps/api-keys'
 import type { App } from '../db/apps/apps'
@@ -178,6 +178,16 @@ export function errorsOf(route: Route): ErrorCode[] {
   if (route.method !== 'get') ofKind.push('PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE')
   if (route.scope) ofKind.push('UNAUTHENTICATED', 'FORBIDDEN', 'WRONG_REGION', 'QUOTA_EXCEEDED')
   if (route.publishable) ofKind.push('RATE_LIMITED')
-  if (route.path.includes('{')) ofKind.push('NOT_FOUND')
+  if (route.path.includes('{') || namesWhatMayBeUnknown(route)) ofKind.push('NOT_FOUND')
   return [...new Set([...(route.errors ?? []), ...ofKind])]
+}
+
+/** Administrative calls find what a field names, or answer that it is not there; those of apps say what came of it. */
+function namesWhatMayBeUnknown({ scope, query, body }: Route): boolean {
+  if (scope !== 'admin') return false
+  const schemas = [query, body].filter((schema) => schema !== undefined)
+  const names = schemas.flatMap((schema) =>
+    Object.keys(z.toJSONSchema(schema, { io: 'input' }).properties ?? {}),
+  )
+  return names.some((name) => name.endsWith('_id'))
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { charactersOf } from '../core/alphabet'
 import { appHashShape, domainShape, withAutofill } from '../core/message/autofill'
 import { languages } from '../core/message/languages'

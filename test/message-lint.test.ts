@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { faultsOf, warningsOf } from '../core/message/lint'
 import { segmentsOf } from '../core/message/segments'
 import { messageText } from '../core/message/text'

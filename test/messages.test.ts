@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { type Channel, channels } from '../core/channel'
 import { faultsOf, warningsOf } from '../core/message/lint'
 import { languages, type LanguageTag } from '../core/message/languages'

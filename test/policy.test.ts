@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { JsonFault, readJsonLines } from '../config/json-lines'
 import { loadPolicy, readPolicy } from '../config/policy'
 import { decideRoute } from '../core/routing/decide'

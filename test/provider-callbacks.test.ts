@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks'
 import { callbackToken } from '../codes/random-id'
 import {

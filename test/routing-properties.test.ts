@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { type Channel, channels } from '../core/channel'
 import { decideChannel, decideRoute, type RouteQuestion } from '../core/routing/decide'
 import type { ProviderChoice, RoutingPolicy } from '../core/routing/policy'

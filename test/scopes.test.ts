@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { type Route, scopes } from '../api/route'
+import { errorsOf, type Route, scopes } from '../api/route'
 import { createRoutes } from '../api/routes'
 import type { ErrorCode } from '../core/error-code'
 import { type Environment, environments, isLive } from '../core/state'
@@ -89,6 +89,15 @@ async function call(
     : undefined
   // A fault is no answer about a key.
   expect([route.path, response.status < 500]).toEqual([route.path, true])
+  // Whatever is tried here, the document names the answer.
+  const isDescribed = problem
+    ? errorsOf(route).includes(problem.error_code)
+    : response.status in route.replies
+  expect([route.path, problem?.error_code ?? response.status, isDescribed]).toEqual([
+    route.path,
+    problem?.error_code ?? response.status,
+    true,
+  ])
   return { status: response.status, code: problem?.error_code, detail: problem?.detail }
 }
 
@@ -175,6 +184,39 @@ test('every route lets every kind of key pass or not, as its scope says', async 
   }
   expect(observed).toEqual(expected)
   expect(expected.filter((line) => line.endsWith('passes')).length).toBeGreaterThan(20)
+})
+
+/** Fields of a query or body that name something, with a value of the right shape that names nothing. */
+const unknownFields = (schema: z.ZodType | undefined): Record<string, string>[] => {
+  const properties = schema ? (z.toJSONSchema(schema, { io: 'input' }).properties ?? {}) : {}
+  return Object.keys(properties)
+    .filter((name) => name.endsWith('_id'))
+    .map((name) => ({ [name]: name === 'app_id' ? 'nobody' : (unknownIds[name] ?? 'none') }))
+}
+
+test('what a query or a body names and nobody knows leads to an answer that is described', async () => {
+  const byApp = (await keyOf([...scopes], { environment: 'production' })).key
+  const answered = new Map<string, Set<unknown>>()
+  for (const route of routes) {
+    const tries = [
+      ...unknownFields(route.query).map((fields) => ({
+        query: `?${new URLSearchParams(fields)}`,
+        body: bodyFor(route),
+      })),
+      ...unknownFields(route.body).map((fields) => ({ body: { ...bodyFor(route), ...fields } })),
+    ]
+    for (const tried of tries)
+      for (const key of [system.operatorKey, byApp]) {
+        // Its own check: the answer is one of those that the document lists.
+        const { code, status } = await call(route, key, tried)
+        const seen = answered.get(route.operationId) ?? new Set()
+        answered.set(route.operationId, seen.add(code ?? status))
+      }
+  }
+  const notFound = [...answered].filter(([, codes]) => codes.has('NOT_FOUND')).map(([id]) => id)
+  expect(notFound).toEqual(
+    expect.arrayContaining(['listBudgets', 'listAlerts', 'createKey', 'createEventEndpoint']),
+  )
 })
 
 test('what needs no key, what a page’s key may call and what administers is a short list', () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Client, Connection } from '@temporalio/client'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { startSystem, type System } from './harness/system'
 

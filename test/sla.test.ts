@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import fc from 'fast-check'
+import fc from './harness/properties'
 import { ProvidersAnswer } from '../api/contract/providers'
 import { reportProviders } from '../api/provider-report'
 import { growth, percentile } from '../core/histogram'

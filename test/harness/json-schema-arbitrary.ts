@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import fc from './properties'
 
 /** The part of JSON Schema that the document uses. */
 export interface JsonSchema {

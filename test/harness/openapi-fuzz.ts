@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import fc from './properties'
 import { request } from 'undici'
 import { z } from 'zod'
 import { type JsonSchema, nearlyValuesOf, type Schemas, valuesOf } from './json-schema-arbitrary'
