@@ -1,5 +1,7 @@
 import { z } from 'zod'
+import { channels } from '../core/channel'
 import { errorCodes } from '../core/error-code'
+import { longestLocale } from '../core/message/locale'
 import { ProblemBody } from './contract/common'
 import { contract } from './contract/registry'
 import { errorsOf, type ReplyDescription, type Route } from './route'
@@ -79,6 +81,8 @@ const pathSchemas: Record<string, Json> = {
     examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'],
   },
   provider: { type: 'string', minLength: 1, examples: ['sandbox-a'] },
+  channel: { type: 'string', enum: [...channels] },
+  locale: { type: 'string', minLength: 2, maxLength: longestLocale, examples: ['fr-CI'] },
 }
 const headerSchemas: Record<string, Json> = {
   'Idempotency-Key': {
@@ -112,13 +116,23 @@ function parametersOf({ path, query, requestHeaders = {} }: Route): Json[] {
   return [...inPath, ...inQuery, ...headers]
 }
 
-function bodyOf({ body, bodyOptional, rawBody, rawSchema, example }: Route): Json | undefined {
+function bodyOf({
+  method,
+  body,
+  bodyOptional,
+  rawBody,
+  rawSchema,
+  example,
+}: Route): Json | undefined {
   const schema = body ?? rawSchema
   if (schema) {
     const media = { schema: reference(schema), ...(example && { example }) }
     return { required: !bodyOptional, content: { 'application/json': media } }
   }
-  return rawBody ? { description: 'As the provider sends it.', content: { '*/*': {} } } : undefined
+  // A GET has none. Generators cannot make a body without a schema.
+  if (!rawBody || method === 'get') return undefined
+  const content = { '*/*': { schema: { type: 'string', format: 'binary' } } }
+  return { description: 'As the provider sends it.', content }
 }
 
 const traceHeader = {
@@ -210,7 +224,22 @@ function inline(schema: z.ZodType): Json {
 /** Without the members that say which dialect and document a schema is, which OpenAPI says itself. */
 function bare(schema: Json): Json {
   const kept = Object.entries(schema).filter(([name]) => name !== '$schema' && name !== '$id')
-  return Object.fromEntries(kept)
+  return withoutPatternsOfFormats(Object.fromEntries(kept)) as Json
+}
+
+const knownFormats: ReadonlySet<unknown> = new Set(['date-time', 'date', 'email', 'uri', 'uuid'])
+
+/** What a format says already, a pattern need not say again: generators read one or the other, and some stumble. */
+function withoutPatternsOfFormats(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutPatternsOfFormats)
+  if (typeof value !== 'object' || value === null) return value
+  const saysTwice =
+    'format' in value && knownFormats.has(value.format) && 'pattern' in value && 'type' in value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([name]) => !(saysTwice && name === 'pattern'))
+      .map(([name, member]) => [name, withoutPatternsOfFormats(member)]),
+  )
 }
 
 /** The contract's schemas; answers stay open for members to come, inputs are closed. */

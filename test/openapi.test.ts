@@ -135,6 +135,24 @@ describe('the document', () => {
     expect(used).toEqual(new Set(Object.keys(document.components.schemas)))
   })
 
+  test('generators can use it: no builtin’s name, no pattern beside a format, no body without a schema', () => {
+    const builtins =
+      /^(any|array|bool(ean)?|bytes|date(time)?|dict|enum|error|event|exception|float|function|int(eger)?|key|list|map|number|object|optional|promise|reason|record|request|response|set|state|status|str(ing)?|symbol|tuple|type|union|url)s?$/i
+    const names = Object.keys(document.components.schemas)
+    expect(names.filter((name) => builtins.test(name))).toEqual([])
+    expect(JSON.stringify(document)).not.toMatch(
+      /"format":"(date-time|email|uri)"[^{}]*"pattern"|"pattern":"[^"]*"[^{}]*"format":"(date-time|email|uri)"/,
+    )
+    for (const { path, method, operation } of operations()) {
+      if (method === 'get') expect([path, operation.requestBody]).toEqual([path, undefined])
+      for (const media of Object.values(operation.requestBody?.content ?? {}))
+        expect([path, media]).toEqual([
+          path,
+          expect.objectContaining({ schema: expect.anything() }),
+        ])
+    }
+  })
+
   test('operation ids are unique, and every call says what it does', () => {
     const ids = operations().map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)

@@ -193,11 +193,11 @@ const key = {
   last_used_at: time.nullable().describe('At most a minute behind.'),
 }
 
-export const KeyAnswer = named('Key', z.object(key))
+export const KeyAnswer = named('ApiKey', z.object(key))
 export type KeyAnswer = z.infer<typeof KeyAnswer>
 
 export const MadeKeyAnswer = named(
-  'MadeKey',
+  'MadeApiKey',
   z.object({
     ...key,
     key: z.string().describe('The key itself: in this answer and nowhere else. Keep it secret.'),
@@ -213,7 +213,7 @@ export const KeysQuery = z.strictObject({
 })
 
 export const KeysAnswer = named(
-  'Keys',
+  'ApiKeys',
   z.object({
     keys: z.array(KeyAnswer).describe('Newest first.'),
     next_cursor: z.string().nullable(),

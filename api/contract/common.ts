@@ -20,8 +20,8 @@ export const ofTestNumber = z
   .literal(true)
   .optional()
   .describe('The request is to a test number: its code is fixed, and nobody was sent a message.')
-export const State = named('State', z.enum(states))
-export const Reason = named('Reason', z.enum(shownReasons))
+export const State = named('RequestState', z.enum(states))
+export const Reason = named('RequestReason', z.enum(shownReasons))
 
 export const phoneNumber = z
   .string()

@@ -72,7 +72,7 @@ export const ListQuery = z.strictObject({
 })
 
 export const ListAnswer = named(
-  'List',
+  'ListEntries',
   z.object({
     entries: z.array(ListEntryAnswer).describe('In the order of their ids.'),
     next_cursor: z.string().nullable(),

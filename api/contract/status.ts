@@ -70,7 +70,7 @@ const StepAnswer = named(
 )
 
 const EventAnswer = named(
-  'Event',
+  'TimelineEvent',
   z.object({
     sequence: z.int(),
     type: z.enum(auditTypes),
@@ -109,7 +109,7 @@ const outcome = {
 }
 
 export const StatusAnswer = named(
-  'Status',
+  'RequestStatus',
   z.object({
     ...outcome,
     version: z
