@@ -57,6 +57,22 @@ const verify = async (phone: string, code: string) =>
   (await client.verify({ phone_number: phone, code })).body.status
 
 describe('the phone page in a real browser', () => {
+  test('follows the number in its address, also back', async () => {
+    const [one, other] = [freshPhone(), freshPhone()]
+    await client.sent(one, { message: 'First {{code}}' })
+    await client.sent(other, { message: 'Second {{code}}' })
+    await page.goto(`${system.sandboxUrl}/#${encodeURIComponent(one)}`)
+    await messages().getByText('First').waitFor()
+    await page.evaluate(`location.hash = ${JSON.stringify(other)}`)
+    await messages().getByText('Second').waitFor()
+    expect(await messages().count()).toBe(1)
+    await page.goBack()
+    await messages().getByText('First').waitFor()
+    expect(await messages().count()).toBe(1)
+    await page.goForward()
+    await messages().getByText('Second').waitFor()
+  })
+
   test('an SMS appears by itself; its code, read from the page, verifies; the page says so', async () => {
     const phone = freshPhone()
     await pickUp(phone)

@@ -86,7 +86,8 @@ function markCurrent() {
 
 /* One phone */
 
-function open(address) {
+/** @param isNamed the page's address names this phone already, perhaps in another spelling */
+function open(address, isNamed = false) {
   stream?.close()
   const path = `/phones/${encodeURIComponent(address)}/events`
   stream = new EventSource(path)
@@ -95,7 +96,10 @@ function open(address) {
     if (phone.number !== number) phone.inCall = ''
     phone.number = number
     phone.entries = new Map(entries.toReversed().map((entry) => [entry.id, entry]))
-    location.hash = encodeURIComponent(number)
+    const hash = `#${encodeURIComponent(number)}`
+    // Another entry of the history would lead back to this same phone.
+    if (isNamed) history.replaceState(null, '', hash)
+    else location.hash = hash
     $('choose-error').textContent = ''
     setState(state)
     markCurrent()
@@ -336,4 +340,14 @@ void fetch('/numbers')
     const rows = numbers.map(({ number, behaviour }) => phoneButton(number, behaviour))
     $('reserved').replaceChildren(...rows)
   })
-if (location.hash.length > 1) open(decodeURIComponent(location.hash.slice(1)))
+
+/** The phone that the address of this page names; it may be changed by hand, by a link, and by going back. */
+function openNamed() {
+  // Reads a stray % as it is, where decodeURIComponent would throw.
+  const hash = location.hash.slice(1).replaceAll('+', '%2B').replaceAll('&', '%26')
+  const named = new URLSearchParams(`number=${hash}`).get('number')
+  if (named !== '' && named !== phone.number) open(named, true)
+}
+
+window.addEventListener('hashchange', openNamed)
+openNamed()
