@@ -47,7 +47,9 @@ export const goInstall = async (
 ): Promise<void> => {
   const go = onPath(env, 'go')
   if (!go) throw new Error('There is no Go on PATH to build it with.')
-  say(`Building ${name} ${version} with ${go}: 3 to 10 minutes, once; it is kept in ${kept}.`)
+  say(
+    `Building ${name} ${version} with ${go}: about 3 minutes on two idle cores, once; it is kept in ${kept}.`,
+  )
   const startedAt = Date.now()
   const progress = reportEvery(
     say,

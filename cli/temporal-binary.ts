@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { alone } from './build-lock'
 import { cacheOf, goInstall, isExecutable, onPath, reportEvery } from './go-install'
 
 /** The newest release that `go install` can still build; the download is pinned to the same. */
@@ -66,6 +67,15 @@ export const findTemporal = async (search: Search): Promise<TemporalChoice> => {
 
   const folder = cacheFolder(env)
   mkdirSync(folder, { recursive: true })
+  // Several first starts at once would each take minutes of the whole machine for the same program.
+  return alone({ folder, what: 'Temporal', say }, async () => {
+    return findInstalledTemporal(env) ?? fetchOrBuild(search, folder)
+  })
+}
+
+/** @throws with what to do when neither works */
+const fetchOrBuild = async (search: Search, folder: string): Promise<TemporalChoice> => {
+  const { say } = search
   const failures: string[] = []
   const ways = [
     { reason: 'the one just downloaded', get: download },

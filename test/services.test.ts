@@ -9,9 +9,10 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readVariables, writeVariables } from '../cli/dotenv'
 import { assertFree, freePort } from '../cli/ports'
@@ -117,6 +118,54 @@ describe('finding a Temporal server', () => {
     )
     expect(heard.join('\n')).toMatch(/could not be downloaded from .* \(nothing came for 0\.2 s\)/)
     expect(heard.join('\n')).toMatch(/Building Temporal 1\.5\.1 with .*bin\/go/)
+  })
+
+  const slowGo = () =>
+    program(
+      join(folder, 'bin/go'),
+      `if [ "$1" = env ]; then echo /tmp; echo /tmp; else
+        echo built >> ${join(folder, 'builds')}; sleep 1; echo "$@" > "$GOBIN/temporal"; chmod +x "$GOBIN/temporal"; fi`,
+    )
+  const builds = () => readFileSync(join(folder, 'builds'), 'utf8').split('\n').length - 1
+  const withGo = () => ({
+    XDG_CACHE_HOME: join(folder, 'cache'),
+    PATH: `${join(folder, 'bin')}:${systemPath}`,
+  })
+
+  test('of three first starts at once one builds, and the others wait and say so', async () => {
+    slowGo()
+    const heard: string[][] = [[], [], []]
+    const choices = await Promise.all(
+      heard.map((lines) =>
+        findTemporal({
+          env: withGo(),
+          say: (sentence) => lines.push(sentence),
+          downloadHost: unreachable,
+        }),
+      ),
+    )
+    expect(choices).toMatchObject(heard.map(() => ({ kind: 'binary', binary: cached() })))
+    expect(builds()).toBe(1)
+    const waiting = heard.filter((lines) => /Another start is .*: waiting/.test(lines.join('\n')))
+    expect(waiting).toHaveLength(2)
+    expect(inCache()).toEqual(['temporal'])
+  })
+
+  test('takes over the lock of a start that was killed, on this machine or another', async () => {
+    slowGo()
+    const { pid } = spawnSync('true')
+    for (const [count, holder, at] of [
+      [1, `${pid} ${hostname()}`, new Date()],
+      [2, `${process.pid} elsewhere`, new Date(Date.now() - 60_000)],
+    ] as const) {
+      program(join(folder, 'cache/otpilot/temporal-1.5.1/lock'))
+      writeFileSync(join(folder, 'cache/otpilot/temporal-1.5.1/lock'), holder)
+      utimesSync(join(folder, 'cache/otpilot/temporal-1.5.1/lock'), at, at)
+      expect(await find(withGo())).toMatchObject({ binary: cached() })
+      expect(builds()).toBe(count)
+      expect(inCache()).toEqual(['temporal'])
+      rmSync(cached())
+    }
   })
 
   test('leaves nothing half made when the build fails', async () => {
