@@ -17,10 +17,11 @@ import { openPostgres } from './open-postgres'
 import { assertFree } from './ports'
 import { clustersOf, stopLeftBehind } from './postgres'
 import { commandLine, isRunning, stopProcess } from './processes'
+import { programEnv, programs } from './program-env'
 import { seed } from './seed'
 import { readSettings, rememberGiven } from './settings'
 import type { Settings } from './settings'
-import { assertOptions, variablesOfFakes } from './with-fakes'
+import { assertOptions, variablesOfFakes, withMailPort } from './with-fakes'
 import { createSupervisor } from './supervisor'
 import type { Supervisor } from './supervisor'
 import { bringUpToDate } from './tables'
@@ -30,7 +31,6 @@ import { welcome } from './welcome'
 import { bundleWorkflows } from './workflow-bundle'
 
 const root = resolve(__dirname, '..')
-const programs = ['sandbox', 'api', 'worker'] as const
 const entryOf = (program: string) => join(root, program, 'main.ts')
 
 const say = (sentence: string) => console.log(sentence)
@@ -116,20 +116,6 @@ const collectVariables = async (
   }
 }
 
-/** The environment of the three programs; `variables` are what the start found or made. */
-const programEnv = (settings: Settings, variables: Variables): NodeJS.ProcessEnv => ({
-  ...settings.env,
-  // Who serves callers need not be able to change tables.
-  MIGRATION_DATABASE_URL: undefined,
-  OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
-  OTPILOT_DATA_DIR: settings.folder.path,
-  // Who waits for the start wants to send next, and to read the code in the sandbox.
-  OTPILOT_READY_AFTER: settings.env.OTPILOT_READY_AFTER || 'everything',
-  PORT: String(settings.ports.PORT),
-  SANDBOX_PORT: String(settings.ports.SANDBOX_PORT),
-  ...variables,
-})
-
 /** Reads what the programs will read, before anything starts: a typing error is told at once. */
 const checkSettings = ({ settings, fakes }: Plan): void => {
   const { env, folder, urls } = settings
@@ -142,7 +128,7 @@ const checkSettings = ({ settings, fakes }: Plan): void => {
   }
   // The programs do not get the migrator's address; this start uses it.
   const { MIGRATION_DATABASE_URL } = env
-  readConfig({ ...programEnv(settings, found), MIGRATION_DATABASE_URL }, { serves: true })
+  readConfig({ ...programEnv('api', settings, found), MIGRATION_DATABASE_URL }, { serves: true })
 }
 
 const startPrograms = async (
@@ -150,11 +136,11 @@ const startPrograms = async (
   supervisor: Supervisor,
   variables: Variables,
 ): Promise<void> => {
-  const env = programEnv(settings, variables)
   say(`Starting ${programs.join(', ')}.`)
   await Promise.all(
     programs.map((name) => {
       const logFile = rotateLog(settings.folder.logFile(name))
+      const env = programEnv(name, settings, variables)
       const child = { name, entry: entryOf(name), env, logFile, say: prefixed(name) }
       return supervisor.keep(name, (born) => startChild(child, born))
     }),
@@ -221,7 +207,8 @@ const sameKeyMs = 1000
 const main = async (): Promise<void> => {
   const settings = readSettings(process.env)
   assertOptions(process.argv.slice(2), process.env)
-  const fakes = variablesOfFakes(process.argv, settings.env, settings.urls.sandbox)
+  const played = variablesOfFakes(process.argv, settings.env, settings.urls.sandbox)
+  const fakes = await withMailPort(played, settings)
   const plan = { settings, fakes }
   checkSettings(plan)
   if (process.argv.includes('--check')) return say(await describeStart(settings))

@@ -1,5 +1,7 @@
 import { challengeVendors, variablesFor, vendors } from '../sandbox/vendors'
 import type { Variables } from './dotenv'
+import { freePort } from './ports'
+import type { Settings } from './settings'
 
 const everyVendor = [...vendors, ...challengeVendors]
 
@@ -46,4 +48,20 @@ export function variablesOfFakes(
   const played = everyVendor.filter(({ name }) => names.includes(name))
   const made = Object.entries(variablesFor(sandboxUrl, played))
   return Object.fromEntries(made.filter(([name]) => !env[name]))
+}
+
+/**
+ * The fakes' variables with a port for mail, which is not HTTP and needs one of its own: what the user has set, else any
+ * that is free, so that copies of this system never meet in it.
+ */
+export async function withMailPort(
+  fakes: Variables,
+  { env, ports }: Pick<Settings, 'env' | 'ports'>,
+): Promise<Variables> {
+  if (!('SMTP_FAKE_PORT' in fakes)) return fakes
+  let port = Number(env.SMTP_PORT) || (await freePort())
+  // The five may not be listened on yet.
+  while (Object.values(ports).includes(port)) port = await freePort()
+  const made = { SMTP_PORT: String(port), SMTP_FAKE_PORT: String(port) }
+  return { ...fakes, ...Object.fromEntries(Object.entries(made).filter(([name]) => !env[name])) }
 }

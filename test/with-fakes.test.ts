@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
@@ -13,6 +14,7 @@ import { clientOf, type TestClient, until } from './harness/client'
 const portNames = ['PORT', 'SANDBOX_PORT', 'TEMPORAL_PORT', 'TEMPORAL_UI_PORT', 'PGPORT'] as const
 
 let folder: string
+let taken: Server
 let start: ChildProcess
 let said = ''
 let exit: Promise<unknown>
@@ -23,13 +25,13 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'otpilot-fakes-'))
   chmodSync(folder, 0o755)
   const ports = await Promise.all(portNames.map(freePort))
-  const mailPort = String(await freePort())
+  // Where another copy's sandbox may be: mail has to find a port of its own.
+  taken = createServer().listen((ports[1] ?? 0) + 1_000, '127.0.0.1')
   const { PATH, HOME, XDG_CACHE_HOME, TEMPORAL_CLI } = process.env
   start = spawn(process.execPath, ['cli/bootstrap.mjs', 'cli/start.ts', '--with-fakes'], {
     cwd: resolve(__dirname, '..'),
     env: {
       ...{ PATH, HOME, XDG_CACHE_HOME, TEMPORAL_CLI, OTPILOT_DATA_DIR: folder },
-      ...{ SMTP_PORT: mailPort, SMTP_FAKE_PORT: mailPort },
       ...Object.fromEntries(portNames.map((name, i) => [name, String(ports[i])])),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -50,6 +52,7 @@ beforeAll(async () => {
 afterAll(async () => {
   start.kill('SIGINT')
   await exit
+  taken.close()
   for (const path of [folder, clustersOf(folder)[1]]) rmSync(path, { recursive: true, force: true })
 })
 
@@ -86,3 +89,21 @@ test.each([...httpCalls, ['smtp', 'email'] as const].map((call, i) => [...call, 
     })
   },
 )
+
+test('each program has the secrets that it needs, and no others', () => {
+  const pids = JSON.parse(readFileSync(join(folder, 'processes.json'), 'utf8')) as Variables
+  const namesOf = (program: string) =>
+    readFileSync(`/proc/${pids[program]}/environ`, 'utf8')
+      .split('\0')
+      .map((line) => line.slice(0, line.indexOf('=')))
+  const ofCallers = ['OTP_API_KEY', 'OTPILOT_LIVE_KEY', 'OTPILOT_ADMIN_KEY']
+  for (const program of ['api', 'worker']) {
+    const names = namesOf(program)
+    expect(names).toEqual(expect.arrayContaining(['DATABASE_URL', 'OTPILOT_KEYS_FILE']))
+    expect(names.filter((name) => ofCallers.includes(name))).toEqual([])
+  }
+  const names = namesOf('sandbox')
+  expect(names).toEqual(expect.arrayContaining(['SANDBOX_SECRET', 'OTPILOT_PUBLISHABLE_KEY']))
+  const others = ['DATABASE_URL', 'OTPILOT_KEYS_FILE', 'OTPILOT_RECEIPT_SECRET', ...ofCallers]
+  expect(names.filter((name) => others.includes(name))).toEqual([])
+})
