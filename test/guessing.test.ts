@@ -67,6 +67,15 @@ test('real checks are summed by what they are worth; refusals of ended requests 
   expect(await expectedOf()).toBeCloseTo(5e-6, 9)
 })
 
+test('checks of requests that are over, however many, hide no wrong code', async () => {
+  await wrongChecks(1_500, { secondsAgo: 600 })
+  // As of a request that has ended: nothing was guessed at.
+  await wrongChecks(guessing.counted + 100, {
+    detail: { error_code: undefined, state: 'verified' },
+  })
+  expect(await expectedOf()).toBeCloseTo(1.5e-3, 9)
+})
+
 test('longer codes weigh less, and what is a day old nothing', async () => {
   await wrongChecks(100, { secondsAgo: 86_500 })
   expect(await expectedOf()).toBeUndefined()

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { loadPolicy } from '../config/policy'
@@ -34,6 +35,19 @@ describe('the shipped policy', () => {
     expect([list.uniqueItems, weights.minProperties]).toEqual([true, 1])
     expect(definitions.country.enum).toContain('GH')
     expect(definitions.country.enum).not.toContain('UK')
+  })
+
+  test('takes the budget of docs/operations.md as it stands there: every channel has a price', () => {
+    const page = readFileSync(join(__dirname, '..', 'docs', 'operations.md'), 'utf8')
+    const [, snippet] = /```json\n"protection": (\{\n {2}"budget".*?)```/s.exec(page) ?? []
+    const shipped = JSON.parse(
+      readFileSync(join(__dirname, '..', 'config', 'policy.json'), 'utf8'),
+    ) as { protection: { overrides: unknown[] } }
+    const { overrides, ...budget } = JSON.parse(snippet ?? '{}') as { overrides: unknown[] }
+    const protection = { ...budget, overrides: [...overrides, ...shipped.protection.overrides] }
+    const path = join(mkdtempSync(join(tmpdir(), 'otpilot-policy-')), 'policy.json')
+    writeFileSync(path, JSON.stringify({ ...shipped, protection }))
+    expect(valid(loadPolicy(path)).protection).toMatchObject({ budget: { day: '200.00' } })
   })
 
   test.each([

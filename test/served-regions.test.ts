@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { sql } from 'drizzle-orm'
 import { createApi } from '../api/app'
 import { scopes } from '../api/route'
 import { createApiKey } from '../db/apps/api-keys'
@@ -23,20 +24,22 @@ afterAll(async () => {
   await system.stop()
 })
 
-/** An API process that stands in a region, or in none. */
+/** An API process that stands in a region, or in none: one of each, since each takes its share of a key's quota. */
 const urlIn = async (region: string | undefined) => {
+  const known = urls.get(region)
+  if (known !== undefined) return known
   const server = createServer(createApi(apiDepsOf(system, { region })) as RequestListener)
   servers.push(server)
-  return listen(server)
+  const url = await listen(server)
+  urls.set(region, url)
+  return url
 }
+const urls = new Map<string | undefined, string>()
 
 test('an app of a region is served by a process of that region alone', async () => {
   await createApp(system.db, { id: 'european', name: 'European', region: 'eu' })
-  const { key } = await createApiKey(system.db, {
-    appId: 'european',
-    environment: 'staging',
-    scopes: [...scopes],
-  })
+  const owner = { appId: 'european', environment: 'staging' as const }
+  const { key } = await createApiKey(system.db, { ...owner, scopes: [...scopes] })
   const codes = async (path: string, method: string, body?: object, by = key) => {
     const answers: unknown[] = []
     for (const region of ['eu', 'us', undefined]) {
@@ -54,6 +57,25 @@ test('an app of a region is served by a process of that region alone', async () 
     'WRONG_REGION',
     'WRONG_REGION',
   ])
+  for (const path of ['blocks', 'decisions', 'keys', 'alerts', 'lists', 'budgets', 'test-numbers'])
+    expect([
+      path,
+      await codes(`/admin/${path}?app_id=european`, 'GET', undefined, system.operatorKey),
+    ]).toEqual([path, [200, 'WRONG_REGION', 'WRONG_REGION']])
+  const wish = { app_id: 'european', environment: 'staging', scopes: ['send'] }
+  expect(await codes('/admin/keys', 'POST', wish, system.operatorKey)).toEqual([
+    ...[200, 'WRONG_REGION', 'WRONG_REGION'],
+  ])
+  const { id } = await createApiKey(system.db, { ...owner, scopes: ['send'] })
+  for (const [method, path] of [
+    ['GET', `/admin/keys/${id}`],
+    ['POST', `/admin/keys/${id}/rotate`],
+    ['DELETE', `/admin/keys/${id}`],
+  ] as const)
+    expect([path, (await codes(path, method, undefined, system.operatorKey)).slice(1)]).toEqual([
+      path,
+      ['WRONG_REGION', 'WRONG_REGION'],
+    ])
   // Settings are no personal data: an operator mends a wrong region from anywhere.
   expect(await codes('/admin/apps/european', 'GET', undefined, system.operatorKey)).toEqual([
     200, 200, 200,
@@ -88,6 +110,33 @@ test('an app of a region is left out where an operator names none: of erasures a
   }
   expect((await exportedIn('eu')).has('european')).toBe(true)
   expect([await erasedIn('us'), await erasedIn(undefined), await erasedIn('eu')]).toEqual([1, 0, 1])
+})
+
+test('an app of a region is left out of what an operator lists elsewhere without naming one', async () => {
+  await system.db.many(sql`
+    insert into send_decisions (request_id, app_id, environment, at, verdict, mode)
+    select 'otp_of_' || app, app, 'staging', now(), 'blocked', 'block' from unnest(array['european', 'app']) app`)
+  await system.db.many(sql`
+    insert into send_blocks (id, name, app_id, environment, scope, rule, asks, level, since, until)
+    select 'blk_' || app, app, app, 'staging', 'app', 'by_hand', 'block', 1, now(), 'infinity'
+    from unnest(array['european', 'app']) app`)
+  await system.db.many(sql`
+    insert into alerts (id, app_id, environment, rule, subject, severity, detail, opened_at, last_seen_at, reminded_at)
+    select 'alr_' || app, app, 'staging', 'volume_spike', '', 'warning', '{}', now(), now(), now()
+    from unnest(array['european', 'app']) app`)
+  for (const region of ['eu', 'us', undefined]) {
+    const client = clientOf({ ...system, url: await urlIn(region) }, system.operatorKey)
+    for (const list of ['blocks', 'decisions', 'alerts', 'keys']) {
+      const { body } = await client.call<Record<string, { app_id: string | null }[]>>(
+        'GET',
+        `/admin/${list}?limit=100`,
+      )
+      const apps = new Set(body[list]?.map(({ app_id }) => app_id))
+      expect([region, list, apps.has('european'), apps.has('app')]).toEqual([
+        ...[region, list, region === 'eu', true],
+      ])
+    }
+  }
 })
 
 test('an app without one is served everywhere', async () => {

@@ -15,6 +15,7 @@ import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import { inTransaction } from '../hold'
 import type { Queries } from '../index'
+import { ofServedApps, type Place } from '../requests/region'
 import { momentOf } from './moment'
 
 const isOpenOf = ({ appId, environment, rule, subject }: AlertName) =>
@@ -172,8 +173,9 @@ export const openAlerts = (db: Queries, rules: readonly AlertRule[]): Promise<Al
     where resolved_at is null and rule = any(${sql.param([...rules])}::text[])`)
 
 export interface AlertsWanted {
-  /** Absent: all apps', and the installation's. */
+  /** Absent: all apps', of those that `servedBy` serves where that is given, and the installation's. */
   appId?: string | undefined
+  servedBy?: Place | undefined
   environments?: readonly Environment[] | undefined
   rule?: AlertRule | undefined
   state?: 'open' | 'resolved' | undefined
@@ -186,10 +188,11 @@ export interface AlertsWanted {
 
 /** Alerts, the newest first. */
 export function listAlerts(db: Queries, wanted: AlertsWanted): Promise<AlertRow[]> {
-  const { appId, environments, rule, state, from, to, after, limit } = wanted
+  const { appId, servedBy, environments, rule, state, from, to, after, limit } = wanted
   const conditions = [
     sql`true`,
     ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
+    ...(servedBy ? [ofServedApps(sql`alerts`, servedBy)] : []),
     ...(environments
       ? [sql`environment::text = any(${sql.param([...environments])}::text[])`]
       : []),

@@ -4,6 +4,7 @@ import { rowsOf, type Scope, type ScopeKind, scopesOf } from '../../core/abuse/s
 import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { ofServedApps, type Place } from '../requests/region'
 
 /** A block as people read it. */
 export interface BlockView {
@@ -36,8 +37,9 @@ const columns = sql`id, name, app_id as "appId", environment, scope, label, rule
   last_refused_at as "lastRefusedAt"`
 
 export interface BlockFilter {
-  /** Every app when absent. */
+  /** Every app when absent, of those that `servedBy` serves where that is given. */
   appId?: string | undefined
+  servedBy?: Place | undefined
   environment?: Environment | undefined
   stands?: boolean | undefined
   limit: number
@@ -50,10 +52,11 @@ export interface BlockFilter {
 
 /** The newest first. */
 export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[]> {
-  const { appId, environment, limit, after } = filter
+  const { appId, servedBy, environment, limit, after } = filter
   const conditions: SQL[] = [
     sql`true`,
     ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
+    ...(servedBy ? [ofServedApps(sql`send_blocks`, servedBy)] : []),
     ...(environment === undefined ? [] : [sql`environment = ${environment}`]),
     ...(filter.stands === undefined ? [] : [sql`${stands} = ${filter.stands}`]),
     ...(after === undefined ? [] : [sql`(since, id) < (${after.since}::timestamptz, ${after.id})`]),

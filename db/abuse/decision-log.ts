@@ -5,6 +5,7 @@ import { type Verdict, verdicts } from '../../core/abuse/verdict'
 import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from '../requests/owner'
+import { ofServedApps, type Place } from '../requests/region'
 
 /** What was decided about one send, as people read it. */
 export interface DecisionView {
@@ -33,8 +34,9 @@ export const lastDecision = (db: Queries, { requestId, ...owner }: Owner & { req
     where request_id = ${requestId} and ${ownedBy(owner)} order by d.id desc limit 1`)
 
 export interface DecisionFilter {
-  /** Every app when absent. */
+  /** Every app when absent, of those that `servedBy` serves where that is given. */
   appId?: string | undefined
+  servedBy?: Place | undefined
   environment?: Environment | undefined
   verdict?: Verdict | undefined
   requestId?: string | undefined
@@ -49,13 +51,14 @@ export interface DecisionFilter {
  * those together the newest. Those of one request have an index of their own.
  */
 export function listDecisions(db: Queries, filter: DecisionFilter): Promise<DecisionView[]> {
-  const { appId, environment, verdict, requestId, since, before, limit } = filter
+  const { appId, servedBy, environment, verdict, requestId, since, before, limit } = filter
   // As a sum, which no index has: the newest come by their ids, and all that is younger must not be read to be sorted.
   const isSince = since === undefined ? sql`true` : sql`d.at + interval '0' >= ${since}`
   const highest = before === undefined ? sql`9223372036854775807` : sql`${before}::bigint - 1`
   if (requestId !== undefined) {
     const own = [
       ...(appId === undefined ? [] : [sql`d.app_id = ${appId}`]),
+      ...(servedBy ? [ofServedApps(sql`d`, servedBy)] : []),
       ...(environment === undefined ? [] : [sql`d.environment = ${environment}`]),
       ...(verdict === undefined ? [] : [sql`d.verdict = ${verdict}`]),
     ]
@@ -83,7 +86,8 @@ export function listDecisions(db: Queries, filter: DecisionFilter): Promise<Deci
       cross join lateral (select * from send_decisions d
         where ${row} >= ${place(sql`low.id`)} and ${row} <= ${place(highest)} and ${isSince}
         order by d.app_id desc, d.environment desc, d.verdict desc, d.id desc limit ${limit}) d
-    ${appId === undefined ? sql`` : sql`where a.id = ${appId}`}
+    where ${appId === undefined ? sql`true` : sql`a.id = ${appId}`}
+      and ${servedBy ? sql`(a.region is null or a.region = ${servedBy.region ?? null})` : sql`true`}
     order by d.id desc limit ${limit}`)
 }
 

@@ -7,6 +7,7 @@ import { type ListKind, type ListVerdict, recipientValues } from '../../core/abu
 import { auditAdmin } from '../audit/entry'
 import { holdDigests } from '../hold'
 import type { Database, Queries } from '../index'
+import { ofServedApps, type Place } from '../requests/region'
 
 export type { ListKind } from '../../core/abuse/lists'
 
@@ -114,15 +115,25 @@ export async function readListEntries(
 
 /**
  * Takes an entry off its list.
- * @param entry `appId` undefined: of whichever app, or of the operators
+ * @param entry `appId` undefined: of whichever app that `servedBy` serves, or of the operators
  * @returns whether it was there
  */
 export function removeListEntry(
   db: Database,
-  { id, appId, actor }: { id: string; appId: string | undefined; actor: string },
+  {
+    id,
+    appId,
+    servedBy,
+    actor,
+  }: { id: string; appId: string | undefined; servedBy?: Place | undefined; actor: string },
 ): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const own = appId === undefined ? sql`true` : ofOwner(appId)
+    const own =
+      appId === undefined
+        ? servedBy
+          ? ofServedApps(sql`list_entries`, servedBy)
+          : sql`true`
+        : ofOwner(appId)
     const gone = await tx.one<{ appId: string | null; verdict: ListVerdict; kind: ListKind }>(sql`
       delete from list_entries where id = ${id} and ${own} returning app_id as "appId", verdict, kind`)
     if (!gone) return false

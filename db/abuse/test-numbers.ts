@@ -6,6 +6,7 @@ import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
 import { auditAdmin } from '../audit/entry'
 import { hasVerified } from '../recipients/recipients'
 import type { Database, Queries } from '../index'
+import { ofServedApps, type Place } from '../requests/region'
 
 /** Of one app. */
 export const maxTestNumbers = 20
@@ -91,10 +92,20 @@ export async function readTestNumbers(
 /** @param number `appId` undefined: whichever app has it. @returns whether there was one */
 export function removeTestNumber(
   db: Database,
-  { id, appId, actor }: { id: string; appId: string | undefined; actor: string },
+  {
+    id,
+    appId,
+    servedBy,
+    actor,
+  }: { id: string; appId: string | undefined; servedBy?: Place | undefined; actor: string },
 ): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const own = appId === undefined ? sql`true` : sql`app_id = ${appId}`
+    const own =
+      appId === undefined
+        ? servedBy
+          ? ofServedApps(sql`test_numbers`, servedBy)
+          : sql`true`
+        : sql`app_id = ${appId}`
     const gone = await tx.one<{ appId: string }>(
       sql`delete from test_numbers where id = ${id} and ${own} returning app_id as "appId"`,
     )

@@ -4,6 +4,7 @@ import type { Environment } from '../../core/state'
 import type { App } from './apps'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { ofServedApps, type Place } from '../requests/region'
 
 /** A key as the check of calls needs it. */
 export interface ApiKey {
@@ -132,17 +133,20 @@ export const listKeys = (
   db: Queries,
   {
     appId,
+    servedBy,
     state,
     after,
     limit,
   }: KeyReach & {
+    /** Without an app: the keys of operators, and of the apps that this process serves. */
+    servedBy?: Place | undefined
     state?: ApiKeyView['state'] | undefined
     after?: string | undefined
     limit: number
   },
 ): Promise<ApiKeyView[]> =>
   db.many<ApiKeyView>(sql`select ${view} from api_keys k
-    where ${within({ appId })}
+    where ${within({ appId })} ${servedBy ? sql`and ${ofServedApps(sql`k`, servedBy)}` : sql``}
       ${state === undefined ? sql`` : sql`and ${stateOfKey} = ${state}`}
       ${
         after === undefined

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Queries } from '../index'
-import { isServedIn, type Place } from '../requests/region'
+import { ofServedApps, type Place } from '../requests/region'
 
 /** A sealed row as it leaves the house: with what somebody needs who keeps it elsewhere. */
 export interface ExportedRow {
@@ -66,9 +66,7 @@ export async function* exportAudit(
 const conditions = ({ appId, servedBy, from, to }: ExportFilter): SQL =>
   sql.join([
     appId === undefined ? sql`` : sql` and e.app_id = ${appId}`,
-    servedBy === undefined
-      ? sql``
-      : sql` and (e.app_id is null or exists (select from apps where apps.id = e.app_id and ${isServedIn(servedBy.region)}))`,
+    servedBy === undefined ? sql`` : sql` and ${ofServedApps(sql`e`, servedBy)}`,
     from === undefined ? sql`` : sql` and e.at >= ${from}`,
     to === undefined ? sql`` : sql` and e.at < ${to}`,
   ])

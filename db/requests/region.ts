@@ -16,3 +16,10 @@ export const isServedIn = (region: SQL | string | undefined): SQL =>
  */
 export const servedIn = (region: SQL | string | undefined): SQL =>
   sql`exists (select from apps where apps.id = otp_requests.app_id and ${isServedIn(region)})`
+
+/**
+ * The same on any table with an `app_id`; rows of no app belong to the installation, and are everybody's to see.
+ * @param table as the statement calls it
+ */
+export const ofServedApps = (table: SQL, { region }: Place): SQL =>
+  sql`(${table}.app_id is null or exists (select from apps where apps.id = ${table}.app_id and ${isServedIn(region)}))`

@@ -36,9 +36,11 @@ export const auditEvents = pgTable(
       .on(table.requestId)
       .where(sql`request_id is not null`),
     check('audit_events_sequence', sql`sequence > 0`),
-    index('audit_events_wrong')
+    index('audit_events_guesses')
       .on(table.appId, table.at)
-      .where(sql`type in ('check_rejected', 'locked')`),
+      .where(
+        sql`type in ('check_rejected', 'locked') and detail ->> 'error_code' = 'INVALID_CODE'`,
+      ),
   ],
 )
 

@@ -14,11 +14,13 @@ const indexes: Readonly<Record<string, string>> = {
     "otp_requests (app_id, environment, state, created_at, id) where state <> 'pending'",
   otp_requests_purpose:
     "otp_requests (app_id, environment, purpose, created_at, id) where purpose <> 'default' and purpose <> 'publishable'",
+  audit_events_guesses:
+    "audit_events (app_id, at) where type in ('check_rejected', 'locked') and detail ->> 'error_code' = 'INVALID_CODE'",
   send_decisions_verdict: 'send_decisions (app_id, environment, verdict, id)',
 }
 
 /** Those whose work others of the list do better. */
-const replaced = ['otp_requests_app']
+const replaced = ['otp_requests_app', 'audit_events_wrong']
 
 /** Makes those that are missing, and anew those that an interrupted run left half made. */
 export async function makeIndexes(client: Client): Promise<void> {

@@ -8,7 +8,7 @@ import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { readPage } from './page'
-import { appOrAllIn, findAppIn, isTestKeyOfApp, requireEnvironment, requireOperator } from './reach'
+import { appsIn, findAppIn, isTestKeyOfApp, requireEnvironment, requireOperator } from './reach'
 
 const tag = 'Alerts'
 
@@ -30,11 +30,17 @@ const listRoute = (deps: ApiDeps) =>
     async handle({ key, query }) {
       const { db, publicUrl } = deps
       const { state, rule, from, to, limit, cursor } = query
-      const appId = appOrAllIn(key, query.app_id)
-      if (appId !== undefined) await findAppIn(deps, key, appId)
+      const apps = await appsIn(deps, key, query.app_id)
       const { rows, next } = await readPage(limit, (most) =>
         listAlerts(db, {
-          ...{ appId, environments: environmentsOf(key), rule, state, after: cursor, limit: most },
+          ...{
+            ...apps,
+            environments: environmentsOf(key),
+            rule,
+            state,
+            after: cursor,
+            limit: most,
+          },
           from: from === undefined ? undefined : new Date(from),
           to: to === undefined ? undefined : new Date(to),
         }),

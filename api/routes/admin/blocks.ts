@@ -22,7 +22,7 @@ import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { readPage } from './page'
-import { appOrAllIn, findAppIn, requireEnvironment } from './reach'
+import { appsIn, findAppIn, requireEnvironment } from './reach'
 
 const tag = 'Abuse protection'
 const whatOfBlocks = 'blocks of the environment production'
@@ -49,7 +49,8 @@ const listRoute = (deps: ApiDeps) =>
       const { environment, standing: stands } = query
       const ended = query.cursor === undefined ? undefined : readCursor(query.cursor, blockId)
       const after = ended && { since: ended.at, id: ended.id }
-      const filter = { appId: appOrAllIn(key, query.app_id), environment, stands, after }
+      const apps = await appsIn(deps, key, query.app_id)
+      const filter = { ...apps, environment, stands, after }
       const { rows, next } = await readPage(query.limit, (limit) =>
         listBlocks(deps.db, { ...filter, limit }),
       )
@@ -125,9 +126,9 @@ const decisionsRoute = (deps: ApiDeps) =>
     errors: ['NOT_FOUND'],
     async handle({ key, query }) {
       const { cursor: before, environment, verdict, request_id: requestId } = query
-      const appId = appOrAllIn(key, query.app_id)
+      const apps = await appsIn(deps, key, query.app_id)
       const since = query.since === undefined ? undefined : new Date(query.since)
-      const filter = { appId, environment, verdict, requestId, since, before }
+      const filter = { ...apps, environment, verdict, requestId, since, before }
       const { rows, next } = await readPage(query.limit, (limit) =>
         listDecisions(deps.db, { ...filter, limit }),
       )

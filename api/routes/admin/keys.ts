@@ -6,7 +6,6 @@ import {
   revokeKey,
   rotateKey,
 } from '../../../db/apps/api-keys'
-import { findApp } from '../../../db/apps/apps'
 import {
   KeyAnswer,
   KeyBody,
@@ -21,7 +20,7 @@ import { Problem } from '../../problem'
 import { type AdminCall, route } from '../../route'
 import { actorOf } from '../../send-wish'
 import { readPage } from './page'
-import { appIn, appOrAllIn, requireEnvironment, requireOperator } from './reach'
+import { appsIn, findAppIn, requireEnvironment, requireOperator } from './reach'
 import { keyAnswerOf, madeKeyAnswerOf, newKeyOf } from './translate'
 
 const tag = 'Administration'
@@ -36,7 +35,7 @@ export const keyRoutes = (deps: ApiDeps) => [
   rotateRoute(deps),
 ]
 
-const createRoute = ({ db }: ApiDeps) =>
+const createRoute = (deps: ApiDeps) =>
   route({
     method: 'post',
     path: '/admin/keys',
@@ -57,16 +56,15 @@ const createRoute = ({ db }: ApiDeps) =>
     replies: { 200: { description: 'Made; it works at once.', content: MadeKeyAnswer } },
     errors: ['NOT_FOUND'],
     async handle({ key, body }) {
-      const appId = body.app_id === null ? null : appIn(key, body.app_id)
+      const appId = body.app_id === null ? null : (await findAppIn(deps, key, body.app_id)).id
       if (appId === null) requireOperator(key)
-      else if (!(await findApp(db, appId))) throw new Problem('NOT_FOUND')
       requireEnvironment(key, body, whatOfKeys)
-      const made = await createApiKey(db, { ...newKeyOf(body), appId }, actorOf(key))
+      const made = await createApiKey(deps.db, { ...newKeyOf(body), appId }, actorOf(key))
       return { body: madeKeyAnswerOf(made) }
     },
   })
 
-const listRoute = ({ db }: ApiDeps) =>
+const listRoute = (deps: ApiDeps) =>
   route({
     method: 'get',
     path: '/admin/keys',
@@ -80,9 +78,9 @@ const listRoute = ({ db }: ApiDeps) =>
     replies: { 200: { description: 'One page. No key is in it.', content: KeysAnswer } },
     errors: ['NOT_FOUND'],
     async handle({ key, query: { app_id, state, limit, cursor } }) {
-      const appId = appOrAllIn(key, app_id)
+      const apps = await appsIn(deps, key, app_id)
       const { rows, next } = await readPage(limit, (most) =>
-        listKeys(db, { appId, state, after: cursor, limit: most }),
+        listKeys(deps.db, { ...apps, state, after: cursor, limit: most }),
       )
       return { body: { keys: rows.map(keyAnswerOf), next_cursor: next?.id ?? null } }
     },
@@ -151,11 +149,12 @@ type CallAboutKey = Pick<AdminCall, 'key' | 'params'>
 
 const byCallerOf = ({ key }: CallAboutKey) => ({ appId: key.app?.id, actor: actorOf(key) })
 
-/** @throws {Problem} NOT_FOUND for what is no id, for no key, and for one of another app. */
-async function keyInPath({ db }: ApiDeps, { key, params }: CallAboutKey): Promise<ApiKeyView> {
+/** @throws {Problem} NOT_FOUND for what is no id, for no key, and for one of another app; WRONG_REGION for one elsewhere. */
+async function keyInPath(deps: ApiDeps, { key, params }: CallAboutKey): Promise<ApiKeyView> {
   const { success, data } = keyId.safeParse(params.key_id)
-  const found = success && (await findKeyView(db, data, { appId: key.app?.id }))
+  const found = success && (await findKeyView(deps.db, data, { appId: key.app?.id }))
   if (!found) throw new Problem('NOT_FOUND')
+  if (found.appId !== null) await findAppIn(deps, key, found.appId)
   return found
 }
 

@@ -102,6 +102,7 @@ const removeRoute = (deps: ApiDeps) =>
       const removed = await removeListEntry(deps.db, {
         id: params.entry_id ?? '',
         appId: key.app?.id,
+        servedBy: { region: deps.region },
         actor: actorOf(key),
       })
       if (!removed) throw new Problem('NOT_FOUND')

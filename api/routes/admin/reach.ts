@@ -1,6 +1,7 @@
 import { isLive } from '../../../core/state'
 import type { ApiKey } from '../../../db/apps/api-keys'
 import { type App, findApp } from '../../../db/apps/apps'
+import type { Place } from '../../../db/requests/region'
 import { appId } from '../../contract/admin'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
@@ -45,6 +46,21 @@ export async function findAppIn(
   if (!app) throw new Problem('NOT_FOUND')
   requireServed(app, region)
   return app
+}
+
+/**
+ * As {@link appOrAllIn}, for what belongs to apps: an app of another region is refused, and where none is named the
+ * apps of other regions are left out.
+ * @throws {Problem} NOT_FOUND and WRONG_REGION as {@link findAppIn}
+ */
+export async function appsIn(
+  deps: Pick<ApiDeps, 'db' | 'region'>,
+  key: ApiKey,
+  named?: string,
+): Promise<{ appId: string } | { appId: undefined; servedBy: Place }> {
+  const appId = appOrAllIn(key, named)
+  if (appId === undefined) return { appId, servedBy: { region: deps.region } }
+  return { appId: (await findAppIn(deps, key, appId)).id }
 }
 
 /** The app that `/admin/apps/{app_id}/…` names; what cannot be an id is as unknown as any other. */

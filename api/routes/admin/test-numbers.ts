@@ -90,6 +90,7 @@ const removeRoute = (deps: ApiDeps) =>
       const removed = await removeTestNumber(deps.db, {
         id: params.test_number_id ?? '',
         appId: key.app?.id,
+        servedBy: { region: deps.region },
         actor: actorOf(key),
       })
       if (!removed) throw new Problem('NOT_FOUND')
