@@ -13,7 +13,7 @@ import type { AdminCall } from '../../route'
  * Whether an operator's app exists is for the statement that follows to find out.
  * @throws {Problem} NOT_FOUND for another app than the key's own; INVALID_REQUEST where an operator names none.
  */
-export function appIn(key: ApiKey, named?: string): string {
+function appIn(key: ApiKey, named?: string): string {
   const id = appOrAllIn(key, named)
   if (id !== undefined) return id
   throw new Problem('INVALID_REQUEST', {
