@@ -53,6 +53,10 @@ export const retryJitter = 0.1
 /** A run that was not heard of for so long is gone: longer than the longest pause, and what a call may add to it. */
 export const silentRunHours = 30
 
+/** How long the run of a failed delivery may live, in milliseconds: after that silence it has been started anew. */
+export const longestDeliveryMs = (delaysMs: readonly number[]): number =>
+  delaysMs.reduce((sum, delayMs) => sum + delayMs * (1 + retryJitter), silentRunHours * hours)
+
 /**
  * How long a run waits, in milliseconds, before it asks again for an endpoint that may not be called now, or not from
  * here: twice as long each time, and up to half longer, so that those that wait do not all come together.

@@ -1,5 +1,5 @@
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import type { EventDeliveryInput } from '../core/event'
+import { longestDeliveryMs, type EventDeliveryInput } from '../core/event'
 import type { eventDelivery } from '../workflows'
 
 const startDeadlineMs = 2_000
@@ -17,6 +17,7 @@ export async function startEventDelivery(
         args: [input],
         workflowIdReusePolicy: 'REJECT_DUPLICATE',
         workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowExecutionTimeout: longestDeliveryMs(input.delaysMs),
       }),
     )
   } catch (error) {

@@ -50,6 +50,9 @@ describe('an endpoint that does not take an event', () => {
     const connection = await Connection.connect({ address: temporalAddress() })
     const run = new Client({ connection }).workflow.getHandle(`event-${delivery.delivery_id}-0`)
     expect(await run.result()).toBe('delivered')
+    // The pauses of this test are short; a run that is not heard of for 30 hours has been started anew.
+    const { raw } = await run.describe()
+    expect(Number(raw.executionConfig?.workflowExecutionTimeout?.seconds)).toBe(30 * 3_600)
     await connection.close()
     expect((await listeners.endpointOf(endpoint_id)).failing_since).toBeNull()
   })

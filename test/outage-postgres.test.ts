@@ -104,6 +104,30 @@ describe('Postgres is down', () => {
   })
 })
 
+test('an outage of Postgres costs a run few events, and the run goes on as soon as it is over', async () => {
+  const phone = freshPhone()
+  await client.script(phone, { receipt: 'none' })
+  const id = await client.sent(phone, { channels: ['sms', 'voice'] })
+  const isSilent = async () =>
+    (await client.status(id)).steps[0]?.attempts[0]?.status === 'accepted'
+  await until(isSilent, { what: 'the message' })
+  const events = async () => (await rig.runs.getHandle(id).fetchHistory()).events ?? []
+  rig.workerDatabase.freeze()
+  try {
+    const asks = async () => (await events()).some((event) => event.timerFiredEventAttributes)
+    await until(asks, { within: 20_000, what: 'the end of the step' })
+    const before = (await events()).length
+    await pause(60_000)
+    // Each try is six events, and each pause longer than the one before. A local activity that is repeated without
+    // an end writes three every four seconds.
+    expect((await events()).length - before).toBeLessThanOrEqual(33)
+  } finally {
+    rig.workerDatabase.open()
+  }
+  const called = async () => (await client.inbox(phone)).length === 2
+  await until(called, { within: 15_000, what: 'the next channel' })
+}, 120_000)
+
 test.each(['before', 'after'] as const)(
   'a stumble %s a provider’s answer is written down costs no second message',
   async (moment) => {

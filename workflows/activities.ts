@@ -6,6 +6,7 @@ import {
   isCancellation,
   proxyActivities,
   proxyLocalActivities,
+  TimeoutFailure,
 } from '@temporalio/workflow'
 import type { Activities } from '../activities'
 import { sendRetries } from '../core/plan'
@@ -14,44 +15,41 @@ import type { SendOrder } from '../core/otp-request'
 const unknownRequest = 'UnknownRequest'
 
 /**
- * Short statements on Postgres. They are over before the workflow task is: a local activity that goes on for longer keeps
- * it open by a heartbeat of three events, every few seconds.
+ * Short statements on Postgres, tried once: a local activity that is repeated, or takes longer than this, keeps its
+ * workflow task open by a heartbeat of three events every four seconds, for as long as Postgres is away.
  */
 const statements = proxyLocalActivities<Activities>({
-  startToCloseTimeout: '3s',
-  scheduleToCloseTimeout: '3s',
-  retry: {
-    initialInterval: '200ms',
-    maximumInterval: '1s',
-    nonRetryableErrorTypes: [unknownRequest],
-  },
+  startToCloseTimeout: '3500ms',
+  retry: { maximumAttempts: 1 },
 })
 
 /** Between two tries, in milliseconds: each pause is longer than the one before, so that an outage costs few events. */
 const pauses = { firstMs: 2_000, growth: 3, longestMs: 30_000 }
 
 /**
- * Has Postgres asked, or told, until it answers: a run never gives up on its own record. A signal ends a pause, since the
- * sweeper sends one as soon as Postgres is back.
+ * Has Postgres asked, or told, until it answers: a run never gives up on its own record. What fails quickly is tried again
+ * at once, since a connection may just have broken. A signal ends a pause: the sweeper sends one when Postgres is back.
  */
 export async function record<T>(
   run: { signals: number },
   work: (asked: typeof statements) => Promise<T>,
 ): Promise<T> {
-  for (
-    let pauseMs = pauses.firstMs;
-    ;
-    pauseMs = Math.min(pauseMs * pauses.growth, pauses.longestMs)
-  ) {
+  let pauseMs = 0
+  for (;;) {
     const { signals } = run
     try {
       return await work(statements)
     } catch (error) {
       if (isCancellation(error) || isOfNoRequest(error)) throw error
+      const isSlow = error instanceof ActivityFailure && error.cause instanceof TimeoutFailure
+      pauseMs = pauseMs === 0 && isSlow ? pauses.firstMs : pauseMs
     }
-    await condition(() => run.signals !== signals, pauseMs, {
-      summary: 'Postgres does not answer: asked again',
-    })
+    if (pauseMs > 0) {
+      await condition(() => run.signals !== signals, pauseMs, {
+        summary: 'Postgres does not answer: asked again',
+      })
+    }
+    pauseMs = Math.min(Math.max(pauseMs * pauses.growth, pauses.firstMs), pauses.longestMs)
   }
 }
 
