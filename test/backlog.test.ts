@@ -37,7 +37,7 @@ async function started(
   const ids: string[] = []
   for (let turn = 0; turn < count; turn++) {
     const { requestId } = await requests.open({ appId, environment })
-    if (claimed) await requests.claim(requestId)
+    if (claimed) await requests.claim(requestId, { isTestAccount: environment !== 'production' })
     ids.push(requestId)
   }
   await requests.db.many(sql`update otp_requests set

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
-import { askNext, cancelRequest } from '../db/requests/commands'
+import { cancelRequest } from '../db/requests/commands'
 import { readProgress } from '../db/requests/progress'
 import { openRequest } from '../db/requests/sends'
 import { failNotStarted } from '../db/requests/starts'
@@ -58,7 +58,7 @@ describe('checking a code', () => {
       const opened = await open()
       await claim(opened.requestId)
       await claim(opened.requestId, { sendNo: 2, channel: 'voice', step: 1 })
-      await askNext(db, { ...owner, requestId: opened.requestId, actor: 'test' })
+      await requests.next({ ...owner, requestId: opened.requestId, actor: 'test' })
       await requests.resend({ ...owner, requestId: opened.requestId, actor: 'test' })
       const code = await codeOf(opened.requestId)
       expect(
@@ -202,9 +202,10 @@ describe('one live request per recipient and purpose', () => {
     await db.many(
       sql`update attempts set claimed_at = now() - interval '11 s' where request_id = ${requestId}`,
     )
+    const resendSeq = await requests.askedAgain(requestId)
     let repeated: ReturnType<typeof open> | undefined
     await db.transaction(async (tx) => {
-      await claim(requestId, { sendNo: 2 }, tx)
+      await claim(requestId, { sendNo: 2, resendSeq }, tx)
       repeated = open({ recipient })
       // Long enough for the send to reach the row that this transaction holds.
       await pause(400)
@@ -260,14 +261,10 @@ describe('the two environments of an app', () => {
     expect(asTest.requestId).not.toBe(live.requestId)
     const code = await codeOf(live.requestId)
     expect(await check(live.requestId, code)).toMatchObject({ errorCode: 'NO_ACTIVE_REQUEST' })
-    for (const command of [askNext, cancelRequest]) {
-      expect(await command(db, { ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
-        outcome: 'not_found',
-      })
-    }
-    expect(await requests.resend({ ...owner, requestId: live.requestId, actor: 'test' })).toEqual({
-      outcome: 'not_found',
-    })
+    const theirs = { ...owner, requestId: live.requestId, actor: 'test' }
+    expect(await cancelRequest(db, theirs)).toEqual({ outcome: 'not_found' })
+    for (const command of [requests.next, requests.resend])
+      expect(await command(theirs)).toEqual({ outcome: 'not_found' })
   })
 })
 

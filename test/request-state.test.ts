@@ -144,7 +144,7 @@ describe('answers', () => {
 describe('the mark of news', () => {
   test('rises with every news, and clearing an older one leaves it', async () => {
     const { requestId } = await open()
-    const next = await askNext(db, { ...owner, requestId, actor: 'test' })
+    const next = await askNext(db, keyring, { ...owner, requestId, actor: 'test' })
     const cancel = await cancelRequest(db, { ...owner, requestId, actor: 'test' })
     if (!('wake' in next && next.wake && 'wake' in cancel && cancel.wake))
       throw new Error('no wake')
@@ -159,7 +159,7 @@ describe('the mark of news', () => {
 
   test('stays while the run does not exist yet', async () => {
     const { requestId } = await openUnstarted()
-    const asked = await askNext(db, { ...owner, requestId, actor: 'test' })
+    const asked = await askNext(db, keyring, { ...owner, requestId, actor: 'test' })
     if (!('wake' in asked && asked.wake)) throw new Error('no wake')
     await clearSignalDue(db, asked.wake)
     expect(
@@ -226,7 +226,7 @@ describe('receipts', () => {
 describe('commands', () => {
   test('next leaves a step once, and the last one not at all', async () => {
     const { requestId } = await open()
-    const next = () => askNext(db, { ...owner, requestId, actor: 'test' })
+    const next = () => askNext(db, keyring, { ...owner, requestId, actor: 'test' })
     expect(await next()).toMatchObject({
       outcome: 'done',
       channel: 'voice',

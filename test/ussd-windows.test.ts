@@ -6,7 +6,7 @@ import { stepDefaults } from '../core/plan'
 import { recordAnswer } from '../db/attempts/attempts'
 import { findWaitingCodes, openUssdWindow, showWaitingCode } from '../db/attempts/ussd'
 import { eraseRecipient } from '../db/recipients/erasure'
-import { askNext, cancelRequest } from '../db/requests/commands'
+import { cancelRequest } from '../db/requests/commands'
 import { openRequest } from '../db/requests/sends'
 import { markQueued } from '../db/requests/starts'
 import { requestsOnly } from './harness/requests'
@@ -146,7 +146,7 @@ describe('a window', () => {
       where request_id = ${requestId}`)
     const command = { ...requests.owner, requestId, actor: 'test' }
     expect(await requests.resend(command)).toMatchObject({ outcome: 'done', channel: 'sms' })
-    expect(await askNext(requests.db, command)).toMatchObject({ outcome: 'done', channel: 'ussd' })
+    expect(await requests.next(command)).toMatchObject({ outcome: 'done', channel: 'ussd' })
   })
 
   test('a dial before the first message does not have that one sent again', async () => {
@@ -268,7 +268,7 @@ describe('a wish for USSD', () => {
     const command = { ...requests.owner, requestId, actor: 'test' }
     // The second wish before the move is the same, and is answered alike.
     for (let wish = 0; wish < 2; wish++)
-      expect(await askNext(requests.db, command)).toMatchObject({
+      expect(await requests.next(command)).toMatchObject({
         ...{ outcome: 'done', channel: 'ussd', instruction: '*1#' },
       })
     expect(await dial(phoneNumber)).toBeDefined()

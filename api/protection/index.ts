@@ -141,6 +141,6 @@ export const resendRefusedBy = ({ verdict, findings }: Guarded, requestId: strin
         requestId,
         action: 'solve_challenge',
         detail:
-          'A resend takes no challenge: POST /otp/send with a solved one repeats the same code.',
+          'Neither a resend nor the next channel takes a challenge: POST /otp/send with a solved one repeats the same code.',
       })
     : new Problem('BLOCKED', { requestId, detail: sentenceOf(findings) })

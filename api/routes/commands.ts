@@ -77,14 +77,28 @@ export const nextRoute = (deps: ApiDeps) =>
     operationId: 'nextChannel',
     tag: 'OTP',
     summary: 'Go on with the next channel now',
+    description:
+      'One more message, which meets what a resend meets: the limits of the recipient, the fraud rules, the money.',
     scope: 'send',
     admission: 'send',
     replies: { 200: { description: 'On its way.', content: CommandAnswer } },
-    errors: ['REQUEST_ENDED', 'BLOCKED', 'NO_NEXT_CHANNEL'],
+    errors: [
+      'REQUEST_ENDED',
+      'RATE_LIMITED',
+      'BUDGET_EXCEEDED',
+      'BLOCKED',
+      'CHALLENGE_REQUIRED',
+      'NO_NEXT_CHANNEL',
+    ],
     async handle(call) {
-      const { requestId } = await traitsOf(deps, call)
+      const { requestId, isListed } = await traitsOf(deps, call)
       const command = commandOf(call)
-      const asked = done(deps, call, await askNext(deps.db, { ...command, requestId }))
+      const outcome = await askNext(deps.db, deps.keyring, {
+        ...{ ...command, requestId },
+        policy: deps.routing.policy,
+        isTrusted: isListed || isOwnMachine(deps, call.client),
+      })
+      const asked = done(deps, call, outcome)
       return { body: answerOf(command.requestId, 'moving', asked) }
     },
   })

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import type { RequestMoney } from '../../core/abuse/money'
 import { reachesNobody } from '../../core/abuse/number'
@@ -12,7 +13,7 @@ import {
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan, Step } from '../../core/plan'
 import type { State } from '../../core/state'
-import type { Channel } from '../../core/channel'
+import { type Channel, channels } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
 import { noteRefusal } from '../abuse/decisions'
@@ -25,6 +26,7 @@ import { openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue, dueNow, setState } from './ending'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { type Owner, ownedBy } from './owner'
 
 interface Command extends Owner {
@@ -68,36 +70,63 @@ export async function cancelRequest(
     : { outcome: 'done' }
 }
 
-/** Leaves the channel in progress for the plan's next one; a second wish before the move is the same wish. */
-export async function askNext(
-  db: Queries,
-  { requestId, actor, ...owner }: Command,
-): Promise<CommandOutcome> {
-  const row = await db.one<{
-    step: number
-    dueAt: Date | null
-    channel: Channel
-    instruction: string | null
-  }>(sql`
-    with asked as (
-      update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1,
-        signal_due_at = ${dueNow}
-      where id = ${requestId} and ${ownedBy(owner)} and state = 'pending' and expires_at > now()
-        and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step
-      returning id, app_id, audit_seq, leave_step, signal_due_at, plan
-    ), logged as (${auditFrom(sql`asked`, {
-      type: 'next_requested',
-      actor,
-      detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
-    })}), renewed as (
-      -- Who asks for this channel may look again.
-      update ussd_windows w set views = 0 from asked
-      where w.request_id = asked.id and plan -> (leave_step + 1) ->> 'channel' = 'ussd'
-    )
-    select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel,
-      (select ${instructionOf} from otp_requests r where r.id = asked.id) as instruction
-    from asked`)
-  if (!row) return alreadyLeaving(db, owner, requestId)
+/** There is a next channel, and nobody has asked for it yet. */
+const canMove = sql`state = 'pending' and expires_at > now()
+  and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step`
+
+const leaveStep = statement(
+  'leave_step',
+  z.strictObject({
+    step: z.int(),
+    dueAt: z.date().nullable(),
+    channel: z.enum(channels),
+    instruction: z.string().nullable(),
+    next: z.custom<Step>(),
+    money: z.custom<RequestMoney | null>(),
+  }),
+  (p: Named<Command>) => sql`
+  with asked as (
+    update otp_requests set leave_step = current_step, audit_seq = audit_seq + 1, signal_due_at = ${dueNow}
+    where id = ${p.requestId} and app_id = ${p.appId} and environment = ${p.environment} and ${canMove}
+    returning id, app_id, audit_seq, leave_step, signal_due_at, plan, money
+  ), logged as (${auditFrom(sql`asked`, {
+    type: 'next_requested',
+    actor: p.actor,
+    detail: sql`jsonb_build_object('leaves', plan -> leave_step::int ->> 'channel')`,
+  })}), renewed as (
+    -- Who asks for this channel may look again.
+    update ussd_windows w set views = 0 from asked
+    where w.request_id = asked.id and plan -> (leave_step + 1) ->> 'channel' = 'ussd'
+  )
+  select leave_step as step, signal_due_at as "dueAt", plan -> (leave_step + 1) ->> 'channel' as channel,
+    (select ${instructionOf} from otp_requests r where r.id = asked.id) as instruction,
+    plan -> (leave_step + 1) as next, money
+  from asked`,
+)
+
+/**
+ * Leaves the channel in progress for the plan's next one; a second wish before the move is the same wish. It is another
+ * message, so it meets what a resend meets.
+ */
+export const askNext = (
+  db: Database,
+  keyring: Keyring,
+  wish: MessageWish,
+): Promise<CommandOutcome> => decided(db, (tx) => moveOn(tx, keyring, wish))
+
+async function moveOn(tx: Queries, keyring: Keyring, wish: MessageWish): Promise<CommandOutcome> {
+  const { requestId, actor, appId, environment } = wish
+  const owner = { appId, environment }
+  const movable = await tx.one<{ id: string }>(
+    sql`select id from otp_requests where id = ${requestId} and ${ownedBy(owner)} and ${canMove}`,
+  )
+  const found = movable && (await takeLimitsOf(tx, keyring, wish))
+  if (!found) return alreadyLeaving(tx, owner, requestId)
+  const row = await tx.one(leaveStep({ requestId, actor, appId, environment }))
+  if (!row) throw new Refused(await alreadyLeaving(tx, owner, requestId))
+  await judgeResend(tx, keyring, wish, found)
+  const shortage = await shortageOf(tx, { owner, money: row.money, plan: [row.next] })
+  if (shortage) throw new Refused({ outcome: 'over_budget', ...shortage })
   return {
     outcome: 'done',
     channel: row.channel,
@@ -137,13 +166,19 @@ class Refused extends Error {
  * A channel claimed less than 10 s ago is not sent again. The fraud rules look at it as at a send, or each message that
  * went out before a block could be repeated behind it.
  */
-export async function askResend(
+export const askResend = (
   db: Database,
   keyring: Keyring,
   wish: ResendWish,
+): Promise<CommandOutcome> => decided(db, (tx) => resend(tx, keyring, wish))
+
+/** Runs a command in a transaction, of which a refusal leaves nothing but its own row. */
+async function decided(
+  db: Database,
+  decide: (tx: Queries) => Promise<CommandOutcome>,
 ): Promise<CommandOutcome> {
   try {
-    return await db.transaction((tx) => resend(tx, keyring, wish))
+    return await db.transaction(decide)
   } catch (error) {
     if (!(error instanceof Refused)) throw error
     const { outcome } = error
@@ -152,15 +187,19 @@ export async function askResend(
   }
 }
 
-interface ResendWish extends Command {
-  /** Of the channel that the caller named. */
-  step?: Step | undefined
-  /** Where codes can be dialled for; nowhere when absent. */
-  dialStrings?: DialStrings | undefined
+/** A wish for one more message. */
+interface MessageWish extends Command {
   /** Says the limits, and what the fraud rules do; the usual ones when absent. */
   policy?: ProtectionPolicy | undefined
   /** The fraud rules do not look at it: somebody tries the service on their own machine. */
   isTrusted?: boolean | undefined
+}
+
+interface ResendWish extends MessageWish {
+  /** Of the channel that the caller named. */
+  step?: Step | undefined
+  /** Where codes can be dialled for; nowhere when absent. */
+  dialStrings?: DialStrings | undefined
 }
 
 type Judged = { send: GuardedSend } & Guarded
@@ -191,7 +230,7 @@ interface Addressed {
 async function takeLimitsOf(
   tx: Queries,
   keyring: Keyring,
-  { requestId, policy = {}, ...owner }: ResendWish,
+  { requestId, policy = {}, ...owner }: MessageWish,
 ): Promise<Addressed | undefined> {
   const found = await tx.one<Addressed>(sql`
     select recipient_id as "recipientId", country, plan,
@@ -223,7 +262,7 @@ async function takeLimitsOf(
 async function judgeResend(
   tx: Queries,
   keyring: Keyring,
-  { requestId, policy = {}, isTrusted = false, appId: app, environment }: ResendWish,
+  { requestId, policy = {}, isTrusted = false, appId: app, environment }: MessageWish,
   { recipientId, country, number, plan, secondsLeft }: Addressed,
 ): Promise<void> {
   const settings = protectionOf(policy, { app, country })

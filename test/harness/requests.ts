@@ -5,7 +5,7 @@ import { createDatabase, type Queries } from '../../db'
 import { createApp } from '../../db/apps/apps'
 import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
 import { checkCode } from '../../db/checks/checks'
-import { askResend } from '../../db/requests/commands'
+import { askNext, askResend } from '../../db/requests/commands'
 import { openRequest, type SendDecision } from '../../db/requests/sends'
 import { markStarted } from '../../db/requests/starts'
 import { freshDatabase } from './database'
@@ -51,6 +51,7 @@ export async function requestsOnly(keyring = openKeyFile(tempKeyFile(), { strict
       await markStarted(db, opened.requestId, 'run')
       return opened
     },
+    next: (wish: Parameters<typeof askNext>[2]) => askNext(db, keyring, wish),
     resend: (wish: Parameters<typeof askResend>[2]) => askResend(db, keyring, wish),
     claim: async (requestId: string, given: Partial<NewClaim> = {}, within: Queries = db) => {
       const claim = await claimAttempt(within, newClaim(requestId, given))
