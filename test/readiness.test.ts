@@ -131,13 +131,17 @@ describe('what readiness costs and waits for', () => {
       },
     }
     const url = await apiWith({ readinessDb })
+    const since = performance.now()
     const answers = await Promise.all(Array.from({ length: 50 }, () => probe(url)))
     expect(answers.map(({ code }) => code)).toEqual(answers.map(() => 200))
     await probe(url, '/healthz/parts')
-    expect(statements).toBe(1)
+    // On a slow machine fifty calls take longer than an answer is kept.
+    const seconds = Math.floor((performance.now() - since) / 1_000)
+    expect(statements).toBeLessThanOrEqual(1 + seconds)
+    const before = statements
     await pause(1_100)
     await probe(url)
-    expect(statements).toBe(2)
+    expect(statements).toBe(before + 1)
   })
 
   test('where the first time is to wait for every part it does, and only the first time', async () => {
