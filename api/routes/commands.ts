@@ -53,7 +53,7 @@ export const resendRoute = (deps: ApiDeps, health: HealthView) =>
       const command = commandOf(call)
       const { channel } = call.body
       const traits = await traitsOf(deps, call)
-      const routing = traits.isTest ? routingOfTests(deps.routing, call.key) : deps.routing
+      const { routing } = traits
       const step =
         channel && (await stepFor({ ...deps, routing }, health, call, { channel, traits }))
       const outcome = await askResend(deps.db, deps.keyring, {
@@ -91,11 +91,11 @@ export const nextRoute = (deps: ApiDeps) =>
       'NO_NEXT_CHANNEL',
     ],
     async handle(call) {
-      const { requestId, isListed } = await traitsOf(deps, call)
+      const { requestId, isListed, routing } = await traitsOf(deps, call)
       const command = commandOf(call)
       const outcome = await askNext(deps.db, deps.keyring, {
         ...{ ...command, requestId },
-        policy: deps.routing.policy,
+        policy: routing.policy,
         isTrusted: isListed || isOwnMachine(deps, call.client),
       })
       const asked = done(deps, call, outcome)
@@ -139,7 +139,8 @@ async function traitsOf(deps: ApiDeps, call: Pick<KeyCall, 'key' | 'params'>) {
   if (state !== undefined) throw endedProblem(requestId, state)
   const isKept = value !== undefined && !isTest
   const isListed = isKept && (await isOnAllowList(deps, call, { ...traits, value, requestId }))
-  return { ...traits, isListed }
+  const routing = isTest ? routingOfTests(deps.routing, call.key) : deps.routing
+  return { ...traits, isListed, routing }
 }
 
 /** The step of a channel named by the caller; it must go to the kind of address that the request is for. */
