@@ -241,7 +241,7 @@ describe('otpilot templates', () => {
       'subject is for the channel email only.',
     )
     expect(await set('shop', 'pigeon', 'en', '--text', '{{code}}')).toContain('channel: ')
-    expect(await set('shop', 'sms', 'en_GB', '--text', '{{code}}')).toContain('locale: ')
+    expect(await set('shop', 'sms', 'x-private', '--text', '{{code}}')).toContain('locale: ')
     expect(await set('nobody', 'sms', 'en', '--text', '{{code}}')).toBe('There is no app "nobody".')
   })
 })
