@@ -55,12 +55,12 @@ const temporalAtStatement = (moment: StatementMoment, match: RegExp) => (its: Ri
 
 const statement = {
   commit: /^Q[^]{4}commit/,
-  claim: /insert into attempts/,
-  claimOfVoice: /insert into attempts[^]*voice/,
+  claim: /\/\* claim_attempt \*\//,
+  claimOfVoice: /\/\* claim_attempt \*\/[^]*voice/,
   answer: /answered as \(/,
-  started: /with started as \(/,
-  check: /checks = r\.checks \+ o\.counts/,
-  receipt: /insert into receipts/,
+  started: /\/\* mark_started \*\//,
+  check: /\/\* decide_check \*\//,
+  receipt: /\/\* record_receipt \*\//,
   settle: /set state = 'in_doubt', fault = 'in_doubt'/,
 }
 
