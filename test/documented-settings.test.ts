@@ -34,8 +34,14 @@ const variablesOfAdapters = adapters.map((adapter) => ({
   variables: Object.keys(adapter.settings.shape).map((name) => prefixOf(adapter, adapter) + name),
 }))
 
-/** As a set, so that two lists of names are equal whatever their order. */
+/**
+ * As a set, so that two lists of names are equal whatever their order. Those of an account are documented on its
+ * provider's page, whoever reads them.
+ */
 function variablesRead(): Set<string> {
+  const ofAccounts = new Set(
+    variablesOfAdapters.flatMap(({ ofAccount, variables }) => (ofAccount ? variables : [])),
+  )
   const found = readers
     .map(read)
     .flatMap((source) => [
@@ -44,7 +50,7 @@ function variablesRead(): Set<string> {
         ...(names.match(/[A-Z][A-Z0-9_]+/g) ?? []),
       ]),
     ])
-  return new Set(found.filter((name) => !notOurs.has(name)))
+  return new Set(found.filter((name) => !notOurs.has(name) && !ofAccounts.has(name)))
 }
 
 const variablesIn = (page: string) =>
