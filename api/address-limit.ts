@@ -1,8 +1,9 @@
 import ipaddr from 'ipaddr.js'
 import { addressIndex } from '../codes/address-index'
+import { ipv6SiteShare } from '../core/limits'
 import { takeAddressCall } from '../db/apps/address-windows'
 import type { ApiKey } from '../db/apps/api-keys'
-import type { Client } from './client-address'
+import { type Client, siteOf } from './client-address'
 import type { ApiDeps } from './deps'
 import { Problem } from './problem'
 import type { Route } from './route'
@@ -34,15 +35,21 @@ export function createAddressLimit({
     // What is neither a send nor a check makes a challenge.
     const { admission } = route
     const kind = admission === 'send' || admission === 'verify' ? admission : 'challenge'
-    const name = `${environment} ${kind} ${client.network}`
-    const known = refusedUntil.get(name)
-    if (known !== undefined && known > Date.now()) throw refusal((known - Date.now()) / 1_000)
-    const index = addressIndex(keyring, client.network)
-    const seconds = await takeAddressCall(checksDb, { index, environment, kind })
-    if (seconds === undefined) return
-    if (refusedUntil.size >= rememberedSize) refusedUntil.clear()
-    refusedUntil.set(name, Date.now() + seconds * 1_000)
-    throw refusal(seconds)
+    const take = async (network: string, share: number) => {
+      const name = `${environment} ${kind} ${network}`
+      const known = refusedUntil.get(name)
+      if (known !== undefined && known > Date.now()) throw refusal((known - Date.now()) / 1_000)
+      const index = addressIndex(keyring, network)
+      const seconds = await takeAddressCall(checksDb, { index, environment, kind, share })
+      if (seconds === undefined) return
+      if (refusedUntil.size >= rememberedSize) refusedUntil.clear()
+      refusedUntil.set(name, Date.now() + seconds * 1_000)
+      throw refusal(seconds)
+    }
+    // The line first: one that is refused must not use up what its neighbours share with it.
+    await take(client.network, 1)
+    const site = siteOf(client)
+    if (site !== undefined) await take(site, ipv6SiteShare)
   }
 }
 

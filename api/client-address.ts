@@ -29,6 +29,8 @@ export interface Peers {
 /** A socket that is gone has no address; its answer reaches nobody. */
 const nowhere = ipaddr.IPv4.parse('0.0.0.0')
 const ipv6LineBits = 56
+/** What a provider gives to one customer at most, as a tunnel or as a site: it holds 256 lines. */
+const ipv6SiteBits = 48
 
 /**
  * Makes the reader of client addresses. Where the proxies' list is missing, too short or holds what is no
@@ -101,11 +103,22 @@ const toClient = (address: Address): Client => ({
   network: networkOf(address),
 })
 
+/**
+ * The /48 of an IPv6 address: whoever holds one has 256 lines, each with a limit of its own. Undefined for IPv4, whose
+ * neighbours are strangers.
+ */
+export function siteOf({ address }: Pick<Client, 'address'>): string | undefined {
+  return isIP(address) === 6 ? ipv6Network(address, ipv6SiteBits) : undefined
+}
+
 /** The same for an address that somebody else said; it must be one. */
 export const clientAt = (text: string): Client => toClient(ipaddr.process(text))
 
 function networkOf(address: Address): string {
   const text = address.toString()
   if (address.kind() === 'ipv4') return text
-  return `${ipaddr.IPv6.networkAddressFromCIDR(`${text}/${ipv6LineBits}`).toString()}/${ipv6LineBits}`
+  return ipv6Network(text, ipv6LineBits)
 }
+
+const ipv6Network = (address: string, bits: number): string =>
+  `${ipaddr.IPv6.networkAddressFromCIDR(`${address}/${bits}`).toString()}/${bits}`

@@ -91,7 +91,7 @@ export const ussdLimits = {
 /** A claim older than this is claimed again before the socket is written. */
 export const claimFreshMs = 2_000
 
-/** Calls with publishable keys from one address, an IPv6 one by its /56: anybody can read such a key out of a page. */
+/** Calls with publishable keys from one address, an IPv6 one by its /56 and its /48: anybody can read such a key out of a page. */
 export const addressLimits = {
   send: { max: 10, windowSeconds: 3_600 },
   verify: { max: 30, windowSeconds: 600 },
@@ -99,6 +99,9 @@ export const addressLimits = {
   challenge: { max: 60, windowSeconds: 600 },
 } as const
 export type AddressLimit = keyof typeof addressLimits
+
+/** A /48 of IPv6 holds 256 networks of /56, and all of them together may have so many times what one may. */
+export const ipv6SiteShare = 8
 
 /**
  * A process takes this share of a key's quota at a time: at most 20 writes a minute and key, however many calls, and

@@ -76,6 +76,28 @@ describe('an address', () => {
     expect((await neighbour.call('POST', '/otp/send', {})).status).not.toBe(429)
   })
 
+  test('of IPv6 shares a larger bound with the others of its /48', async () => {
+    const send = async (line: number) => {
+      const page = visitor({ address: `2001:db8:4848:${(line << 8).toString(16)}::1` })
+      return (await page.call('POST', '/otp/send', { phone_number: freshPhone() })).status
+    }
+    const lines = Array.from({ length: 100 }, (_, n) => n)
+    const statuses = await Promise.all(lines.map(send))
+    expect(statuses.filter((status) => status === 403)).toHaveLength(80)
+    expect(statuses.filter((status) => status === 429)).toHaveLength(20)
+    const elsewhere = visitor({ address: '2001:db8:4849::1' })
+    expect((await elsewhere.call('POST', '/otp/send', {})).status).not.toBe(429)
+  })
+
+  test('that is refused uses up nothing of what its /48 shares', async () => {
+    const send = async (line: number) => {
+      const page = visitor({ address: `2001:db8:5050:${(line << 8).toString(16)}::1` })
+      return (await page.call('POST', '/otp/send', { phone_number: freshPhone() })).status
+    }
+    await Promise.all(Array.from({ length: 150 }, () => send(1)))
+    expect(await send(2)).toBe(403)
+  })
+
   test('of this machine is exempt in development', async () => {
     const local = clientOf(system, publishableKey)
     const bodies = Array.from({ length: 15 }, () => ({ phone_number: freshPhone() }))

@@ -46,7 +46,7 @@ test('300 sends for one address: five count, and what the others took is given b
     ...sendInput().protection,
     limits: {
       ...usualSendLimits,
-      ip: { digest: 'ab'.repeat(16), limits: [{ max: 5, seconds: 60 }] },
+      ip: [{ digest: 'ab'.repeat(16), limits: [{ max: 5, seconds: 60 }] }],
       keys: [{ name: 'device', digest: 'cd'.repeat(16), limits: [{ max: 6, seconds: 60 }] }],
     },
   }

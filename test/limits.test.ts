@@ -113,7 +113,7 @@ describe('a sliding window', () => {
 
 describe('the windows of one send', () => {
   test('count all or none: what one refuses the others do not have', async () => {
-    const ip = { digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }
+    const ip = [{ digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }]
     const first = await freshSend({ ip })
     const second = await freshSend({ ip, recipient: [{ max: 1, seconds: 60 }] })
     expect(await take(first)).toHaveProperty('at')
@@ -139,7 +139,7 @@ describe('the windows of one send', () => {
   test('of an address or a name of the caller’s are the app’s own; those of another name are others', async () => {
     await createApp(requests.db, { id: 'neighbour', name: 'Neighbour' })
     const limits = [{ max: 1, seconds: 60 }]
-    const ip = { digest: freshDigest(), limits }
+    const ip = [{ digest: freshDigest(), limits }]
     const digest = freshDigest()
     const keys = [{ name: 'device', digest, limits }]
     expect(await take(await freshSend({ ip, keys }))).toHaveProperty('at')
@@ -180,7 +180,7 @@ describe('with a request', () => {
 
   test('a run that could not start gives all of its windows back, and only what it took', async () => {
     const recipient = requests.freshNumber()
-    const ip = { digest: freshDigest(), limits: [{ max: 2, seconds: 60 }] }
+    const ip = [{ digest: freshDigest(), limits: [{ max: 2, seconds: 60 }] }]
     const keys = [{ name: 'device', digest: freshDigest(), limits: [{ max: 9, seconds: 60 }] }]
     const given = { protection: protection({ ip, keys }) }
     await requests.db.many(sql`delete from send_windows`)
@@ -204,7 +204,7 @@ describe('with a request', () => {
   })
 
   test('a solved challenge stands for the address', async () => {
-    const ip = { digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }
+    const ip = [{ digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }]
     await requests.open({ protection: protection({ ip }) })
     const over = sendInput({ recipient: requests.freshNumber(), protection: protection({ ip }) })
     const { db, keyring } = requests
@@ -225,11 +225,11 @@ describe('with a request', () => {
 })
 
 test('a flood for one address does not queue for its window', async () => {
-  const ip = { digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }
+  const ip = [{ digest: freshDigest(), limits: [{ max: 1, seconds: 60 }] }]
   await take(await freshSend({ ip }))
   const late = await freshSend({ ip })
   await requests.db.transaction(async (tx) => {
-    await tx.many(sql`select from send_windows where name like ${`%${ip.digest}`} for update`)
+    await tx.many(sql`select from send_windows where name like ${`%${ip[0]?.digest}`} for update`)
     expect(await take(late)).toMatchObject({ limit: 'ip' })
   })
 })

@@ -69,6 +69,15 @@ describe('by the end user’s address', () => {
     expect(await sendAll(1, of(0x100))).toEqual(['200 sent'])
   })
 
+  test('the lines of one IPv6 /48 share eight times as much', async () => {
+    const of = (line: number) => ({ ip_address: `2001:db8:78:${(line << 8).toString(16)}::1` })
+    const once = { limits: { ip: [{ max: 1, seconds: 60 }] } }
+    system.policy.protection = { overrides: [{ name: 'one', when: {}, ...once }] }
+    for (let line = 0; line < 8; line++) expect(await sendAll(1, of(line))).toEqual(['200 sent'])
+    expect(await sendAll(1, of(8))).toEqual(['429 RATE_LIMITED'])
+    expect(await sendAll(1, { ip_address: '2001:db8:79::1' })).toEqual(['200 sent'])
+  })
+
   test('this machine is exempt in development', async () => {
     expect(await sendAll(7, { ip_address: '127.0.0.1' })).toEqual(Array<string>(7).fill('200 sent'))
     expect(await sendAll(7, {})).toEqual(Array<string>(7).fill('200 sent'))

@@ -2,10 +2,13 @@ import { scopeDigest } from '../../codes/scope-digest'
 import {
   protectionOf,
   type ProtectionSettings,
+  type RateLimit,
   usualDomainCap,
   usualMessageCap,
 } from '../../core/abuse/protection'
+import { ipv6SiteShare } from '../../core/limits'
 import type { Limited, SendLimitKind, SendLimits } from '../../db/abuse/limits'
+import { type Client, siteOf } from '../client-address'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
@@ -35,9 +38,7 @@ export function limitsOf(
     recipient: limits.recipient,
     messages: deps.routing.policy.protection?.messageCap ?? usualMessageCap,
     domain: deps.routing.policy.protection?.domainCap ?? usualDomainCap,
-    ...(user && {
-      ip: { digest: scopeDigest(deps.keyring, 'ip', user.network), limits: limits.ip },
-    }),
+    ip: user && networksOf(deps, user, limits.ip),
     keys: Object.entries(limitKeysOf(deps, call)).map(([name, digest]) => ({
       name,
       digest,
@@ -45,6 +46,20 @@ export function limitsOf(
     })),
     isPaced: call.key.publishable,
   }
+}
+
+/** The end user's line, and the /48 that an IPv6 one is in, which may have more. */
+function networksOf(
+  { keyring }: Pick<ApiDeps, 'keyring'>,
+  user: Client,
+  limits: readonly RateLimit[],
+): SendLimits['ip'] {
+  const site = siteOf(user)
+  const wider = limits.map(({ max, seconds }) => ({ max: max * ipv6SiteShare, seconds }))
+  return [
+    { digest: scopeDigest(keyring, 'ip', user.network), limits },
+    ...(site === undefined ? [] : [{ digest: scopeDigest(keyring, 'ip', site), limits: wider }]),
+  ]
 }
 
 /**

@@ -283,7 +283,7 @@ export class Simulator {
     return {
       recipient: limits.recipient,
       messages: this.options.policy.protection?.messageCap ?? usualMessageCap,
-      ...(ip !== undefined && { ip: { digest: ip, limits: limits.ip } }),
+      ...(ip !== undefined && { ip: [{ digest: ip, limits: limits.ip }] }),
       keys:
         event.device !== undefined && digests.device !== undefined && ofDevices
           ? [{ name: 'device', digest: digests.device, limits: ofDevices }]

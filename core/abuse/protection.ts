@@ -57,7 +57,7 @@ export interface ProtectionSettings {
   limits: {
     /** Sends to one recipient, resends included. */
     recipient: readonly RateLimit[]
-    /** Sends for one end user's address, an IPv6 one by its /56. */
+    /** Sends for one end user's address, an IPv6 one by its /56, and by its /48 with eight times as much. */
     ip: readonly RateLimit[]
     /** Sends by a name that callers give values to, in `rate_limit_keys`. */
     keys: Readonly<Record<string, readonly RateLimit[]>>

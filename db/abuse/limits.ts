@@ -19,8 +19,8 @@ export interface SendLimits {
   messages: readonly RateLimit[]
   /** E-mails to a domain that no code has come back from of late, over all apps. */
   domain?: readonly RateLimit[] | undefined
-  /** The end user's network, as a keyed digest. */
-  ip?: { digest: string; limits: readonly RateLimit[] } | undefined
+  /** The end user's network, and a wider one that holds it, as keyed digests. */
+  ip?: readonly { digest: string; limits: readonly RateLimit[] }[] | undefined
   /** What the caller gave in `rate_limit_keys`, as keyed digests. */
   keys?: readonly { name: string; digest: string; limits: readonly RateLimit[] }[] | undefined
   /** Sends for pages keep growing pauses. */
@@ -286,9 +286,9 @@ function windowsOf(keyring: Keyring, send: LimitedSend): Window[] {
       others.push({ ...plain, ...domain, kind: 'domain', limits: limits.domain })
     }
   }
-  if (limits.ip) {
-    const name = `ip|${environment}|${app}|${limits.ip.digest}`
-    others.push({ ...plain, kind: 'ip', name, limits: limits.ip.limits })
+  for (const network of limits.ip ?? []) {
+    const name = `ip|${environment}|${app}|${network.digest}`
+    others.push({ ...plain, kind: 'ip', name, limits: network.limits })
   }
   if (limits.isPaced) {
     const name = `pacing|${environment}|${recipientId}`

@@ -8,6 +8,8 @@ export interface AddressCall {
   index: { now: Buffer; before: Buffer[] }
   environment: Environment
   kind: AddressLimit
+  /** Of a network that holds others: how many times the limit of one it may have. */
+  share?: number
 }
 
 /**
@@ -16,9 +18,10 @@ export interface AddressCall {
  */
 export async function takeAddressCall(
   db: Queries,
-  { index, environment, kind }: AddressCall,
+  { index, environment, kind, share = 1 }: AddressCall,
 ): Promise<number | undefined> {
-  const { max, windowSeconds } = addressLimits[kind]
+  const { windowSeconds } = addressLimits[kind]
+  const max = addressLimits[kind].max * share
   const window = sql`make_interval(secs => ${windowSeconds})`
   const before = sql`w.index = any(${sql.param(index.before)}::bytea[])`
   const same = sql`w.environment = ${environment} and w.kind = ${kind}`
