@@ -30,6 +30,12 @@ export const checkBudget = {
 } as const
 
 /**
+ * Checks that come when there is nothing to check any more have an audit row each up to this: whoever repeats them for
+ * days must neither fill the trail nor keep a request from being retired.
+ */
+export const lateCheckRows = { max: 20, withinSeconds: 3_600 } as const
+
+/**
  * Guessing few times at many recipients passes by every budget of one recipient. What it is worth is the number of
  * takeovers to expect: the sum of wrong checks over the number of codes there are, of the last 24 hours.
  */

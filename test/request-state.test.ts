@@ -33,8 +33,9 @@ describe('a status', () => {
   test('shows the newest 200 events, and a step that was passed over before them', async () => {
     const { requestId } = await open()
     await recordSkipped(db, { requestId, step: 1, channel: 'voice', runId: 'run' })
-    await cancelRequest(db, { ...owner, requestId, actor: 'test' })
-    for (let n = 0; n < 300; n++) await check(requestId, '000000')
+    await db.many(sql`with more as (update otp_requests set audit_seq = audit_seq + 300 where id = ${requestId} returning *)
+      insert into audit_events (request_id, app_id, sequence, type, actor, detail) select id, app_id, audit_seq - 300 + n,
+        'check_rejected', 'test', '{}' from more, generate_series(1, 300) n`)
     let rows = 0
     const many = async <T>(statement: SQL) => {
       const found = await db.many<T>(statement)
@@ -42,9 +43,9 @@ describe('a status', () => {
       return found
     }
     const status = await readStatus({ ...db, many }, keyring, { ...owner, requestId })
-    expect([status?.version, rows]).toEqual([304, 201])
+    expect([status?.version, rows]).toEqual([303, 201])
     expect(status?.events.map(({ sequence }) => sequence)).toEqual(
-      Array.from({ length: 200 }, (_, n) => 105 + n),
+      Array.from({ length: 200 }, (_, n) => 104 + n),
     )
     expect(status?.steps[1]?.status).toBe('skipped')
   })

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { type Channel, channels } from '../../core/channel'
-import { checkBudget } from '../../core/limits'
+import { checkBudget, lateCheckRows } from '../../core/limits'
 import { type State, states } from '../../core/state'
 import { auditFrom } from '../audit/entry'
 import { dueNow, overdueReason, overdueState } from '../requests/ending'
@@ -110,11 +110,15 @@ const columnsAfter = sql`
   code_mac = ${ifEnds(sql`null`, sql`r.code_mac`)},
   signal_due_at = ${ifEnds(dueNow, sql`signal_due_at`)},
   outcome_due_at = ${ifEnds(outcomeDue, sql`outcome_due_at`)},
-  audit_seq = r.audit_seq + 1 + (o.overdue or o.uses_up)::int`
+  late_checks = r.late_checks + (o.is_noted and not o.open)::int,
+  audit_seq = r.audit_seq + o.is_noted::int + (o.overdue or o.uses_up)::int`
 
-/** One audit row for the check, one before it when it closed the request, one after it when it used the budget up. */
+/**
+ * One audit row for the check, one before it when it closed the request, one after it when it used the budget up. Of
+ * late checks only the first have one.
+ */
 const auditEntries = sql`
-  select id, app_id, audit_seq - 1 as audit_seq, state::text::audit_type as type,
+  select id, app_id, audit_seq - is_noted::int as audit_seq, state::text::audit_type as type,
     jsonb_build_object('reason', reason) as detail from decided where overdue
   union all
   select id, app_id, audit_seq - uses_up::int,
@@ -124,7 +128,7 @@ const auditEntries = sql`
       when not counts then jsonb_build_object('error_code', case when for_good then 'LOCKED' else 'TOO_MANY_CHECKS' end)
       when state = 'verified' then '{}'
       else jsonb_build_object('error_code', 'INVALID_CODE', 'attempts_remaining', remaining) end
-  from decided
+  from decided where is_noted
   union all
   select id, app_id, audit_seq, 'budget_locked', jsonb_build_object('consecutive', ${checkBudget.consecutive}::int)
   from decided where uses_up`
@@ -141,6 +145,8 @@ export const decideCheck = statement<Decision, Decided>(
   ({ id, generation, page, ours, theirs, solved, actor, appId, environment }) => sql`
   with held as materialized (
     select id, recipient_id, environment, state, checks, unanswered, max_checks,
+      late_checks < ${lateCheckRows.max} and coalesce(ended_at, now())
+        > now() - make_interval(secs => ${lateCheckRows.withinSeconds}) as has_row_left,
       state = 'pending' and expires_at > now() and code_generation = ${generation}::smallint as is_open,
       state = 'pending' and expires_at <= now() as overdue,
       ${overdueState} as overdue_state, ${overdueReason} as overdue_reason
@@ -161,7 +167,7 @@ export const decideCheck = statement<Decision, Decided>(
         when c.page_ended_at is not null then 'cancelled' end::request_state as page_state
     from counted c
   ), taken as (${takeFromBudget}), unknown as (${countUnknown({ appId, environment })}), outcome as (
-    select l.*, t.consecutive is not null and l.open as counts,
+    select l.*, l.open or l.has_row_left as is_noted, t.consecutive is not null and l.open as counts,
       coalesce(l.open and not l.is_right and t.consecutive = ${checkBudget.consecutive}, false) as uses_up,
       coalesce(${isLockedForGood}, false) as for_good, ${secondsToWait} as seconds,
       ${secondsToWaitChallenged} as challenged_seconds,
@@ -181,7 +187,7 @@ export const decideCheck = statement<Decision, Decided>(
     update otp_requests r set ${columnsAfter} from outcome o where r.id = o.id
     returning r.id, r.app_id, r.audit_seq, r.state, r.reason, r.plan -> 0 ->> 'channel' as channel, r.test_number,
       o.max_checks - o.used - o.counts::int as remaining, r.signal_due_at, coalesce(o.page_state, r.state) as shown,
-      o.open, o.counts, o.overdue, o.uses_up, o.for_good, o.seconds, o.challenged_seconds
+      o.open, o.counts, o.overdue, o.uses_up, o.is_noted, o.for_good, o.seconds, o.challenged_seconds
   ), entries as (${auditEntries}
   ), logged as (${auditFrom(sql`entries`, { type: sql`type`, actor, detail: sql`detail` })})
   select id as "requestId", state, shown, channel, test_number as "isTest", open, counts, remaining,

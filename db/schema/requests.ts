@@ -86,6 +86,8 @@ export const otpRequests = pgTable(
     maxChecks: smallint('max_checks').notNull(),
     /** Checks of our code that a silent provider left undecided: compared all the same, so they count for it. */
     unanswered: smallint().notNull().default(0),
+    /** Checks that came when there was nothing to check any more, as far as the audit has a row of each. */
+    lateChecks: smallint('late_checks').notNull().default(0),
     auditSeq: integer('audit_seq').notNull().default(0),
     attemptSeq: integer('attempt_seq').notNull().default(0),
     /** Sends a caller asked for: the first and every resend. */
