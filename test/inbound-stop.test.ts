@@ -1,14 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks'
 import type { Channel } from '../core/channel'
-import { clientOf, freshPhone, type TestClient, until } from './harness/client'
+import { clientOf, freshDigits, freshPhone, type TestClient, until } from './harness/client'
 import { startSystem, type System } from './harness/system'
 
 const consent = () => ({
   consent: { text_version: 'wording-3', given_at: new Date().toISOString() },
 })
-const digits = (count: number) =>
-  String(Math.floor(Math.random() * 10 ** count)).padStart(count, '0')
 
 /** Numbers of today's plan, and how networks report them. */
 const spelled: [country: string, spell: (rest: string) => [number: string, reported: string]][] = [
@@ -90,7 +88,7 @@ describe.each(providers)('STOP by $name', ({ name, channel, inbound, variables }
   test.each(spelled)(
     'finds who wrote from %s as the network spells it',
     async (_country, spell) => {
-      const [phone, reported] = spell(`9${digits(7)}`)
+      const [phone, reported] = spell(`9${freshDigits(7)}`)
       const id = await written(phone)
       expect(await reply(phone, 'STOP', reported)).toBe(204)
       expect((await live.status(id)).state).toBe('cancelled')
@@ -100,7 +98,7 @@ describe.each(providers)('STOP by $name', ({ name, channel, inbound, variables }
   )
 
   test('of one spelling holds for all of them', async () => {
-    const rest = digits(6)
+    const rest = freshDigits(6)
     const [old, today] = [`+24106${rest}`, `+24166${rest}`]
     const id = await written(old)
     expect(await reply(old, 'STOP')).toBe(204)
@@ -154,7 +152,7 @@ describe('what is answered to a message of a person', () => {
     'Acme',
   ])('Twilio reads TwiML: STOP from %s', async (From) => {
     const url = `${system.url}/webhooks/twilio/inbound`
-    const fields = { MessageSid: `SM${digits(12)}`, From, To: '+14155550100', Body: 'STOP' }
+    const fields = { MessageSid: `SM${freshDigits(12)}`, From, To: '+14155550100', Body: 'STOP' }
     const answer = await fetch(url, {
       method: 'POST',
       headers: {

@@ -1,9 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { clientOf, type TestClient } from './harness/client'
+import { clientOf, freshDigits, type TestClient } from './harness/client'
 import { startSystem, type System } from './harness/system'
-
-const digits = (count: number) =>
-  String(Math.floor(Math.random() * 10 ** count)).padStart(count, '0')
 
 let system: System
 let live: TestClient
@@ -33,13 +30,13 @@ test.each<[string, (rest: string) => [number: string, reported: string]]>([
   ['Côte d’Ivoire', (rest) => [`+2250707${rest}`, `22507${rest}`]],
   ['Gabon', (rest) => [`+24166${rest}`, `0024106${rest}`]],
 ])('a code is shown to who dials from %s by the old plan', async (_country, spell) => {
-  const [phone, reported] = spell(digits(6))
+  const [phone, reported] = spell(freshDigits(6))
   await live.sent(phone, { channels: ['ussd'] })
   expect(await dialled(reported)).toMatch(/^END .*\d{6}/)
 })
 
 test('with a code for each of two spellings, the one that dialled sees its own', async () => {
-  const rest = digits(6)
+  const rest = freshDigits(6)
   const [today, old] = [`+24166${rest}`, `+24106${rest}`]
   await live.sent(today, { channels: ['ussd'] })
   await live.sent(old, { channels: ['ussd'] })
@@ -52,7 +49,7 @@ test('with a code for each of two spellings, the one that dialled sees its own',
 })
 
 test('another subscriber sees nothing', async () => {
-  const rest = digits(6)
+  const rest = freshDigits(6)
   await live.sent(`+2250707${rest}`, { channels: ['ussd'] })
   expect(await dialled(`+2250507${rest}`)).not.toMatch(/\d{6}/)
 })

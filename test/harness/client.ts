@@ -125,6 +125,9 @@ let last = 0
 export const freshPhone = (): string =>
   `+23324${String(1_000_000 + (process.pid % 8000) * 1000 + ++last).slice(-7)}`
 
+/** Digits that no other call in this process got, for numbers and ids that a test puts together itself. */
+export const freshDigits = (count: number): string => String(4 * 10 ** (count - 1) + ++last)
+
 /** Adds how long a call took, in milliseconds. */
 export const timed = async <T>(call: () => Promise<T>): Promise<T & { ms: number }> => {
   const since = performance.now()

@@ -11,12 +11,13 @@ import { markStarted } from '../../db/requests/starts'
 import { freshDatabase } from './database'
 import { sendInput, tempKeyFile } from './seed'
 
+let claims = 0
 /** A claim by an account that reaches nobody: the first of a plan that begins with SMS. */
 export const newClaim = (requestId: string, given: Partial<NewClaim> = {}): NewClaim => ({
   ...{ requestId, sendNo: 1, firstSendNo: 1, step: 0, tryNo: 1, resendSeq: 0, runId: 'run' },
   ...{ channel: 'sms', provider: 'sandbox-a', isTestAccount: true, isMessage: false },
   listDigests: [],
-  callbackDigest: Buffer.from(`${requestId}${Math.random()}`),
+  callbackDigest: Buffer.from(`${requestId}${++claims}`),
   ...given,
 })
 
