@@ -1,6 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Client, Connection } from '@temporalio/client'
 import { historyToJSON } from '@temporalio/common/lib/proto-utils'
 import { checkCode } from '../../db/checks/checks'
@@ -11,15 +10,18 @@ import { startSystem, type System } from './system'
 
 /**
  * Plays every outcome against the real service and keeps the histories of its runs, for the replay test.
- * Run by hand when the workflow has changed on purpose: `npm run histories -- <folder>`. A released folder is never
- * overwritten: runs of that release may be alive when the next one is deployed.
+ * Run by hand when the workflow has changed on purpose: `npm run histories -- <folder>`. What the folder has is kept and
+ * only what it lacks is played: runs of a released version may be alive when the next one is deployed.
  */
 const folder = join('test', 'histories', process.argv[2] ?? '')
+const fileOf = (name: string) => join(folder, `${name}.json`)
 
-type Scenario = (client: TestClient, system: System) => Promise<string>
+type Scenario = (client: TestClient, system: System, temporal: Client) => Promise<string>
 
 const firstCode = async (client: TestClient, phone: string) =>
   (await until(async () => (await client.inbox(phone))[0], { what: 'a message' })).code
+const isBeingSent = (client: TestClient, id: string) =>
+  until(async () => (await client.status(id)).steps[0]?.attempts[0], { what: 'the call' })
 const wrongCode = (code: string) => (code === '000000' ? '000001' : '000000')
 
 /** A number scripted so, and a request sent to it. */
@@ -76,7 +78,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'cancelled-while-sending': async (client) => {
     const { id } = await sentTo(client, { accept: { hang: true } })
-    await pause(300)
+    await isBeingSent(client, id)
     await client.call('POST', `/otp/${id}/cancel`)
     return id
   },
@@ -90,7 +92,7 @@ const scenarios: Record<string, Scenario> = {
   },
   'next-while-sending': async (client) => {
     const { phone, id } = await sentTo(client, { on: { channel: 'sms' }, accept: { hang: true } })
-    await pause(300)
+    await isBeingSent(client, id)
     await client.call('POST', `/otp/${id}/next`)
     await client.verify({ request_id: id, code: await firstCode(client, phone) })
     return id
@@ -142,17 +144,12 @@ const scenarios: Record<string, Scenario> = {
     return id
   },
   // No run of a request, but one that may be alive all the same.
-  retention: async (_, system) => {
-    const connection = await Connection.connect(system.temporal.connection)
-    try {
-      const { workflowId } = await new Client({ connection }).workflow.start('retention', {
-        workflowId: 'otpilot-retention',
-        taskQueue: system.temporal.taskQueue,
-      })
-      return workflowId
-    } finally {
-      await connection.close()
-    }
+  retention: async (_, system, temporal) => {
+    const { workflowId } = await temporal.workflow.start('retention', {
+      workflowId: 'otpilot-retention',
+      taskQueue: system.temporal.taskQueue,
+    })
+    return workflowId
   },
   // A run of a failed delivery.
   'event-received-late': async (_, system) => {
@@ -167,6 +164,17 @@ const scenarios: Record<string, Scenario> = {
     await until(async () => (await listeners.deliveriesOf(endpoint_id, '?state=delivered'))[0])
     await listeners.clear()
     return `event-${body.delivery_id}-0`
+  },
+  // Its first run is gone: the second one learns from Postgres what that one did.
+  'terminated-resumed-verified': async (client, _, temporal) => {
+    const { phone, id } = await sentTo(client, { receipt: 'none' })
+    const code = await firstCode(client, phone)
+    await until(async () => (await client.status(id)).steps[0]?.attempts[0]?.status === 'accepted')
+    await temporal.workflow.getHandle(id).terminate('to have it resumed')
+    await client.call('POST', `/otp/${id}/next`)
+    await until(async () => (await client.inbox(phone)).length === 2)
+    await client.verify({ request_id: id, code })
+    return id
   },
   'signal-lost-found-by-the-sweeper': async (client, system) => {
     const { phone, id } = await sentTo(client, { receipt: 'none' })
@@ -195,13 +203,14 @@ async function main(): Promise<void> {
     const client = clientOf(system)
     const temporal = new Client({ connection })
     mkdirSync(folder, { recursive: true })
+    const missing = Object.entries(scenarios).filter(([name]) => !existsSync(fileOf(name)))
     await Promise.all(
-      Object.entries(scenarios).map(async ([name, play]) => {
-        const id = await play(client, system)
+      missing.map(async ([name, play]) => {
+        const id = await play(client, system, temporal)
         const handle = temporal.workflow.getHandle(id)
         await handle.result()
         const history = await handle.fetchHistory()
-        writeFileSync(join(folder, `${name}.json`), `${historyToJSON(history)}\n`)
+        writeFileSync(fileOf(name), `${historyToJSON(history)}\n`)
         console.error(`${name}: ${history.events?.length} events`)
       }),
     )
