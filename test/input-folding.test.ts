@@ -64,8 +64,8 @@ describe('what is typed into a field', () => {
 
 describe('texts', () => {
   test('line ends of every system are one', () => {
-    expect(foldLines('\ufeffone\r\ntwo\rthree\u2028four\u2029five\u0085six\n')).toBe(
-      'one\ntwo\nthree\nfour\nfive\nsix\n',
+    expect(foldLines('\ufeffone\r\ntwo\rthree\u2028four\u2029five\u0085six\vseven\f')).toBe(
+      'one\ntwo\nthree\nfour\nfive\nsix\nseven\n',
     )
   })
 
@@ -89,6 +89,10 @@ describe('texts', () => {
     ['a family', 'Kids 👨‍👩‍👧'],
     ['a flag of two emoji', '🏳️‍🌈'],
     ['a profession', '👩🏽‍💻'],
+    ['a sign shown as a picture, and a keycap', 'I ❤\ufe0f 1\ufe0f\u20e3'],
+    ['the flag of a part', 'Wales \u{1f3f4}\u{e0067}\u{e0062}\u{e0077}\u{e006c}\u{e0073}\u{e007f}'],
+    ['a variant of a Chinese character', '葛\u{e0100}城'],
+    ['Mongolian with its forms', 'ᠪᠠᠶᠢᠨ\u180b\u180eᠠ'],
   ])('the name may be %s', (_name, text) => {
     expect(faultOfLine(text)).toBeUndefined()
   })
@@ -106,6 +110,20 @@ describe('texts', () => {
     ['a zero-width space among Latin letters', 'Ac\u200bme', 'U+200B'],
     ['a word joiner', 'Ac\u2060me', 'U+2060'],
     ['a soft hyphen', 'Ac\u00adme', 'U+00AD'],
+    ['tags', 'Acme\u{e0041}', 'U+E0041'],
+    ['a language tag', 'Ac\u{e0001}me', 'U+E0001'],
+    ['tags behind a flag of no part', '\u{1f3f4}\u{e0067}\u{e0062}', 'U+E0067'],
+    ['a grapheme joiner', 'Ac\u034fme', 'U+034F'],
+    ['a filler of Hangul', 'Ac\u3164me', 'U+3164'],
+    ['a filler of Hangul in half width', 'Ac\uffa0me', 'U+FFA0'],
+    ['a vowel of Khmer that is not seen', 'Ac\u17b4me', 'U+17B4'],
+    ['a separator of Mongolian', 'Ac\u180eme', 'U+180E'],
+    ['a mark that was withdrawn', 'Ac\u206ame', 'U+206A'],
+    ['a variation selector among Latin letters', 'Ac\ufe0fme', 'U+FE0F'],
+    ['one beyond the first plane', 'Ac\u{e0100}me', 'U+E0100'],
+    ['one after a digit', 'A1\ufe0f', 'U+FE0F'],
+    ['a mark of annotations', 'Ac\ufff9me', 'U+FFF9'],
+    ['a mark of musical notes', 'Ac\u{1d173}me', 'U+1D173'],
     ['a line break', 'Ac\nme', 'U+000A'],
     ['a control character', 'Ac\u0007me', 'U+0007'],
   ])('the name may not have %s, and which character is said', (_name, text, named) => {

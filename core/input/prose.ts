@@ -1,8 +1,8 @@
 // Text that reaches people, as opposed to what is typed into a field (`fold.ts`): it keeps its spelling.
 
-/** Line ends as Windows, old Macs and Unicode write them become `\n`; the mark at the start of a Windows file goes. */
+/** Line ends as Windows, old Macs, word processors and Unicode write them become `\n`; the mark at the start of a Windows file goes. */
 export const foldLines = (text: string): string =>
-  text.replace(/^\ufeff/, '').replace(/\r\n?|[\u0085\u2028\u2029]/g, '\n')
+  text.replace(/^\ufeff/, '').replace(/\r\n?|[\v\f\u0085\u2028\u2029]/g, '\n')
 
 interface Class {
   pattern: RegExp
@@ -21,7 +21,7 @@ const turning = {
 const byteOrderMark = { pattern: /\ufeff/u, why: 'a byte order mark' }
 const lineBreak = { pattern: /[\t\n\u2028\u2029]/u, why: 'a line break or tab' }
 const invisible = {
-  pattern: /[\u00ad\u061c\u200b-\u200f\u2060-\u2064]/u,
+  pattern: /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]/u,
   why: 'which takes no room and makes two names look alike',
 }
 
@@ -67,9 +67,19 @@ const wordBreaks =
 const rightToLeft =
   /(?=\p{L})[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u
 const directionMarks = /[\u061c\u200e\u200f]/gu
+/** What chooses between pictures and signs, or between forms of a letter, where there are such forms. */
+const variations =
+  /(?<=(?![0-9#*])\p{Emoji})[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)|(?<=[\p{Script=Han}\p{Script=Myanmar}\p{Script=Phags_Pa}])[\ufe00-\ufe02\u{e0100}-\u{e01ef}]/gu
+const mongolian =
+  /(?<=\p{Script=Mongolian})(?:[\u180b-\u180d\u180f]|\u180e(?=\p{Script=Mongolian}))/gu
+/** Flags of a country's parts: a black flag, and the part's code in tags. */
+const flagTags = /(?<=\u{1f3f4})[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{3,6}\u{e007f}/gu
 
 /** The text without the invisible characters that belong to its spelling. */
 function withoutOrthography(text: string): string {
-  const spelled = text.replace(joiners, '').replace(emojiJoiners, '').replace(wordBreaks, '')
+  const spelled = [joiners, emojiJoiners, wordBreaks, variations, mongolian, flagTags].reduce(
+    (rest, spelling) => rest.replace(spelling, ''),
+    text,
+  )
   return rightToLeft.test(spelled) ? spelled.replace(directionMarks, '') : spelled
 }
