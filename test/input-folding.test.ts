@@ -50,6 +50,7 @@ describe('what is typed into a field', () => {
     ['४८२९१३', '482913'],
     ['\u2066４８２-９１３\u2069', '482913'],
     ['Ａb3d\u200f', 'Ab3d'],
+    ['482\u0085913\u2800', '482913'],
   ])('the code %j is %s', (typed, code) => {
     expect(readTypedCode(typed)).toBe(code)
   })

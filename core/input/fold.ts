@@ -6,6 +6,8 @@ const invisible = /[\p{Cf}\p{Default_Ignorable_Code_Point}\u20e3]/gu
 /** Those of them that are part of a word's spelling, so that two names may differ in them alone. */
 const invisibleButJoiners = /(?![\u200c\u200d])[\p{Cf}\p{Default_Ignorable_Code_Point}\u20e3]/gu
 const foreignDigit = /(?![0-9])\p{Nd}/gu
+/** The next line of mainframes, and the blank of Braille: blanks that the pattern `\s` does not know. */
+const otherBlanks = /[\u0085\u2800]/gu
 
 /**
  * Makes what people type or paste into a field comparable: compatibility forms such as full-width letters become plain
@@ -18,7 +20,11 @@ export const foldTyped = (text: string): string => fold(text, invisible)
 export const foldExceptJoiners = (text: string): string => fold(text, invisibleButJoiners)
 
 const fold = (text: string, dropped: RegExp): string =>
-  text.normalize('NFKC').replace(dropped, '').replace(foreignDigit, asciiDigit)
+  text
+    .normalize('NFKC')
+    .replace(dropped, '')
+    .replace(otherBlanks, ' ')
+    .replace(foreignDigit, asciiDigit)
 
 /**
  * Unicode assigns the ten digits of a script in one run, from zero to nine: so a digit's value is the number of digits
