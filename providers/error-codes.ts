@@ -105,7 +105,12 @@ export function faultOfRefusal(
   if (known && status < 500) return faultOfMeaning(known, words, { code, retryAfterMs })
   if (code !== undefined && !isAboutTheMoment(status))
     return faultOfMeaning(meanings.unknown, words, { code, retryAfterMs })
-  return new ProviderFault(faultOfStatus(status), words, { code, retryAfterMs })
+  return new ProviderFault(faultOfStatus(status), words, {
+    code,
+    retryAfterMs,
+    // A provider that fails at a number or country says so: else a few of those would open a breaker.
+    ofRecipient: known !== undefined && known.about !== 'unknown' && !ofAccount.has(known.about),
+  })
 }
 
 /** What a failed message's code means in a report; an unknown code blames neither number nor account. */

@@ -103,7 +103,9 @@ describe.each(answering)('refusals by %s on %s', (name, channel) => {
   const made = (code: string) => (inside ?? refusalBy[name])?.(code, channel)
 
   test.each(ofOthers)('%s never reaches a breaker, whatever the status', async (code) => {
-    for (const status of statuses) {
+    // A provider that fails, and says nothing, is down.
+    const failing = inside || codes?.get(code)?.about === 'unknown' ? [] : [500, 501, 502, 503]
+    for (const status of [...statuses, ...failing]) {
       answer(status, made(code))
       const fault = await faultOf(accountAt(name, service.url), channel)
       expect([status, learnt(fault)]).toEqual([status, 'none'])
