@@ -23,6 +23,7 @@ const {
   money,
   throttled,
   outage,
+  unknown,
 } = meanings
 
 /** One message in 6 s to the same user: what the resend of a code runs into. */
@@ -47,8 +48,10 @@ export const codeMeanings = codeTable(
   [message, 131051, 131052, 131053],
   // The token, or what it may do; 200 to 299 too.
   [credentials, 0, 3, 10, 190, 131005],
-  // A parameter; the number's id is of none, or was deleted; the account is locked.
-  [setup, 33, 100, 131008, 131009, 131031, 368],
+  // The number's id is of none, or was deleted; a parameter is missing; the account is locked.
+  [setup, 33, 131008, 131031, 368],
+  // A parameter is wrong, and it may be the recipient: Meta refuses the sender's own number so, which anybody can ask for.
+  [unknown, 100, 131009],
   // The number has no approved name, is not registered, or its PIN is wrong or was tried too often.
   [setup, 131037, 131045, 133005, 133006, 133008, 133009, 133010, 133015],
   // Free text outside the window, where only a template may go; the number was marked as spam.

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { type AccountBase, adapter, baseUrl, secrets } from './adapter'
-import { faultOfMeaning, faultOfRefusal } from './error-codes'
+import { faultOfMeaning, faultOfRefusal, meanings } from './error-codes'
 import { type Answer, callHttp, isNoAnswer, parseJson, postJson } from './http'
 import { codeMeanings, failureOf, meaningOf, statusOf } from './meta-codes'
 import { checkHubSignature } from './meta-signature'
@@ -65,7 +65,7 @@ function createAccount(
     const answer = await callHttp(dispatcher, { url, headers }, signal)
     // A wrong id is a 400.
     if (isNoAnswer(answer)) return
-    const body = acceptedBody(answer)
+    const body = acceptedBody(answer, { hasRecipient: false })
     // [U] beside AVAILABLE: a word that nobody wrote down is no reason to send nothing.
     if (Health.parse(body).health_status.can_send_message === 'BLOCKED')
       throw new ProviderFault('config', 'Meta says that this number cannot send.')
@@ -106,10 +106,13 @@ const Taken = z.object({ messages: z.array(z.object({ id: z.string() })) }).catc
 const Health = z
   .object({ health_status: z.object({ can_send_message: z.string() }) })
   .catch({ health_status: { can_send_message: '' } })
+/** Beside code 100: the id in the address, which is ours, is that of nothing. */
+const noSuchObject = 33
 const Refusal = z
   .object({
     error: z.object({
       code: z.number().int().min(0).max(999_999),
+      error_subcode: z.number().optional().catch(undefined),
       is_transient: z.boolean().optional().catch(undefined),
     }),
   })
@@ -118,13 +121,14 @@ const Refusal = z
   .catch(undefined)
 
 /** @returns the body of a 2xx answer; @throws {ProviderFault} for any other. */
-function acceptedBody(answer: Answer): unknown {
+function acceptedBody(answer: Answer, { hasRecipient = true } = {}): unknown {
   const { status, body, retryAfterMs } = answer
   if (status >= 200 && status < 300) return body
   const error = Refusal.parse(body)
   const words = `Meta answered ${status}.`
   const code = error && String(error.code)
-  const meaning = error && meaningOf(error.code)
+  const isOfId = error?.code === 100 && (!hasRecipient || error.error_subcode === noSuchObject)
+  const meaning = error && (isOfId ? meanings.setup : meaningOf(error.code))
   // A known code decides, whatever the status: Meta says to build on it.
   if (meaning) throw faultOfMeaning(meaning, words, { code, retryAfterMs })
   if (error?.is_transient) throw new ProviderFault('unavailable', words, { code, retryAfterMs })

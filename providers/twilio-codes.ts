@@ -43,6 +43,8 @@ export const twilioCodes = codeTable(
   [elsewhere, 63032, 63049],
   // Permissions by country, for messages and for calls; pumping protection; carriers that want a registered sender.
   [forGood(destination), 13227, 21215, 21408, 30024, 30040, 30041, 30450, 32205, 60601, 60605],
+  // The sender does not go with this destination, such as a short code of another country, or is not the account's.
+  [destination, 21606],
   // Trial accounts, for messages and for calls, and the WhatsApp sandbox.
   [forGood(allowList), 21219, 21608, 63015],
   // Filtered, without a body, too long.
@@ -52,7 +54,7 @@ export const twilioCodes = codeTable(
   // Account: closed, suspended, not found.
   [setup, 10001, 20005, 20404, 30002, 30037],
   // Senders: not the account's, not verified, not able, without caller id.
-  [setup, 21210, 21212, 21213, 21601, 21603, 21606, 21607],
+  [setup, 21210, 21212, 21213, 21601, 21603, 21607],
   // Senders that are not registered: toll-free, 10DLC, suspended campaigns.
   [setup, 30032, 30033, 30034],
   // Content: its id, its variables, its parameters.

@@ -43,16 +43,16 @@ export const codeMeanings = codeTable(
   // Too many to one number; anti-spam; no route; the subscriber's age; no prepaid funds of the subscriber.
   [elsewhere, 1200, 1210, 1241, 1250, 1270],
   [noWay, 1290],
-  // Fraud Defender keeps the account from writing to this prefix.
-  [destination, 1470],
+  // Fraud Defender keeps the account from writing to this prefix; local regulations do not let this sender write there.
+  [destination, 1470, 1120],
   // The network there.
   [{ about: 'destination', fault: 'unavailable', receipt: 'failed.retryable' }, 1230],
   // A trial account, and the number is not on its list.
   [allowList, 1160],
   [message, 1040, 1090],
   [credentials, 1110, 'unauthorized', 'forbidden', 'invalid-signature', 'jwt-expired'],
-  // The account barred, not set up for this; the sender is refused; WhatsApp: outside the window for free text.
-  [setup, 1060, 1080, 1120, 1140, 1340, 1420, 'unprovisioned', 'account-suspended'],
+  // The account barred, not set up for this; WhatsApp: outside the window for free text.
+  [setup, 1060, 1080, 1140, 1340, 1420, 'unprovisioned', 'account-suspended'],
   [money, 1070, 1460, 'low-balance'],
   [throttled, 1000, 'throttled'],
   // Inside of Vonage; the messaging service, which could not be spoken to or failed.

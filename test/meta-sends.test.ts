@@ -122,6 +122,8 @@ describe('what answers mean', () => {
     ['401', 401, '', 'config'],
     ['401 with an unknown code', 401, errorOf(131999), 'unroutable'],
     ['a country that the account may not write to', 403, errorOf(130497), 'unroutable'],
+    ['what Meta says to a send to the sender itself', 400, errorOf(100), 'unroutable'],
+    ['of a number id that is none', 400, errorOf(100, { error_subcode: 33 }), 'config'],
     ['403 with HTML', 403, '<html>', 'config'],
     ['429', 429, '', 'throttled'],
     ['500', 500, 'oops', 'unavailable'],
@@ -148,6 +150,7 @@ describe('what answers mean', () => {
     ['nothing', 200, '', undefined],
     ['404, as a mock says', 404, '<html>', undefined],
     ['401', 401, errorOf(190), 'config'],
+    ['a number id that is none', 400, errorOf(100), 'config'],
     ['503', 503, '', 'unavailable'],
   ])('the ping: %s', async (_title, status, body, fault) => {
     answerWith(status, body)

@@ -16,7 +16,7 @@ const codes: [status: string, codes: number[]][] = [
   ['failed.permanent', [63024, 63014, 21612, 30007]],
   ['failed.retryable', [30001, 30003, 30008, 21611, 63018, 20429, 34002]],
   ['expired', [30036]],
-  ['failed.config', [20003, 21606, 30002, 63016, 63017, 63038, 60728]],
+  ['failed.config', [20003, 30002, 63016, 63017, 63038, 60728]],
   // Of this number's country only, so not the account's.
   ['failed.permanent', [21408, 21608, 60601]],
   // Unknown ones are safe.

@@ -171,12 +171,12 @@ describe('what becomes of an answer', () => {
     ...[21612, 30007, 30036].map((code): [number, string] => [code, 'unroutable']),
     ...[20429, 21611, 30001, 63018].map((code): [number, string] => [code, 'throttled']),
     ...[30003, 30008, 34002].map((code): [number, string] => [code, 'unavailable']),
-    ...[20003, 21212, 21606, 30002, 60728, 63016, 63017, 63038].map((code): [number, string] => [
+    ...[20003, 21212, 30002, 60728, 63016, 63017, 63038].map((code): [number, string] => [
       code,
       'config',
     ]),
     // Of the number's country, or of a trial account: not a reason to give the account up.
-    ...[21408, 21608, 60601].map((code): [number, string] => [code, 'unroutable']),
+    ...[21408, 21606, 21608, 60601].map((code): [number, string] => [code, 'unroutable']),
     // Nobody knows these.
     [21999, 'unroutable'],
     [1, 'unroutable'],
