@@ -111,6 +111,9 @@ export function siteOf({ address }: Pick<Client, 'address'>): string | undefined
   return isIP(address) === 6 ? ipv6Network(address, ipv6SiteBits) : undefined
 }
 
+/** The address in what a log or a forwarding header says of a caller; undefined where there is none in it. */
+export const addressIn = (text: string): string | undefined => readNode(text)?.toString()
+
 /** The same for an address that somebody else said; it must be one. */
 export const clientAt = (text: string): Client => toClient(ipaddr.process(text))
 

@@ -26,8 +26,8 @@ export async function readBody(
   limit: number = usualBodyBytes,
   { signal, grew }: Reading = {},
 ): Promise<Buffer> {
-  const encoding = request.headers['content-encoding']
-  if (encoding !== undefined && encoding !== 'identity') {
+  const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? ''
+  if (encoding !== '' && encoding !== 'identity') {
     request.resume()
     throw new Problem('UNSUPPORTED_MEDIA_TYPE', { detail: 'Compressed bodies are not taken.' })
   }

@@ -255,6 +255,15 @@ describe('locales', () => {
     ['ca_ES@euro', 'ca-ES'],
     ['zh-Hans_CN', 'zh-Hans-CN'],
     ['fr-CH, fr;q=0.9, en;q=0.8', 'fr-CH'],
+    ['fr_CI:fr:en', 'fr-CI'],
+    ['fr\u2011CI', 'fr-CI'],
+    // Languages by a code of three letters that have one of two, and such that have none.
+    ['fra-CI', 'fr-CI'],
+    ['por_BR', 'pt-BR'],
+    ['swh-TZ', 'sw-TZ'],
+    ['arb', 'ar'],
+    ['fil-PH', 'fil-PH'],
+    ['kab', 'kab'],
     // Grandfathered.
     ['i-lux', 'lb'],
     ['i-klingon', 'tlh'],

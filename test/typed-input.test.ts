@@ -273,6 +273,14 @@ describe('the media type', () => {
     expect((await send(contentType, json())).status).toBe(200)
   })
 
+  test.each(['Identity', ' identity ', ''])(
+    'a body with the encoding %j is as it is',
+    async (encoding) => {
+      const headers = { 'content-type': 'application/json', 'content-encoding': encoding }
+      expect((await rawCall(system, { body: json(), headers })).status).toBe(200)
+    },
+  )
+
   test.each(['application/vnd.api+json', 'application/jsonp', 'text/json', 'application/xml; a=b'])(
     '%s is another',
     async (contentType) => {

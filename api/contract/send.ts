@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { foldLines } from '../../core/input/prose'
 import { risks } from '../../core/risk'
 import { longestLocale } from '../../core/message/locale'
+import { addressIn } from '../client-address'
 import { Channel, dialString, email, line, phoneNumber, purpose, requestId, time } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
@@ -81,13 +82,15 @@ export const SendBody = named(
       ),
     ip_address: z
       .string()
+      // Back ends hand on what their own proxy told them.
+      .overwrite((text) => addressIn(text) ?? text)
       .refine(
         (text) => isIP(text) !== 0 && !text.includes('%'),
         'must be an IPv4 or IPv6 address, without a zone',
       )
       .optional()
       .describe(
-        'The end user’s address, kept for the audit. Sends are limited by it, IPv6 by its /56.',
+        'The end user’s address, kept for the audit; a port behind it is ignored. Sends are limited by it, IPv6 by its /56.',
       ),
     consent: z
       .strictObject({

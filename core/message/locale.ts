@@ -31,8 +31,9 @@ const mostParts = 3
  */
 export function readLocale(text: string): string | undefined {
   const [bare = ''] = foldTyped(text)
+    .replace(/\p{Pd}/gu, '-')
     .trim()
-    .split(/[.@,;\s]/)
+    .split(/[.@,;:\s]/)
   const old = irregular.get(bare.toLowerCase())
   if (old !== undefined) return old
   const isJava = bare.includes('_')
@@ -44,10 +45,17 @@ export function readLocale(text: string): string | undefined {
   if (!/^[a-z]{2,3}$/.test(code) || noLanguage.includes(code)) return undefined
   const end = others.findIndex((part) => part.length === 1)
   const parts = (end === -1 ? others : others.slice(0, end)).filter(isJava ? isPlace : isPart)
-  return [code, ...(script ? [script] : []), ...parts]
+  return [shortCode(code), ...(script ? [script] : []), ...parts]
     .slice(0, mostParts + 1)
     .map(spelled)
     .join('-')
+}
+
+/** BCP 47 writes a language's code of two letters where it has one: `fr` for `fra` and `fre`, `sw` for `swh`. */
+function shortCode(code: string): string {
+  if (code.length === 2) return code
+  const [short] = Intl.getCanonicalLocales(code)
+  return short?.length === 2 ? short : code
 }
 
 const isPart = (part: string): boolean => /^[A-Za-z0-9]{2,8}$/.test(part)
