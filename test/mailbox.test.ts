@@ -15,6 +15,14 @@ describe('limits are counted by mailbox', () => {
     ['a.m.a+shop@gmail.com', 'ama@gmail.com'],
     ['ama@googlemail.com', 'ama@gmail.com'],
     ['A.ma@GoogleMail.com', 'ama@gmail.com'],
+    ['ama+x@me.com', 'ama@icloud.com'],
+    ['Ama@mac.com', 'ama@icloud.com'],
+    ['a.ma@icloud.com', 'a.ma@icloud.com'],
+    ['ama@pm.me', 'ama@proton.me'],
+    ['ama@protonmail.com', 'ama@proton.me'],
+    ['ama@ya.ru', 'ama@yandex.ru'],
+    ['ama@yandex.com', 'ama@yandex.ru'],
+    ['ama@some.me.com', 'ama@some.me.com'],
     // Not Gmail's.
     ['a.ma@mail.gmail.com', 'a.ma@mail.gmail.com'],
     // Nothing would be left of it.
@@ -26,7 +34,12 @@ describe('limits are counted by mailbox', () => {
     expect(limitKeyOf({ kind: 'phone', value: '+233241234567' })).toBe('+233241234567'))
 
   test('a mailbox is its own, too', () => {
-    for (const address of ['a+b@example.com', 'a.b+c@googlemail.com', '+x+y@example.com'])
+    for (const address of [
+      'a+b@example.com',
+      'a.b+c@googlemail.com',
+      'a+b@pm.me',
+      '+x+y@example.com',
+    ])
       expect(keyOf(keyOf(address))).toBe(keyOf(address))
   })
 
