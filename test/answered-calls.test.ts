@@ -33,6 +33,16 @@ describe('a call that was answered', () => {
     expect((await rig.live.verify({ request_id: requestId, code })).body.status).toBe('verified')
   })
 
+  test('hears how long its code is still valid', async () => {
+    const { path, messageId, requestId } = await claimed({ channel: 'voice' })
+    const heard = async () => (await twilio(`${path}/answer`, pressed(messageId))).text
+    expect(await heard()).toContain('valid for 5 minutes')
+    const span = sql`interval '200 seconds'`
+    await rig.system.db.many(sql`update otp_requests set created_at = created_at - ${span},
+      expires_at = expires_at - ${span} where id = ${requestId}`)
+    expect(await heard()).toContain('valid for 2 minutes')
+  })
+
   test.each(['cancelled', 'verified', 'expired'])(
     'hears none once its request is %s',
     async (end) => {

@@ -26,6 +26,7 @@ interface SpokenRow extends CodeRow {
   brand: string
   messageCiphertext: Buffer | null
   sealKid: string | null
+  /** What is left of it: a phone may have rung for a while, and a call may be a later message. */
   lifetimeSeconds: number
   template: OwnTemplate | null
 }
@@ -40,7 +41,7 @@ export async function findSpokenCode(
   const row = await db.one<SpokenRow>(sql`
     select r.locale, r.brand, ${templateFor(sql`r`, 'voice')} as template, ${codeColumns(sql`r`)},
       r.message_ciphertext as "messageCiphertext", r.seal_kid as "sealKid",
-      round(extract(epoch from r.expires_at - r.created_at))::int as "lifetimeSeconds"
+      ceil(extract(epoch from r.expires_at - now()))::int as "lifetimeSeconds"
     from otp_requests r join attempts a on a.request_id = r.id
     where a.id = ${id} and r.state = 'pending' and r.expires_at > now()`)
   if (!row) return undefined
