@@ -33,7 +33,7 @@ export interface MessageParts {
   locale: string
   code: string
   brand: string
-  /** The lifetime that the caller asked for. */
+  /** What is left of the code’s life. */
   lifetimeSeconds: number
   autofill?: Autofill | undefined
 }
