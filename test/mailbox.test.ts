@@ -30,8 +30,12 @@ describe('limits are counted by mailbox', () => {
     ['"a@b"@example.com', '"a@b"@example.com'],
   ])('%s is %s', (address, mailbox) => expect(keyOf(address)).toBe(mailbox))
 
-  test('a phone number is its own', () =>
-    expect(limitKeyOf({ kind: 'phone', value: '+233241234567' })).toBe('+233241234567'))
+  test('a phone number is its own, and its subscriber’s under each spelling', () => {
+    const ofNumber = (value: string) => limitKeyOf({ kind: 'phone', value })
+    expect(ofNumber('+233241234567')).toBe('+233241234567')
+    expect(ofNumber('+24106031234')).toBe(ofNumber('+24166031234'))
+    expect(ofNumber('+24166031234')).toBe('+24166031234')
+  })
 
   test('a mailbox is its own, too', () => {
     for (const address of [

@@ -1,4 +1,6 @@
 import type { RecipientKind } from '../channel'
+import { limitKeyOf } from '../mailbox'
+import { spellingsOf } from '../subscriber'
 
 /** What an entry of a list is about. */
 export const listKinds = [
@@ -36,7 +38,10 @@ export interface Listed {
 /** Digits of a prefix. */
 export const prefixDigits = { least: 2, most: 14 } as const
 
-/** Every value that an entry about a recipient could have. */
+/**
+ * Every value that an entry about a recipient could have: whoever has a number listed means its subscriber, and whoever has
+ * an e-mail address listed the mailbox that all its sub-addresses are.
+ */
 export const recipientValues = ({
   kind,
   value,
@@ -54,7 +59,10 @@ function valuesOfNumber(number: string) {
   const { least, most } = prefixDigits
   const lengths = Array.from({ length: most - least + 1 }, (_, index) => least + index)
   return [
-    { kind: 'phone_number' as const, value: number },
+    ...[...new Set([number, ...spellingsOf(number)])].map((value) => ({
+      kind: 'phone_number' as const,
+      value,
+    })),
     ...lengths
       .filter((length) => length < number.length)
       .map((length) => ({ kind: 'prefix' as const, value: number.slice(0, length + 1) })),
@@ -66,7 +74,10 @@ function valuesOfEmail(email: string) {
   const labels = email.slice(email.lastIndexOf('@') + 1).split('.')
   const domains = labels.slice(0, -1).map((_, index) => labels.slice(index).join('.'))
   return [
-    { kind: 'email' as const, value: email },
+    ...[...new Set([email, limitKeyOf({ kind: 'email', value: email })])].map((value) => ({
+      kind: 'email' as const,
+      value,
+    })),
     ...domains.map((value) => ({ kind: 'domain' as const, value })),
   ]
 }
