@@ -42,7 +42,11 @@ export function readReceipts(path: PathSecret, callback: InboundCallback): Recei
 }
 
 /** An SMS to one of the account's numbers [at-goa], or a press of "opt out" where Africa's Talking offers that itself. */
-const Inbound = z.object({ from: z.string().max(40), text: z.string().max(2_000), id: Id })
+const Inbound = z.object({
+  from: z.string().max(40),
+  text: z.string().max(2_000),
+  id: z.string().min(1).max(200).optional().catch(undefined),
+})
 const OptOut = z.object({ senderId: z.string().max(40), phoneNumber: z.string().max(40) })
 
 /** The time in it names no zone: it counts from when it comes. */
@@ -52,17 +56,18 @@ export const inboundOf = (path: PathSecret): InboundReader => ({
     checkPathSecret(path, callback)
     const fields = formOf(callback)
     const message = Inbound.safeParse(fields).data
-    if (message) return { ...message, at: new Date() }
+    if (message) return { ...message, id: message.id ?? idOf(callback), at: new Date() }
     const optOut = OptOut.safeParse(fields).data
     if (!optOut) return undefined
-    // Without an id: who opts out of the same sender again says nothing new within the hour.
-    const hour = Math.floor(Date.now() / 3_600_000)
-    const id = createHash('sha256')
-      .update(`${hour}|${callback.body.toString('utf8')}`)
-      .digest('hex')
-    return { from: optOut.phoneNumber, text: 'STOP', id, at: new Date() }
+    return { from: optOut.phoneNumber, text: 'STOP', id: idOf(callback), at: new Date() }
   },
 })
+
+/** Of a callback without one: who says the same to the same sender again says nothing new within the hour. */
+const idOf = ({ body }: InboundCallback): string =>
+  createHash('sha256')
+    .update(`${Math.floor(Date.now() / 3_600_000)}|${body.toString('utf8')}`)
+    .digest('hex')
 
 const CallEvent = z.object({
   sessionId: Id,

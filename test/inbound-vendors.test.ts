@@ -71,6 +71,18 @@ describe.each(speaking)('messages of people by $name', ({ name, vendor }) => {
     expect((await live.send(phone)).status).toBe(403)
   })
 
+  if (name === 'africas-talking')
+    test.each([undefined, 'an id/of another+form='])('a STOP with the id %j is one', async (id) => {
+      const phone = freshPhone()
+      await live.sent(phone)
+      const stop = await callOf(phone, 'STOP')
+      const fields = new URLSearchParams(String(stop.body))
+      fields.delete('id')
+      if (id !== undefined) fields.set('id', id)
+      expect(await post({ ...stop, body: fields.toString() })).toBe(200)
+      expect((await live.send(phone)).status).toBe(403)
+    })
+
   test('a changed word, another body or another address is a forgery, or nothing', async () => {
     const phone = freshPhone()
     const id = await live.sent(phone)
