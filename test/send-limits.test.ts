@@ -122,18 +122,6 @@ describe('ip_address', () => {
     expect((await visitor().send(freshPhone())).body).not.toHaveProperty('warnings')
   })
 
-  test.each([
-    ['with a port', (address: string) => `${address}:${1_000 + Math.floor(Math.random() * 9_000)}`],
-    ['in quotation marks, with blanks', (address: string) => ` "${address}" `],
-    ['as IPv6 writes it', (address: string) => `[::ffff:${address}]:443`],
-  ])('%s is the same address', async (_name, written) => {
-    system.policy.protection = { limits: { ip: [{ max: 2, seconds: 60 }] } }
-    const address = freshAddress()
-    const answers = []
-    for (let n = 0; n < 3; n++) answers.push((await send({ ip_address: written(address) })).status)
-    expect(answers).toEqual([200, 200, 429])
-  })
-
   test('is not missed where it is optional, and required where the app says so', async () => {
     system.policy.protection = { ipAddress: 'optional' }
     expect((await send()).body).not.toHaveProperty('warnings')

@@ -255,6 +255,16 @@ describe('null', () => {
   })
 })
 
+test('the address of an end user is one with a port, in quotation marks, and as IPv6 writes it', async () => {
+  const shipped = system.policy.protection
+  system.policy.protection = { limits: { ip: [{ max: 2, seconds: 60 }] } }
+  const answers = []
+  for (const ip_address of ['203.0.113.90:4711', ' "203.0.113.90" ', '[::ffff:203.0.113.90]:443'])
+    answers.push((await client.send(freshPhone(), { ip_address })).status)
+  system.policy.protection = shipped
+  expect(answers).toEqual([200, 200, 429])
+})
+
 describe('the media type', () => {
   const send = (contentType: string, body: string | Buffer) =>
     rawCall(system, { body, headers: { 'content-type': contentType } })
