@@ -22,11 +22,11 @@ export const domainOf = (address: string): string =>
   address.slice(address.lastIndexOf('@') + 1).toLowerCase()
 
 /**
- * What a recipient's limits are counted under: a phone number as its plan of today spells it; of an e-mail address the mailbox that its
- * messages arrive in, so that one mailbox does not get as many codes as it has spellings. A sub-address (`+tag`) and case
- * are dropped everywhere, dots at Gmail, which ignores them; other domains tell `a.b` from `ab`. Domains of one provider
- * that share their names are one. Only for counting: a code
- * goes to, and is checked by, the address as it was typed.
+ * What a recipient's limits are counted under: a phone number as its plan of today spells it; of an e-mail address the
+ * mailbox that its messages arrive in, so that one mailbox does not get as many codes as it has spellings. A sub-address
+ * (`+tag`) and case are dropped everywhere, dots at Gmail, which ignores them; other domains tell `a.b` from `ab`. Domains
+ * of one provider that share their names are one. Only for counting: a code goes to, and is checked by, the address as it
+ * was typed.
  */
 export function limitKeyOf({ kind, value }: { kind: RecipientKind; value: string }): string {
   if (kind === 'phone') return spellingsOf(value)[0] ?? value
