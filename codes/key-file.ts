@@ -85,6 +85,10 @@ export function openKeyFile(path: string, options: KeyFileOptions): Keyring & { 
       const first = active(purpose)
       return [first, ...file[purpose].filter((entry) => entry !== first)].map(toKey)
     },
+    oldest: (purpose) =>
+      toKey(
+        file[purpose].reduce((one, other) => (usableSince(other) < usableSince(one) ? other : one)),
+      ),
     find(purpose, kid) {
       if (!named(purpose, kid)) reread()
       const entry = named(purpose, kid)

@@ -20,6 +20,8 @@ export interface Keyring {
   active(purpose: KeyPurpose): Key
   /** All keys of a purpose that this process knows, the active one first: what is looked up may be older. */
   all(purpose: KeyPurpose): Key[]
+  /** The key that came into use first: a rotation does not change it. */
+  oldest(purpose: KeyPurpose): Key
   /** @throws {UnknownKey} for a kid this process has not read yet: the caller answers 503, never "wrong code". */
   find(purpose: KeyPurpose, kid: string): Key
 }

@@ -87,7 +87,32 @@ describe('GET /admin/audit', () => {
       problem: { error_code: 'NOT_FOUND' },
     })
     const asked = await get('?app_id=app', system.operatorKey)
-    expect(asked.rows).toEqual(rows)
+    const unnumbered = (all: ExportedRow[]) => all.map(({ number: _n, id: _i, ...row }) => row)
+    expect(unnumbered(asked.rows)).toEqual(unnumbered(rows))
+  })
+
+  test('tells an app nothing of how many rows others have', async () => {
+    const { rows } = await get('', appAdmin)
+    const { rows: plain } = await get('?app_id=app', system.operatorKey)
+    const shown = rows.flatMap(({ number, id }) => [number, id])
+    for (const number of shown) expect(number).toMatch(/^\d{30,39}$/)
+    expect(new Set(shown).size).toBe(2 * rows.length)
+    // The same once more, and where an export goes on.
+    expect((await get('', appAdmin)).rows.slice(0, rows.length)).toEqual(rows)
+    await audit.seal()
+    const after = (number?: string) => get(`?after=${number}`, appAdmin)
+    expect((await after(rows[0]?.number)).rows.slice(0, rows.length - 1)).toEqual(rows.slice(1))
+    // One that was kept from before numbers were hidden goes on as well.
+    expect((await after(plain[0]?.number)).rows.slice(0, rows.length - 1)).toEqual(rows.slice(1))
+    // Nobody finds out by trying whether a number is another app's row, or none yet.
+    const { rows: all } = await get('', system.operatorKey)
+    const foreign = all.find(({ app_id }) => app_id === 'other')?.number
+    for (const number of [foreign, '0', '999999999', rows[0]?.id, '9'.repeat(39), '9'.repeat(18)])
+      expect(await after(number)).toMatchObject({
+        status: 400,
+        problem: { error_code: 'INVALID_REQUEST' },
+      })
+    expect((await get(`?after=${rows[0]?.number}`, system.operatorKey)).status).toBe(400)
   })
 
   test('goes on after the last row, and holds to times', async () => {

@@ -16,6 +16,7 @@ const keyOf = (kid: string) => ({ kid, key: createHash('sha256').update(`key ${k
 const known = ['a', 'b']
 const keyring: Keyring = {
   active: () => keyOf('a'),
+  oldest: () => keyOf('a'),
   all: () => known.map(keyOf),
   find(purpose, kid) {
     if (!known.includes(kid)) throw new UnknownKey(purpose, kid)

@@ -72,6 +72,10 @@ describe('decisions', () => {
     expect(refused.decisions).toHaveLength(1)
     const next = await read(admin, `?verdict=blocked&limit=1&cursor=${refused.next_cursor}`)
     expect(next.decisions[0]?.decision_id).not.toBe(refused.decisions[0]?.decision_id)
+    // Plain ones would count the sends of all apps.
+    for (const { decision_id } of decisions) expect(decision_id).toMatch(/^\d{30,39}$/)
+    expect(refused.next_cursor).toBe(refused.decisions[0]?.decision_id)
+    expect(shown(await admin.call('GET', '/admin/decisions?cursor=17'))).toBe('400 INVALID_REQUEST')
     expect((await read(admin, '?since=2100-01-01T00:00:00Z')).decisions).toEqual([])
     expect(
       (await read(await (await freshApp()).keyFor('production', ['admin']))).decisions,

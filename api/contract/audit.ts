@@ -13,7 +13,17 @@ export const AuditQuery = z.strictObject({
   to: moment.optional().describe('Rows written before this time.'),
   after: z
     .string()
-    .regex(/^\d{1,15}$/, 'must be a number')
+    .regex(/^\d{1,39}$/, 'must be a number')
     .optional()
-    .describe('`number` of the last row that you have.'),
+    .describe(
+      '`number` of the last row that you have, from an answer to a key of the same app, or of an operator.',
+    ),
+})
+
+/** As the command line takes it: whoever runs that sees plain numbers. */
+export const PlainAuditQuery = AuditQuery.extend({
+  after: z
+    .string()
+    .regex(/^\d{1,18}$/, 'must be a number')
+    .optional(),
 })

@@ -172,7 +172,7 @@ export const DecisionsQuery = z.strictObject({
   limit: pageSize,
   cursor: z
     .string()
-    .regex(/^\d{1,18}$/, 'is no cursor')
+    .regex(/^\d{1,39}$/, 'is no cursor')
     .optional()
     .describe('`next_cursor` of the page before.'),
 })

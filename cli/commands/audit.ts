@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { AuditQuery } from '../../api/contract/audit'
+import { PlainAuditQuery } from '../../api/contract/audit'
 import { rootPublicKey } from '../../codes/audit-chain'
 import { openKeyFile } from '../../codes/key-file'
 import { loadPolicy } from '../../config/policy'
@@ -90,7 +90,7 @@ const verify = ({ dir, file, retainedDays, json }: VerifyOptions): Promise<void>
 const exportRows = (options: ExportOptions): Promise<void> =>
   withDatabase(async (db) => {
     const { app, ...same } = options
-    const { app_id: appId, from, to, after } = checked(AuditQuery, { app_id: app, ...same })
+    const { app_id: appId, from, to, after } = checked(PlainAuditQuery, { app_id: app, ...same })
     if (appId !== undefined && !(await findApp(db, appId)))
       throw new Error(`There is no app "${appId}".`)
     const detail = { from, to, after }

@@ -63,6 +63,14 @@ export async function* exportAudit(
   }
 }
 
+/** Whether the seal of this number is one of the app's rows. */
+export const isSealOf = async (
+  db: Queries,
+  { appId, number }: { appId: string; number: string },
+): Promise<boolean> =>
+  (await db.one(sql`select from audit_seals s join audit_events e on e.id = s.event_id
+    where s.number = ${number}::bigint and e.app_id = ${appId}`)) !== undefined
+
 const conditions = ({ appId, servedBy, from, to }: ExportFilter): SQL =>
   sql.join([
     appId === undefined ? sql`` : sql` and e.app_id = ${appId}`,

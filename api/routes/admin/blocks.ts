@@ -21,6 +21,7 @@ import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'
 import { route } from '../../route'
 import { actorOf } from '../../send-wish'
+import { readShownNumber, shownNumber } from '../../shown-number'
 import { readPage } from './page'
 import { appsIn, findAppIn, requireEnvironment } from './reach'
 
@@ -125,7 +126,11 @@ const decisionsRoute = (deps: ApiDeps) =>
     replies: { 200: { description: 'A page of them.', content: DecisionsAnswer } },
     errors: ['NOT_FOUND'],
     async handle({ key, query }) {
-      const { cursor: before, environment, verdict, request_id: requestId } = query
+      const { cursor, environment, verdict, request_id: requestId } = query
+      const holder = { ...deps, key, kind: 'decision' as const }
+      const before = cursor === undefined ? undefined : readShownNumber(holder, cursor)
+      if (cursor !== undefined && before === undefined)
+        throw new Problem('INVALID_REQUEST', { detail: 'cursor: is not one of this API.' })
       const apps = await appsIn(deps, key, query.app_id)
       const since = query.since === undefined ? undefined : new Date(query.since)
       const filter = { ...apps, environment, verdict, requestId, since, before }
@@ -133,7 +138,7 @@ const decisionsRoute = (deps: ApiDeps) =>
         listDecisions(deps.db, { ...filter, limit }),
       )
       const decisions = rows.map((decision) => ({
-        decision_id: decision.id,
+        decision_id: shownNumber(holder, decision.id),
         request_id: decision.requestId,
         app_id: decision.appId,
         environment: decision.environment,
@@ -142,7 +147,7 @@ const decisionsRoute = (deps: ApiDeps) =>
         ...judgementOf(decision),
         outcome: decision.outcome,
       }))
-      return { body: { decisions, next_cursor: next?.id ?? null } }
+      return { body: { decisions, next_cursor: next ? shownNumber(holder, next.id) : null } }
     },
   })
 
