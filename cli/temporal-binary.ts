@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { createWriteStream, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -9,7 +10,28 @@ import { cacheOf, goInstall, isExecutable, onPath, reportEvery } from './go-inst
 /** The newest release that `go install` can still build; the download is pinned to the same. */
 const version = '1.5.1'
 const goPackage = `github.com/temporalio/cli/cmd/temporal@v${version}`
-const downloadHost = 'https://temporal.download'
+/** Temporal's own site, and where its releases are published. */
+const downloadHosts: DownloadHosts = {
+  site: 'https://temporal.download',
+  github: 'https://github.com',
+}
+
+/**
+ * SHA-256 of the release's archives, so that nothing else is ever run. For each, two projects that do not know of each
+ * other pin the same one (the package lists cashapp/hermit-packages and zph/hermit-packages, and a CI script, read on
+ * 2026-12-01).
+ */
+const digests: Readonly<Record<string, string>> = {
+  linux_amd64: 'ddc95e08b0b076efd4ea9733a3f488eb7d2be875f8834e616cd2a37358b4852d',
+  linux_arm64: 'bd1b0db9f18b051026de8bf6cc1505f2510f14bbb7a8b9a4a91fff46c77454f5',
+  darwin_amd64: 'bbb73e2a31135abe50a1f1cdb35030c42961df618e8ce9c60ae89f201540c5d9',
+  darwin_arm64: 'cca01b7ea35ad56e2a328d9ae596bf716bd22313ef63c7a761c88354457c2415',
+}
+
+interface DownloadHosts {
+  site: string
+  github: string
+}
 
 export type TemporalChoice =
   | { kind: 'address'; address: string; reason: string }
@@ -19,8 +41,10 @@ export interface Search {
   env: NodeJS.ProcessEnv
   /** Told one sentence per thing tried and per few seconds of waiting. */
   say: (sentence: string) => void
-  downloadHost?: string
+  downloadHosts?: DownloadHosts
   downloadPatienceMs?: number
+  /** Of the archive, instead of the release's. */
+  digest?: string
 }
 
 const cacheFolder = (env: NodeJS.ProcessEnv) => cacheOf(env, `temporal-${version}`)
@@ -107,28 +131,34 @@ const fetchOrBuild = async (search: Search, folder: string): Promise<TemporalCho
 const platforms: Partial<Record<NodeJS.Platform, string>> = { darwin: 'darwin', linux: 'linux' }
 const architectures: Record<string, string> = { arm64: 'arm64', x64: 'amd64' }
 
-/** Fetches Temporal's own release archive. No checksum is published beside it, so TLS is what vouches for it. */
+/** Fetches Temporal's release archive from the first host that has the right one. */
 const download = async (search: Search, work: string): Promise<string> => {
   const platform = platforms[process.platform]
   const arch = architectures[process.arch]
-  if (!platform || !arch)
+  const digest = search.digest ?? digests[`${platform}_${arch}`]
+  if (!platform || !arch || !digest)
     throw new Error(`There is no download for ${process.platform} on ${process.arch}.`)
-  const host = search.downloadHost ?? downloadHost
-  search.say(`No Temporal server on this machine: downloading ${version} from ${host}.`)
-  try {
-    await fetchArchive(
-      search,
-      `${host}/cli/archive/v${version}?platform=${platform}&arch=${arch}`,
-      work,
-    )
-  } catch (error) {
-    throw new Error(`Temporal could not be downloaded from ${host} (${reasonOf(error)}).`, {
-      cause: error,
-    })
+  const { site, github } = search.downloadHosts ?? downloadHosts
+  const asset = `temporal_cli_${version}_${platform}_${arch}.tar.gz`
+  const sources = [
+    { host: site, path: `/cli/archive/v${version}?platform=${platform}&arch=${arch}` },
+    { host: github, path: `/temporalio/cli/releases/download/v${version}/${asset}` },
+  ]
+  const failures: string[] = []
+  for (const { host, path } of sources) {
+    search.say(`No Temporal server on this machine: downloading ${version} from ${host}.`)
+    try {
+      const archive = join(work, asset)
+      await fetchArchive(search, { url: `${host}${path}`, archive, digest })
+      await unpack(archive, work)
+      const binary = join(work, 'temporal')
+      if (!isExecutable(binary)) throw new Error('there is no "temporal" program in the archive')
+      return binary
+    } catch (error) {
+      failures.push(`Temporal could not be downloaded from ${host} (${reasonOf(error)}).`)
+    }
   }
-  const binary = join(work, 'temporal')
-  if (!isExecutable(binary)) throw new Error(`What ${host} sent has no "temporal" program in it.`)
-  return binary
+  throw new Error(failures.join(' '))
 }
 
 /** `fetch` hides what happened behind "fetch failed". */
@@ -137,41 +167,52 @@ const reasonOf = (error: unknown): string => {
   return error.cause instanceof Error ? error.cause.message : error.message
 }
 
-const fetchArchive = async (search: Search, url: string, work: string): Promise<void> => {
+interface Wanted {
+  url: string
+  /** The file that it is written to. */
+  archive: string
+  digest: string
+}
+
+/** @throws for anything but the archive of this digest, before any of it is unpacked */
+const fetchArchive = async (search: Search, { url, archive, digest }: Wanted): Promise<void> => {
   const patienceMs = search.downloadPatienceMs ?? 10_000
   const stalled = new AbortController()
   const giveUp = () => stalled.abort(new Error(`nothing came for ${patienceMs / 1000} s`))
   let timer = setTimeout(giveUp, patienceMs)
+  let bytes = 0
+  const progress = reportEvery(
+    search.say,
+    () => `Downloading Temporal: ${(bytes / 1e6).toFixed(0)} MB`,
+  )
   try {
     const response = await fetch(url, { signal: stalled.signal })
     if (!response.ok || !response.body) throw new Error(`it answered ${response.status}`)
-    const untar = spawn('tar', ['-xzf', '-', '-C', work], { stdio: ['pipe', 'ignore', 'ignore'] })
-    const done = new Promise<void>((resolve, reject) => {
-      untar.once('error', reject)
-      untar.once('close', (code) =>
-        code === 0 ? resolve() : reject(new Error('the archive cannot be unpacked')),
-      )
-    })
-    const progress = reportEvery(
-      search.say,
-      () => `Downloading Temporal: ${(bytes / 1e6).toFixed(0)} MB`,
-    )
-    let bytes = 0
+    const hash = createHash('sha256')
     const body = Readable.fromWeb(response.body)
     body.on('data', (chunk: Buffer) => {
       bytes += chunk.length
+      hash.update(chunk)
       clearTimeout(timer)
       timer = setTimeout(giveUp, patienceMs)
     })
-    try {
-      await Promise.all([pipeline(body, untar.stdin, { signal: stalled.signal }), done])
-    } finally {
-      progress()
-    }
+    await pipeline(body, createWriteStream(archive), { signal: stalled.signal })
+    const got = hash.digest('hex')
+    if (got !== digest) throw new Error(`it sent ${got}, which is not the release ${digest}`)
   } finally {
+    progress()
     clearTimeout(timer)
   }
 }
+
+const unpack = (archive: string, folder: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const untar = spawn('tar', ['-xzf', archive, '-C', folder], { stdio: 'ignore' })
+    untar.once('error', reject)
+    untar.once('close', (code) =>
+      code === 0 ? resolve() : reject(new Error('the archive cannot be unpacked')),
+    )
+  })
 
 /** Needs Go; it goes into the folder `work`. */
 const build = async ({ env, say }: Search, work: string): Promise<string> => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
@@ -34,13 +35,15 @@ const program = (path: string, script = 'exit 0'): string => {
 
 describe('finding a Temporal server', () => {
   const said: string[] = []
-  const unreachable = 'http://127.0.0.1:9'
+  const at = (site: string, github = site) => ({ site, github })
+  const unreachable = at('http://127.0.0.1:9')
   // Enough of a system for the scripts of this test, and surely no temporal or go.
   const systemPath = '/usr/bin:/bin'
-  const find = (env: NodeJS.ProcessEnv, downloadHost = unreachable) => {
+  const find = (env: NodeJS.ProcessEnv, downloadHosts = unreachable, digest?: string) => {
     said.length = 0
     const all = { XDG_CACHE_HOME: join(folder, 'cache'), PATH: systemPath, ...env }
-    return findTemporal({ env: all, say: (sentence) => said.push(sentence), downloadHost })
+    const say = (sentence: string) => said.push(sentence)
+    return findTemporal({ env: all, say, downloadHosts, ...(digest && { digest }) })
   }
   const cached = () => join(folder, 'cache/otpilot/temporal-1.5.1/temporal')
   const inCache = () => readdirSync(join(folder, 'cache/otpilot/temporal-1.5.1'))
@@ -65,37 +68,65 @@ describe('finding a Temporal server', () => {
     expect(await find({ PATH: join(folder, 'bin') })).toMatchObject({ binary: installed })
   })
 
-  test('downloads it where nothing is there, and keeps it', async () => {
-    program(join(folder, 'release/temporal'), 'echo downloaded')
-    const { stdout: archive } = spawnSync('tar', [
-      '-czf',
-      '-',
-      '-C',
-      join(folder, 'release'),
-      'temporal',
-    ])
+  const archiveOf = (release: string) =>
+    spawnSync('tar', ['-czf', '-', '-C', release, 'temporal']).stdout
+  const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+  /** Sends the next of these each time. */
+  async function withHost(archives: Buffer[], use: (host: string) => Promise<void>) {
     const asked: (string | undefined)[] = []
     const server = createServer((request, response) => {
-      asked.push(request.url)
-      response.end(archive)
+      response.end(archives[asked.push(request.url) - 1])
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const host = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     try {
-      expect(await find({}, host)).toMatchObject({ binary: cached() })
-      expect(asked).toEqual([
-        expect.stringMatching(/^\/cli\/archive\/v1\.5\.1\?platform=\w+&arch=\w+$/),
-      ])
-      expect(spawnSync(cached(), { encoding: 'utf8' }).stdout).toBe('downloaded\n')
+      await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     } finally {
       server.close()
     }
+    return asked
+  }
+  const site = expect.stringMatching(/^\/cli\/archive\/v1\.5\.1\?platform=\w+&arch=\w+$/)
+  const github = expect.stringMatching(
+    /^\/temporalio\/cli\/releases\/download\/v1\.5\.1\/temporal_cli_1\.5\.1_\w+\.tar\.gz$/,
+  )
+
+  test('downloads it where nothing is there, and keeps it', async () => {
+    program(join(folder, 'release/temporal'), 'echo downloaded')
+    const archive = archiveOf(join(folder, 'release'))
+    const asked = await withHost([archive], async (host) => {
+      expect(await find({}, at(host), sha256(archive))).toMatchObject({ binary: cached() })
+    })
+    expect(asked).toEqual([site])
+    expect(spawnSync(cached(), { encoding: 'utf8' }).stdout).toBe('downloaded\n')
+    expect(inCache()).toEqual(['temporal'])
+  })
+
+  test('runs nothing but the release: another archive is thrown away, and GitHub asked', async () => {
+    program(join(folder, 'release/temporal'), 'echo released')
+    program(join(folder, 'forged/temporal'), 'echo forged')
+    const [released, forged] = [
+      archiveOf(join(folder, 'release')),
+      archiveOf(join(folder, 'forged')),
+    ]
+    const asked = await withHost([forged, released], async (host) => {
+      await find({}, at(host), sha256(released))
+    })
+    expect(asked).toEqual([site, github])
+    expect(spawnSync(cached(), { encoding: 'utf8' }).stdout).toBe('released\n')
+    rmSync(cached())
+    // The digest that is pinned, of no archive of ours.
+    await withHost([released, forged], async (host) => {
+      await expect(find({}, at(host))).rejects.toThrow(
+        /it sent [0-9a-f]{64}, which is not the release/,
+      )
+    })
+    expect(inCache()).toEqual([])
   })
 
   test('gives up a download that hangs, and builds with Go instead', async () => {
     const server = createServer(() => undefined)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const downloadHost = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const downloadHosts = at(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
     program(
       join(folder, 'bin/go'),
       'if [ "$1" = env ]; then echo /tmp; echo /tmp; else echo "$@" > "$GOBIN/temporal"; chmod +x "$GOBIN/temporal"; fi',
@@ -107,7 +138,7 @@ describe('finding a Temporal server', () => {
     const heard: string[] = []
     const say = (sentence: string) => heard.push(sentence)
     try {
-      const choice = await findTemporal({ env, say, downloadHost, downloadPatienceMs: 200 })
+      const choice = await findTemporal({ env, say, downloadHosts, downloadPatienceMs: 200 })
       expect(choice).toMatchObject({ kind: 'binary', binary: cached() })
     } finally {
       server.closeAllConnections()
@@ -140,7 +171,7 @@ describe('finding a Temporal server', () => {
         findTemporal({
           env: withGo(),
           say: (sentence) => lines.push(sentence),
-          downloadHost: unreachable,
+          downloadHosts: unreachable,
         }),
       ),
     )
