@@ -1,6 +1,7 @@
 import { isSupportedCountry } from 'libphonenumber-js/max'
 import { z } from 'zod'
 import { alphabets } from '../../core/alphabet'
+import { channels } from '../../core/channel'
 import { appHashShape, domainShape, longestDomain } from '../../core/message/autofill'
 import { environments } from '../../core/state'
 import { scopes } from '../route'
@@ -74,6 +75,15 @@ const settings = {
     .nullable()
     .describe('SMS have a line by which Android hands them to this app; null: they do not.')
     .meta({ examples: ['FA+9qCX9VSu'] }),
+  page_channels: z
+    .array(z.enum(channels))
+    .max(channels.length)
+    .refine((list): boolean => new Set(list).size === list.length, 'names a channel twice')
+    .nullable()
+    .describe(
+      'Channels that a send with a publishable key may name; null: all. What follows the first one is the policy’s.',
+    )
+    .meta({ examples: [['sms', 'whatsapp']] }),
 }
 
 const { name, ...others } = settings

@@ -124,6 +124,10 @@ async function requirePublishable(
   const errors = Object.keys(body)
     .filter((field) => !publishableSendFields.includes(field))
     .map((field) => ({ field, message: 'not with a publishable key' }))
+  const { pageChannels } = key.app
+  // A stranger chooses: without this setting the dearest one.
+  if (body.channel && pageChannels && !pageChannels.includes(body.channel))
+    errors.push({ field: 'channel', message: 'is not one that pages of this app may name' })
   const [first] = errors
   if (first)
     throw new Problem('INVALID_REQUEST', { detail: `${first.field}: ${first.message}.`, errors })

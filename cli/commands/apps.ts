@@ -4,7 +4,7 @@ import { changeApp, createApp, listApps, type AppView } from '../../db/apps/apps
 import { AppBody, AppChanges } from '../../api/contract/admin'
 import { appAnswerOf, settingsOf } from '../../api/routes/admin/translate'
 import { withDatabase } from './connection'
-import { checked, onOff, textOrNone, wholeNumber } from './options'
+import { checked, onOff, textOrNone, wholeNumber, words } from './options'
 import { mostListed, printJson, printTable, say, shownOf } from './print'
 
 interface SettingOptions {
@@ -21,6 +21,7 @@ interface SettingOptions {
   region?: string
   autofillDomain?: string
   androidAppHash?: string
+  pageChannels?: string
   json?: true
 }
 
@@ -39,7 +40,13 @@ const withSettings = (command: Command): Command =>
     .option('--region <region>', 'only processes of this OTPILOT_REGION serve it, or none')
     .option('--autofill-domain <host>', 'whose pages fill codes in, or none')
     .option('--android-app-hash <hash>', 'the Android app that fills codes in, or none')
+    .option('--page-channels <channels>', 'that pages may name, as in sms,whatsapp, or none')
     .option('--json', 'print JSON')
+
+const wordsOrNone = (text: string | undefined): string[] | null | undefined => {
+  const named = textOrNone(text)
+  return typeof named === 'string' ? words(named) : named
+}
 
 const fieldsOf = (options: SettingOptions) => ({
   name: options.name,
@@ -55,6 +62,7 @@ const fieldsOf = (options: SettingOptions) => ({
   region: textOrNone(options.region),
   autofill_domain: textOrNone(options.autofillDomain),
   android_app_hash: textOrNone(options.androidAppHash),
+  page_channels: wordsOrNone(options.pageChannels),
 })
 
 export const addAppCommands = (program: Command): void => {

@@ -102,7 +102,8 @@ export function findApiKey(db: Queries, id: string): Promise<ApiKey | undefined>
         'highRiskExpirySeconds', a.high_risk_expiry_seconds, 'codeLength', a.code_length,
         'codeAlphabet', a.code_alphabet, 'queueWhenDown', a.queue_when_down,
         'consentRequired', a.consent_required, 'lengthenUnderGuessing', a.lengthen_under_guessing,
-        'region', a.region, 'autofillDomain', a.autofill_domain, 'androidAppHash', a.android_app_hash) end as app
+        'region', a.region, 'autofillDomain', a.autofill_domain, 'androidAppHash', a.android_app_hash,
+        'pageChannels', a.page_channels) end as app
     from api_keys k left join apps a on a.id = k.app_id where k.id = ${id}`)
 }
 

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Alphabet } from '../../core/alphabet'
+import type { Channel } from '../../core/channel'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
 
@@ -22,6 +23,8 @@ export interface AppSettings {
   /** Host of the web site that may read codes out of SMS, and the hash of the Android app that may; null: none. */
   autofillDomain: string | null
   androidAppHash: string | null
+  /** Channels that a send with a publishable key may name; null: all. */
+  pageChannels: Channel[] | null
 }
 
 /** A tenant, as far as a call needs it. */
@@ -47,6 +50,7 @@ const columnOf = {
   region: sql`region`,
   autofillDomain: sql`autofill_domain`,
   androidAppHash: sql`android_app_hash`,
+  pageChannels: sql`page_channels`,
 } satisfies Record<keyof AppSettings, SQL>
 
 const fields = Object.keys(columnOf) as (keyof AppSettings)[]
@@ -65,7 +69,12 @@ const given = (settings: Partial<AppSettings>) =>
 
 /** An app's settings are no personal data: the trail says what they were set to. */
 const detailOf = (settings: Partial<AppSettings>) =>
-  Object.fromEntries(given(settings).map((field) => [field, settings[field]]))
+  Object.fromEntries(
+    given(settings).map((field) => {
+      const value = settings[field]
+      return [field, Array.isArray(value) ? value.join(',') : value]
+    }),
+  )
 
 /**
  * Adds an app; settings that are not given have the defaults of the table.
@@ -85,7 +94,7 @@ export function createApp(
         set.map((field) => columnOf[field]),
         sql`, `,
       )}) values (${id}, ${sql.join(
-        set.map((field) => sql`${all[field]}`),
+        set.map((field) => sql`${sql.param(all[field])}`),
         sql`, `,
       )}) on conflict (id) do nothing returning ${view}`)
     const detail = detailOf(all)
@@ -107,7 +116,7 @@ export function changeApp(
 ): Promise<AppView | undefined> {
   const set = given(changes)
   if (set.length === 0) return findApp(db, id)
-  const assignments = set.map((field) => sql`${columnOf[field]} = ${changes[field]}`)
+  const assignments = set.map((field) => sql`${columnOf[field]} = ${sql.param(changes[field])}`)
   return db.transaction(async (tx) => {
     const changed = await tx.one<AppView>(sql`
       update apps set ${sql.join(assignments, sql`, `)} where id = ${id} returning ${view}`)

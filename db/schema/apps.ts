@@ -39,6 +39,8 @@ export const apps = pgTable(
     autofillDomain: text('autofill_domain'),
     /** Eleven characters by which Android knows the app that may. */
     androidAppHash: text('android_app_hash'),
+    /** Channels that a send with a publishable key may name; null: all. */
+    pageChannels: text('page_channels').array(),
     createdAt: at('created_at').notNull().defaultNow(),
   },
   () => [

@@ -19,6 +19,7 @@ export const settingsOf = (body: AppChanges): Partial<AppSettings> => ({
   region: body.region,
   autofillDomain: body.autofill_domain,
   androidAppHash: body.android_app_hash,
+  pageChannels: body.page_channels,
 })
 
 export const appAnswerOf = (app: AppView): AppAnswer => ({
@@ -36,6 +37,7 @@ export const appAnswerOf = (app: AppView): AppAnswer => ({
   region: app.region,
   autofill_domain: app.autofillDomain,
   android_app_hash: app.androidAppHash,
+  page_channels: app.pageChannels,
   created_at: app.createdAt.toISOString(),
 })
 
