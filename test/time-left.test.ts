@@ -8,7 +8,7 @@ import { startSystem, type System } from './harness/system'
 let system: System
 let client: TestClient
 beforeAll(async () => {
-  system = await startSystem()
+  system = await startSystem({ channels: ['sms', 'voice', 'whatsapp', 'email'] })
   client = clientOf(system)
 })
 afterAll(() => system?.stop())
@@ -56,5 +56,28 @@ test('nor does another channel that is asked for', async () => {
     expect.stringMatching(/\/5\/$/),
     'voice',
     expect.stringMatching(/\/2\/$/),
+  ])
+})
+
+test('nor does a mail, or a WhatsApp message', async () => {
+  const email = 'left@example.com'
+  const { body } = await client.call('POST', '/otp/send', { email })
+  const id = String(body.request_id)
+  const phone = freshPhone()
+  const other = await client.sent(phone, { channels: ['sms', 'whatsapp'] })
+  await Promise.all([arrived(email, 1), arrived(phone, 1)])
+  await Promise.all([pass(id, 200), pass(other, 200)])
+  expect((await client.call('POST', `/otp/${id}/resend`)).status).toBe(200)
+  expect((await client.call('POST', `/otp/${other}/next`)).status).toBe(200)
+  await Promise.all([arrived(email, 2), arrived(phone, 2)])
+  const lifetimes = async (to: string) =>
+    (await textsTo(to)).map(([channel, text]) => [channel, /(\d+) minutes?/.exec(text)?.[1]])
+  expect(await lifetimes(email)).toEqual([
+    ['email', '5'],
+    ['email', '2'],
+  ])
+  expect(await lifetimes(phone)).toEqual([
+    ['sms', '5'],
+    ['whatsapp', '2'],
   ])
 })
