@@ -37,6 +37,17 @@ export const isLockTimeout = (error: unknown): error is pg.DatabaseError =>
 export const isLockConflict = (error: unknown): error is pg.DatabaseError =>
   isLockTimeout(error) || (error instanceof pg.DatabaseError && error.code === '40P01')
 
+/** Does it again, three times at most, where other transactions' rows were in the way. */
+export async function despiteLocks<T>(work: () => Promise<T>): Promise<T> {
+  for (let patience = 3; ; patience--) {
+    try {
+      return await work()
+    } catch (error) {
+      if (patience === 0 || !isLockConflict(error)) throw error
+    }
+  }
+}
+
 /** A server that does not take this at once rolls back by itself when the connection is thrown away. */
 const rollback = { text: 'rollback', query_timeout: 500 }
 

@@ -5,8 +5,13 @@ import type { Environment } from '../../core/state'
 import type { Wake } from '../../core/wake'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { setState } from '../requests/ending'
-import { type HeldRecipient, holdRecipients } from './held-recipients'
-import type { Database, Queries } from '../index'
+import {
+  type Addressee,
+  type HeldRecipient,
+  holdRecipients,
+  spellingsOfAddress,
+} from './held-recipients'
+import { type Database, despiteLocks, type Queries } from '../index'
 import { isNewMessage } from './inbound-messages'
 import { findOrAddRecipient } from './recipients'
 
@@ -104,12 +109,15 @@ export async function withdrawConsent(
 ): Promise<Withdrawn> {
   for (let tries = 0; tries < maxErasuresMet; tries++) {
     // Somebody whom the app is still to meet can say no, too. On its own: two who share the row cannot both hold it.
-    await findOrAddRecipient(db, keyring, { appId, ...address })
-    const withdrawn = await db.transaction(async (tx) => {
-      const held = await holdRecipients(tx, keyring, { appId, ...address })
-      if (held.length === 0) return undefined
-      return optOut(tx, held, { environments: [environment], actor, source: 'api' })
-    })
+    for (const value of spellingsOfAddress(address))
+      await findOrAddRecipient(db, keyring, { appId, ...address, value })
+    const withdrawn = await despiteLocks(() =>
+      db.transaction(async (tx) => {
+        const held = await holdSubscriber(tx, keyring, { appId, ...address })
+        if (held.length === 0) return undefined
+        return optOut(tx, held, { environments: [environment], actor, source: 'api' })
+      }),
+    )
     if (withdrawn) return withdrawn
   }
   throw new Error('A recipient vanished each time its consent was being withdrawn.')
@@ -142,16 +150,32 @@ export function stopByReply(
     digest: Buffer
   },
 ): Promise<Withdrawn> {
-  return db.transaction(async (tx) => {
-    const subscriber = { kind: 'phone', value: spellings[0], spellings } as const
-    // A send that holds the row of one spelling, and that this waits for, may be adding that of another.
-    if (spellings.length > 1) await holdRecipients(tx, keyring, subscriber)
-    const held = await holdRecipients(tx, keyring, subscriber)
-    const recipients = held.map(({ id }) => id)
-    if (!(await isNewMessage(tx, { digest, recipients }))) return { cancelled: 0, wakes: [] }
-    const source = `inbound:${provider}`
-    return optOut(tx, held, { environments, actor: `provider:${provider}`, source, at })
-  })
+  return despiteLocks(() =>
+    db.transaction(async (tx) => {
+      const held = await holdSubscriber(tx, keyring, {
+        kind: 'phone',
+        value: spellings[0],
+        spellings,
+      })
+      const recipients = held.map(({ id }) => id)
+      if (!(await isNewMessage(tx, { digest, recipients }))) return { cancelled: 0, wakes: [] }
+      const source = `inbound:${provider}`
+      return optOut(tx, held, { environments, actor: `provider:${provider}`, source, at })
+    }),
+  )
+}
+
+/** The recipients under every spelling of an address, held until the transaction ends. */
+async function holdSubscriber(
+  tx: Queries,
+  keyring: Keyring,
+  addressee: Addressee,
+): Promise<HeldRecipient[]> {
+  const { spellings = spellingsOfAddress(addressee) } = addressee
+  const subscriber = { ...addressee, spellings }
+  // A send that holds the row of one spelling, and that this waits for, may be adding that of another.
+  if (spellings.length > 1) await holdRecipients(tx, keyring, subscriber)
+  return holdRecipients(tx, keyring, subscriber)
 }
 
 async function optOut(

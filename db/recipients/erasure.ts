@@ -12,8 +12,13 @@ import {
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { closeOverdue, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
-import { type Addressee, holdRecipients, isKnownAnywhere } from './held-recipients'
-import { type Database, isLockConflict, type Queries } from '../index'
+import {
+  type Addressee,
+  holdRecipients,
+  isKnownAnywhere,
+  spellingsOfAddress,
+} from './held-recipients'
+import { type Database, despiteLocks, type Queries } from '../index'
 import { eventKeyIn } from '../attempts/receipts'
 import { servedIn } from '../requests/region'
 
@@ -26,26 +31,18 @@ export interface Erased {
 
 /** What a row names instead of a key once there is nothing left to open. */
 const noKey = 'erased'
-const lockPatience = 3
 
 /**
- * Forgets an address: its rows stay as numbers of things that happened, with nothing that leads back to it. Live
+ * Forgets an address, a number under each of its spellings: its rows stay as numbers of things that happened, with nothing that leads back to it. Live
  * requests end. One transaction; the audit rows that tell of it hold no address, and none that was there is touched.
  * Locks are taken in the order of a send: recipient, window, requests.
  */
-export async function eraseRecipient(
+export const eraseRecipient = (
   db: Database,
   keyring: Keyring,
   { actor, ...addressee }: Addressee & { actor: string },
-): Promise<Erased> {
-  for (let patience = lockPatience; ; patience--) {
-    try {
-      return await db.transaction((tx) => erase(tx, keyring, addressee, actor))
-    } catch (error) {
-      if (patience === 0 || !isLockConflict(error)) throw error
-    }
-  }
-}
+): Promise<Erased> =>
+  despiteLocks(() => db.transaction((tx) => erase(tx, keyring, addressee, actor)))
 
 async function erase(
   tx: Queries,
@@ -53,16 +50,20 @@ async function erase(
   addressee: Addressee,
   actor: string,
 ): Promise<Erased> {
-  const held = await holdRecipients(tx, keyring, addressee)
+  const spelled = spellingsOfAddress(addressee).map((value) => ({ ...addressee, value }))
+  const spellings = spelled.map(({ value }) => value)
+  const held = await holdRecipients(tx, keyring, { ...addressee, spellings })
   const apps = held.map(({ appId }) => appId)
   const ids = held.map(({ id }) => id)
-  const dialled = addressee.kind === 'phone' ? globalIndexes(keyring, addressee.value) : []
+  const dialled =
+    addressee.kind === 'phone' ? spellings.flatMap((each) => globalIndexes(keyring, each)) : []
   await tx.many(sql`delete from send_windows where recipient_id = any(${sql.param(ids)})`)
   await holdMessages(tx, keyring, addressee)
   const wakes = await endLive(tx, ids, actor)
   const requests = await forgetRequests(tx, ids, actor)
   await forgetDecisions(tx, ids)
-  if (addressee.kind === 'phone') await forgetPlace(tx, keyring, { number: addressee.value, apps })
+  if (addressee.kind === 'phone')
+    for (const number of spellings) await forgetPlace(tx, keyring, { number, apps })
   // After the requests: a check holds its request, then takes of the budget.
   await forgetHabits(tx, ids)
   await shred(tx, ids)
@@ -72,10 +73,11 @@ async function erase(
     )
     await tx.many(sql`delete from ussd_dials where global_index in ${dialled}`)
   }
-  await forgetNumber(tx, keyring, addressee)
+  for (const each of spelled) await forgetNumber(tx, keyring, each)
   if (addressee.kind === 'email') await forgetMailbox(tx, keyring, { email: addressee.value, apps })
   // Counted over all apps: it stays as long as another one knows the address.
-  if (!(await isKnownAnywhere(tx, keyring, addressee))) await forgetMessages(tx, keyring, addressee)
+  if (!(await isKnownAnywhere(tx, keyring, { ...addressee, spellings })))
+    await forgetMessages(tx, keyring, addressee)
   await noteErasure(tx, { held, requests, actor, appId: addressee.appId })
   return { recipients: held.length, requests: requests.length, wakes }
 }

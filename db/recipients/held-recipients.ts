@@ -10,13 +10,20 @@ import { isServedIn, type Place } from '../requests/region'
 export interface Addressee {
   kind: RecipientKind
   value: string
-  /** Other spellings of the same subscriber's number, where a network reported it. */
+  /** Other spellings of the same subscriber's number. */
   spellings?: readonly string[] | undefined
   /** Undefined: in every app. */
   appId?: string | undefined
   /** Where every app means those that this process serves. */
   servedBy?: Place | undefined
 }
+
+/** What else an address is written as: a number in today's plan and in older ones. */
+export const spellingsOfAddress = ({
+  kind,
+  value,
+}: Pick<Addressee, 'kind' | 'value'>): readonly [string, ...string[]] =>
+  kind === 'phone' ? [value, ...spellingsOf(value).filter((each) => each !== value)] : [value]
 
 export interface HeldRecipient {
   id: string
@@ -63,11 +70,13 @@ export const allApps = async (tx: Queries, servedBy: Place | undefined): Promise
 export async function isKnownAnywhere(
   tx: Queries,
   keyring: Keyring,
-  { kind, value }: Pick<Addressee, 'kind' | 'value'>,
+  { kind, value, spellings = [] }: Pick<Addressee, 'kind' | 'value' | 'spellings'>,
 ): Promise<boolean> {
   const apps = await tx.many<{ id: string }>(sql`select id from apps`)
   const known = apps.flatMap(({ id: appId }) =>
-    appIndexes(keyring, { appId, kind, value }).map(({ index }) => ({ appId, index })),
+    [...new Set([value, ...spellings])].flatMap((each) =>
+      appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => ({ appId, index })),
+    ),
   )
   const owners = sql.param(known.map(({ appId }) => appId))
   const indexes = sql.param(known.map(({ index }) => index))
@@ -87,9 +96,9 @@ export async function holdOtherSpellings(
   keyring: Keyring,
   { appId, kind, value }: Pick<Addressee, 'kind' | 'value'> & { appId: string },
 ): Promise<string[]> {
-  const spellings = kind === 'phone' ? spellingsOf(value) : []
+  const spellings = spellingsOfAddress({ kind, value })
   if (spellings.length < 2) return []
-  const indexes = [value, ...spellings].flatMap((each) =>
+  const indexes = spellings.flatMap((each) =>
     appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => index),
   )
   const rows = await tx.many<{ id: string }>(sql`
