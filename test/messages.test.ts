@@ -264,6 +264,11 @@ describe('locales', () => {
     ['arb', 'ar'],
     ['fil-PH', 'fil-PH'],
     ['kab', 'kab'],
+    // Java's codes of before 1989, as Android's Locale.toString() still gives them.
+    ['in_ID', 'id-ID'],
+    ['iw', 'he'],
+    ['ji-u-x', 'yi'],
+    ['tl', 'tl'],
     // Grandfathered.
     ['i-lux', 'lb'],
     ['i-klingon', 'tlh'],

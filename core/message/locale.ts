@@ -51,9 +51,11 @@ export function readLocale(text: string): string | undefined {
     .join('-')
 }
 
-/** BCP 47 writes a language's code of two letters where it has one: `fr` for `fra` and `fre`, `sw` for `swh`. */
+/**
+ * BCP 47 writes a language's code of two letters where it has one: `fr` for `fra` and `fre`, `sw` for `swh`. Java keeps some
+ * that were given up in 1989: `in` for `id`, `iw` for `he`.
+ */
 function shortCode(code: string): string {
-  if (code.length === 2) return code
   const [short] = Intl.getCanonicalLocales(code)
   return short?.length === 2 ? short : code
 }
