@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import { OpenBodies } from '../api/open-bodies'
 import { Problem } from '../api/problem'
 import { createHttpServer } from '../api/server'
@@ -165,6 +164,8 @@ describe('the room for bodies', () => {
       (error: Problem) => response.writeHead(error.status, { connection: 'close' }).end(),
     )
   })
+  const taken = new Map<number | undefined, Socket>()
+  server.on('connection', (socket) => taken.set(socket.remotePort, socket))
   let port: number
   beforeAll(async () => {
     port = portOf(await listen(server))
@@ -173,11 +174,12 @@ describe('the room for bodies', () => {
 
   async function sends(network: string, bytes: number, length = 800) {
     const caller = await call(port)
-    caller.socket.write(
-      head('/', length, network === '' ? '' : `X-Network: ${network}\r\n`) + 'x'.repeat(bytes),
-    )
+    const text =
+      head('/', length, network === '' ? '' : `X-Network: ${network}\r\n`) + 'x'.repeat(bytes)
+    const { localPort } = caller.socket
+    caller.socket.write(text)
     // So that the order is that of the test.
-    await pause(30)
+    await until(async () => taken.get(localPort)?.bytesRead === text.length)
     return caller
   }
   const ends = (caller: Caller, bytes: number) => {

@@ -1,5 +1,4 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { type KeyFile, openKeyFile } from '../codes/key-file'
@@ -10,6 +9,7 @@ import { keyUses } from '../db/upkeep/key-use'
 import { findRecipient, openRecipient } from '../db/recipients/recipients'
 import { reencrypt } from '../db/upkeep/reencrypt'
 import { readStatus } from '../db/requests/status'
+import { until } from './harness/client'
 import { requestsOnly } from './harness/requests'
 import { tempKeyFile } from './harness/seed'
 
@@ -146,21 +146,25 @@ test('a row that a send holds is passed over, without waiting, and moved when it
   )
   let release: () => void = () => undefined
   const released = new Promise<void>((resolve) => (release = resolve))
+  let isHeld = false
   const holding = requests.db.transaction(async (tx) => {
     await tx.many(sql`select from recipients where id = ${held?.id} for key share`)
+    isHeld = true
     await released
   })
-  await pause(50)
+  await until(async () => isHeld)
   const movedBy: number[] = []
   const since = performance.now()
   const moving = reencrypt(requests.db, keyring, {
     batch: 250,
     onMoved: () => void movedBy.push(performance.now() - since),
   })
-  await pause(700)
-  const others = await requests.db.one<{ count: number }>(sql`select count(*)::int as count
-    from recipients where kid = ${keyring.active('phones').kid}`)
-  expect(others?.count).toBe(count - 1)
+  const others = async () =>
+    (
+      await requests.db.one<{ count: number }>(sql`select count(*)::int as count
+        from recipients where kid = ${keyring.active('phones').kid}`)
+    )?.count
+  await until(async () => (await others()) === count - 1, { what: 'the moves of all others' })
   release()
   await holding
   expect(await moving).toMatchObject({ left: 0, stuck: [] })

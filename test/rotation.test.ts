@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { deriveCode } from '../codes/code'
@@ -17,6 +16,7 @@ import { findOrAddRecipient } from '../db/recipients/recipients'
 import type { SendInput } from '../db/requests/new-request'
 import { openRequest } from '../db/requests/sends'
 import { findWaitingCodes, openUssdWindow, showWaitingCode } from '../db/attempts/ussd'
+import { until } from './harness/client'
 import { requestsOnly } from './harness/requests'
 import { sendInput, tempKeyFile } from './harness/seed'
 
@@ -223,14 +223,16 @@ test('an erasure that waits for a row while it moves to the new key still finds 
   const given = address(requests.freshNumber())
   const id = await findOrAddRecipient(requests.db, late, given)
   const { index, kid } = appIndex(early, given)
-  const moving = requests.db.transaction(async (tx) => {
+  let holding: Promise<unknown> | undefined
+  await requests.db.transaction(async (tx) => {
     await tx.many(sql`update recipients set index = ${index}, index_kid = ${kid} where id = ${id}`)
-    await pause(300)
+    holding = requests.db.transaction((other) => holdRecipients(other, late, given))
+    await until(() =>
+      requests.db.one(sql`select from pg_stat_activity
+        where wait_event_type = 'Lock' and query like '%from recipients%for update%' and datname = current_database()`),
+    )
   })
-  await pause(100)
-  const held = await requests.db.transaction((tx) => holdRecipients(tx, late, given))
-  expect(held).toEqual([{ id, appId: 'app' }])
-  await moving
+  expect(await holding).toEqual([{ id, appId: 'app' }])
 })
 
 test('an address is looked for in more apps and under more keys than a statement has parameters', async () => {

@@ -29,6 +29,8 @@ describe('the phone', () => {
   test('in hand, rings until it is answered', async () => {
     const page = await openPhone('233241234567')
     const { providerMessageId } = await rig.send(ordinary, { channel: 'voice' })
+    await settled(() => rig.callbacks.length > 0)
+    // Longer than a phone rings that nobody holds.
     await pause(400)
     expect(rig.statuses()).toEqual(['ringing'])
     expect(page.events.findLast(({ event }) => event === 'state')?.data).toMatchObject({

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import type { Message } from '../providers/provider'
 import { reservedNumbers } from '../sandbox/numbers'
 import { Script } from '../sandbox/scenario'
+import { until } from './harness/client'
 import { ordinary, reserved, sandboxRig, settled } from './harness/sandbox-rig'
 
 const rig = sandboxRig()
@@ -49,7 +50,10 @@ describe('an ordinary number', () => {
     const { providerMessageId } = await rig.send(ordinary, { channel: 'ussd' })
     expect(await rig.inboxOf('233241234567')).toEqual([])
     expect(await settled(() => rig.callbacks.length === 1)).toBe(true)
-    await pause(50)
+    const inbox = await until(async () => {
+      const entries = await rig.inboxOf('233241234567')
+      return entries.length > 0 && entries
+    })
     expect({ path: rig.callbacks[0]?.path, dial: rig.callbacks[0]?.body }).toEqual({
       path: '/ussd/sandbox-a/session',
       dial: {
@@ -59,7 +63,7 @@ describe('an ordinary number', () => {
         input: '',
       },
     })
-    expect(await rig.inboxOf('233241234567')).toMatchObject([
+    expect(inbox).toMatchObject([
       {
         id: providerMessageId,
         channel: 'ussd',
@@ -74,8 +78,7 @@ describe('an ordinary number', () => {
     rig.productStatus = [503]
     await rig.send(ordinary, { channel: 'ussd' })
     expect(await settled(() => rig.callbacks.length === 1)).toBe(true)
-    await pause(50)
-    expect(await rig.inboxOf('233241234567')).toHaveLength(1)
+    await until(async () => (await rig.inboxOf('233241234567')).length === 1)
   })
 
   test('a callback that got no 2xx comes again, the same', async () => {
