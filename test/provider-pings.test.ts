@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { Client, Connection, ScheduleOverlapPolicy } from '@temporalio/client'
+import { Client, Connection } from '@temporalio/client'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import { checkProviders } from '../activities/check-providers'
@@ -10,6 +10,7 @@ import { healthScheduleId } from '../engine/schedules'
 import { createProviders, type AccountConfig } from '../providers'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { closeServer, listen } from './harness/listening'
+import { pauseSchedule, triggerRun } from './harness/schedules'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -182,27 +183,21 @@ describe('the schedule', () => {
       const temporal = new Client({ connection })
       await Promise.all([system.engine.scheduleHealth(), system.engine.scheduleHealth()])
       const handle = temporal.schedule.getHandle(healthScheduleId(system.temporal.taskQueue))
-      await handle.pause('an operator looks at something')
-      await until(async () => (await handle.describe()).state.paused)
+      await pauseSchedule(handle)
       await system.engine.scheduleHealth()
       const { state, policies, spec } = await handle.describe()
       expect(state.paused).toBe(true)
       expect(policies.overlap).toBe('SKIP')
       expect(spec.intervals?.map(({ every }) => every)).toEqual([30_000])
 
-      const runs = async () =>
-        (await handle.describe()).info.recentActions.map(({ action }) => action.workflow.workflowId)
-      const before = await runs()
-      // Beside one of the schedule's own that may be under way: Temporal is slow to notice the end of that one.
-      await handle.trigger(ScheduleOverlapPolicy.ALLOW_ALL)
-      const workflowId = await until(async () => (await runs()).find((id) => !before.includes(id)))
+      const workflowId = await triggerRun(handle)
       const result: unknown = await temporal.workflow.getHandle(workflowId).result()
       expect(result).toEqual({ good: 2, bad: 0 })
       await handle.delete()
     } finally {
       await connection.close()
     }
-  })
+  }, 90_000)
 
   test('of a system whose first account is down lets nobody meet it', async () => {
     const check = checkOf(system.accounts)

@@ -10,6 +10,7 @@ import { retire, type Retired } from '../db/upkeep/retention'
 import { retentionScheduleId } from '../engine/schedules'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { dumpPostgres, dumpTemporal, findLeaks } from './harness/leaks'
+import { pauseSchedule, triggerRun } from './harness/schedules'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -250,23 +251,16 @@ describe('the schedule', () => {
       const temporal = new Client({ connection })
       await Promise.all([system.engine.scheduleRetention(), system.engine.scheduleRetention()])
       const handle = temporal.schedule.getHandle(retentionScheduleId(system.temporal.taskQueue))
-      await handle.pause('an operator looks at something')
-      // Temporal takes a pause up a moment after it has answered.
-      await until(async () => (await handle.describe()).state.paused)
+      await pauseSchedule(handle)
       await system.engine.scheduleRetention()
       const { state, policies } = await handle.describe()
       expect(state.paused).toBe(true)
       expect(policies.overlap).toBe('SKIP')
-      await handle.unpause()
 
       const phone = freshPhone()
       await verified(phone)
       await daysPass(31)
-      await handle.trigger()
-      const { workflowId } = await until(async () => {
-        const { info } = await handle.describe()
-        return info.recentActions[0]?.action.workflow
-      })
+      const workflowId = await triggerRun(handle)
       const result: unknown = await temporal.workflow.getHandle(workflowId).result()
       expect(result).toMatchObject({ messages: 1, contexts: 1, recipients: 1, requests: 0 })
       expect(findLeaks(await dumpTemporal([workflowId]), [phone.slice(1)])).toEqual([])
@@ -274,7 +268,7 @@ describe('the schedule', () => {
     } finally {
       await connection.close()
     }
-  }, 60_000)
+  }, 90_000)
 })
 
 describe('the policy', () => {
