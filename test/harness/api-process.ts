@@ -1,17 +1,20 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { freePort } from '../../cli/ports'
 import type { System } from './system'
 
 const root = resolve(__dirname, '..', '..')
+const memoryReport = pathToFileURL(resolve(__dirname, 'memory-report.ts')).href
 
 /** A second API in a process of its own, started as `npm start` does, beside a running system. */
 export async function startApiProcess(system: System, env: Record<string, string> = {}) {
   const port = await freePort()
   const child = fork(resolve(root, 'api', 'main.ts'), {
     cwd: root,
-    execArgv: ['--import', 'tsx'],
+    execArgv: ['--expose-gc', '--import', 'tsx', '--import', memoryReport],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: {
       PATH: process.env.PATH,
@@ -35,8 +38,21 @@ export async function startApiProcess(system: System, env: Record<string, string
   ])
   return {
     port,
-    pid: child.pid ?? 0,
     url: `http://127.0.0.1:${port}`,
+    /**
+     * Megabytes that the process keeps after a garbage collection: the least of several readings, since connections
+     * that are being closed and buffers that are being freed go a moment later.
+     */
+    keptMegabytes: async () => {
+      const readings: number[] = []
+      while (readings.length < 15) {
+        child.send('memory')
+        const [{ keptBytes }] = (await once(child, 'message')) as [{ keptBytes: number }]
+        readings.push(keptBytes / 1e6)
+        await pause(200)
+      }
+      return Math.min(...readings)
+    },
     stop: async () => {
       child.kill('SIGTERM')
       return (await ended)[0] as number | null
