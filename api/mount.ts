@@ -8,6 +8,7 @@ import type { LimitAddress } from './address-limit'
 import type { Admission, Place } from './admission'
 import type { Authenticate } from './authenticate'
 import type { Peers } from './client-address'
+import { requestIdShape } from './contract/common'
 import { openPathToPages, openToPages } from './cors'
 import { parseJson, readBody, usualBodyBytes } from './json-body'
 import { problemOf } from './faults'
@@ -27,8 +28,6 @@ export interface MountDeps {
   logger: Logger
   poolIsFull: () => boolean
 }
-
-const requestIdShape = /^otp_[a-z2-7]{26}$/
 
 /** Gives Express the routes, and every path of theirs an answer to other methods. */
 export function mountRoutes(app: Express, routes: Route[], given: MountDeps): void {

@@ -1,8 +1,7 @@
 import { z } from 'zod'
-import { channels } from '../core/channel'
 import { errorCodes } from '../core/error-code'
-import { longestLocale } from '../core/message/locale'
 import { ProblemBody } from './contract/common'
+import { pathParameters } from './contract/path-parameters'
 import { contract } from './contract/registry'
 import { errorsOf, type ReplyDescription, type Route } from './route'
 
@@ -73,17 +72,7 @@ function operationOf(route: Route, redirects: boolean): Operation {
   }
 }
 
-/** What the parts of paths look like that are made by us; another text leads nowhere. */
-const pathSchemas: Record<string, Json> = {
-  request_id: {
-    type: 'string',
-    pattern: '^otp_[a-z2-7]{26}$',
-    examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'],
-  },
-  provider: { type: 'string', minLength: 1, examples: ['sandbox-a'] },
-  channel: { type: 'string', enum: [...channels] },
-  locale: { type: 'string', minLength: 2, maxLength: longestLocale, examples: ['fr-CI'] },
-}
+const anything = z.string().min(1)
 const headerSchemas: Record<string, Json> = {
   'Idempotency-Key': {
     type: 'string',
@@ -98,7 +87,7 @@ function parametersOf({ path, query, requestHeaders = {} }: Route): Json[] {
     name,
     in: 'path',
     required: true,
-    schema: pathSchemas[name ?? ''] ?? { type: 'string', minLength: 1 },
+    schema: inline(pathParameters[name ?? ''] ?? anything),
   }))
   const properties = query ? ((inline(query).properties ?? {}) as Record<string, Json>) : {}
   const inQuery = Object.entries(properties).map(([name, { description, ...schema }]) => ({
@@ -224,22 +213,31 @@ function inline(schema: z.ZodType): Json {
 /** Without the members that say which dialect and document a schema is, which OpenAPI says itself. */
 function bare(schema: Json): Json {
   const kept = Object.entries(schema).filter(([name]) => name !== '$schema' && name !== '$id')
-  return withoutPatternsOfFormats(Object.fromEntries(kept)) as Json
+  return forGenerators(Object.fromEntries(kept)) as Json
 }
 
 const knownFormats: ReadonlySet<unknown> = new Set(['date-time', 'date', 'email', 'uri', 'uuid'])
 
-/** What a format says already, a pattern need not say again: generators read one or the other, and some stumble. */
-function withoutPatternsOfFormats(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutPatternsOfFormats)
+/**
+ * The same said so that generators of clients understand it. A format need not be said again as a pattern: they read
+ * one or the other, and some stumble. An object that takes no other members says so by their names: of
+ * `additionalProperties: false` the typescript-fetch client of openapi-generator makes bodies that hold each member
+ * twice, under its own name and under JavaScript's, which are then refused.
+ */
+function forGenerators(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(forGenerators)
   if (typeof value !== 'object' || value === null) return value
   const saysTwice =
     'format' in value && knownFormats.has(value.format) && 'pattern' in value && 'type' in value
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([name]) => !(saysTwice && name === 'pattern'))
-      .map(([name, member]) => [name, withoutPatternsOfFormats(member)]),
-  )
+  const members =
+    'additionalProperties' in value && value.additionalProperties === false
+      ? Object.keys(('properties' in value && value.properties) || {})
+      : undefined
+  const kept = Object.entries(value)
+    .filter(([name]) => !(saysTwice && name === 'pattern'))
+    .filter(([name]) => !(members && name === 'additionalProperties'))
+    .map(([name, member]) => [name, forGenerators(member)] as const)
+  return { ...Object.fromEntries(kept), ...(members && { propertyNames: { enum: members } }) }
 }
 
 /** The contract's schemas; answers stay open for members to come, inputs are closed. */

@@ -7,14 +7,9 @@ import type { SendBody } from './contract/send'
 import type { AppKey } from './route'
 import { Problem } from './problem'
 
-const longestMessage = 500
-
-/** @throws {Problem} INVALID_MESSAGE unless the template holds the code and nothing that cannot be filled in. */
+/** @throws {Problem} INVALID_MESSAGE for a template with what cannot be filled in, or must not be sent. */
 export function checkTemplate(message: string): void {
   const refuse = (detail: string) => new Problem('INVALID_MESSAGE', { detail })
-  if (!message.includes('{{code}}')) throw refuse('The message must contain {{code}}.')
-  if (message.length > longestMessage)
-    throw refuse(`The message is longer than ${longestMessage} characters.`)
   if (/\{\{|\}\}/.test(message.replace(/\{\{(code|minutes|brand)\}\}/g, ''))) {
     throw refuse(
       'The message may hold {{code}}, {{minutes}} and {{brand}}, and no other braces in pairs.',

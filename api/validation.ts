@@ -1,10 +1,12 @@
 import type { z } from 'zod'
+import type { ErrorCode } from '../core/error-code'
 import { withoutNulls } from './absent'
 import { type FieldFault, Problem } from './problem'
 
 /**
  * Parses input by a schema of the contract.
- * @throws {Problem} INVALID_REQUEST naming every field at fault, without repeating any value.
+ * @throws {Problem} INVALID_REQUEST, or the code of the rule that is broken, naming every field at fault without
+ * repeating any value.
  */
 export function readFields<T>(
   schema: z.ZodType<T>,
@@ -17,12 +19,22 @@ export function readFields<T>(
   if (success) return data
   const errors = error.issues.flatMap((issue) => faultsOf(issue, where)).slice(0, 20)
   const [first] = errors
+  const code = codeOf(error.issues)
+  if (first && code) throw new Problem(code, { detail: `${first.message}.`, errors })
   const detail = first
     ? first.field === where
       ? `The ${where}: ${first.message}.`
       : `${first.field}: ${first.message}.`
     : `The ${where} is not valid.`
   throw new Problem('INVALID_REQUEST', { detail, errors })
+}
+
+/** That of the first rule that is broken, where all that is wrong are rules with a code. */
+function codeOf(issues: readonly z.core.$ZodIssue[]): ErrorCode | undefined {
+  const codes = issues.map((issue) =>
+    issue.code === 'custom' ? (issue.params?.errorCode as ErrorCode | undefined) : undefined,
+  )
+  return codes.every((code) => code !== undefined) ? codes[0] : undefined
 }
 
 function faultsOf(issue: z.core.$ZodIssue, where: string): FieldFault[] {

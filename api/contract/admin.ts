@@ -1,12 +1,13 @@
-import { isSupportedCountry } from 'libphonenumber-js/max'
+import { getCountries } from 'libphonenumber-js/max'
 import { z } from 'zod'
 import { alphabets } from '../../core/alphabet'
 import { channels } from '../../core/channel'
 import { appHashShape, domainShape, longestDomain } from '../../core/message/autofill'
 import { environments } from '../../core/state'
 import { scopes } from '../route'
-import { email, line, phoneNumber, time } from './common'
+import { line, oneRecipient, recipient, time } from './common'
 import { named } from './registry'
+import { implies, listWithRules, noneTwice, notBoth, textWithRules, withRules } from './rules'
 
 export const appId = z
   .string()
@@ -23,10 +24,14 @@ export const keyId = z
   )
   .meta({ examples: ['4f0RkT9xQ2Lm'] })
 
+/** Who must give a member that others may leave out: a schema cannot say it, since it depends on the key. */
+const requiredOfOperators = { 'x-required-with': 'operator' } as const
+
 /** Whose thing a call is about: an operator names the app, an app's own key may leave it out. */
 export const appInQuestion = appId
   .optional()
   .describe('The app. Required with an operator’s key; an app’s own key means its own.')
+  .meta(requiredOfOperators)
 
 const longestBrand = 30
 const expirySeconds = z.int().min(30).max(600)
@@ -34,10 +39,10 @@ const expirySeconds = z.int().min(30).max(600)
 const settings = {
   name: line(1, 80).describe('For people who administer it.'),
   brand: line(1, longestBrand).describe('What messages call the sender; the name when absent.'),
-  default_country: z
-    .string()
-    .regex(/^[A-Z]{2}$/, { error: 'two capital letters, as GH', abort: true })
-    .refine((country): boolean => isSupportedCountry(country), 'is no country with phone numbers')
+  default_country: textWithRules(
+    z.string().regex(/^[A-Z]{2}$/, { error: 'two capital letters, as GH', abort: true }),
+    { must: { enum: getCountries() }, message: 'is no country with phone numbers' },
+  )
     .nullable()
     .describe('Numbers in national form are read as of this country; null: they are refused.')
     .meta({ examples: ['GH'] }),
@@ -90,12 +95,14 @@ const { name, ...others } = settings
 
 export const AppBody = named(
   'AppBody',
-  z
-    .strictObject({ app_id: appId, name, ...z.object(others).partial().shape })
-    .refine(({ name, brand }) => brand !== undefined || name.length <= longestBrand, {
-      path: ['brand'],
-      error: 'required, since the name is too long to be one',
-    }),
+  withRules(z.strictObject({ app_id: appId, name, ...z.object(others).partial().shape }), {
+    must: implies(
+      { properties: { name: { minLength: longestBrand + 1 } } },
+      { required: ['brand'] },
+    ),
+    message: 'required, since the name is too long to be one',
+    member: 'brand',
+  }),
 )
 export type AppBody = z.infer<typeof AppBody>
 
@@ -106,9 +113,7 @@ export const AppAnswer = named('App', z.object({ app_id: appId, ...settings, cre
 export type AppAnswer = z.infer<typeof AppAnswer>
 
 /** Of calls about one app that have no body. */
-export const AppQuery = z.strictObject({
-  app_id: appId.optional().describe('The app; required with an operator’s key.'),
-})
+export const AppQuery = z.strictObject({ app_id: appInQuestion })
 
 export const pageSize = z.coerce
   .number()
@@ -133,24 +138,25 @@ export const AppsAnswer = named(
 
 const keyStates = ['active', 'expired', 'revoked'] as const
 
-const scopeList = z
-  .array(z.enum(scopes))
-  .min(1)
-  .max(scopes.length)
-  .refine((list) => new Set(list).size === list.length, 'names a scope twice')
+const scopeList = listWithRules(
+  z.array(z.enum(scopes)).min(1).max(scopes.length),
+  noneTwice('scope'),
+)
+const publishableScopes = ['send', 'verify'] as const satisfies (typeof scopes)[number][]
 const requestsPerMinute = z.int().min(1).max(1_000_000)
 
 export const KeyBody = named(
   'KeyBody',
-  z
-    .strictObject({
+  withRules(
+    z.strictObject({
       app_id: appInQuestion
         .unwrap()
         .nullable()
         .optional()
         .describe(
-          'The app. An app’s own key may leave it out. null makes an operator’s key, which administers every app.',
-        ),
+          'The app. Required with an operator’s key; an app’s own key may leave it out. null makes an operator’s key, which administers every app.',
+        )
+        .meta(requiredOfOperators),
       name: line(0, 80).optional().describe('To tell it from others, as "checkout service".'),
       environment: z
         .enum(environments)
@@ -168,22 +174,25 @@ export const KeyBody = named(
       requests_per_minute: requestsPerMinute
         .optional()
         .describe('Calls a minute, over all processes; 6000 when absent.'),
-    })
-    .refine(
-      ({ publishable, scopes: list }) =>
-        !publishable || list.every((scope) => scope === 'send' || scope === 'verify'),
-      { path: ['scopes'], error: 'a publishable key has no other scopes than send and verify' },
-    )
-    .refine(
-      ({ app_id, scopes: list, publishable }) =>
-        app_id !== null || (list.join() === 'admin' && !publishable),
-      { path: ['scopes'], error: 'an operator’s key has the scope admin alone' },
-    )
-    .refine(
-      ({ expires_at, expires_in_days }) =>
-        expires_at === undefined || expires_in_days === undefined,
-      { path: ['expires_at'], error: 'give this or expires_in_days, not both' },
-    ),
+    }),
+    {
+      must: implies(
+        { required: ['publishable'], properties: { publishable: { const: true } } },
+        { properties: { scopes: { items: { enum: publishableScopes } } } },
+      ),
+      message: 'a publishable key has no other scopes than send and verify',
+      member: 'scopes',
+    },
+    {
+      must: implies(
+        { required: ['app_id'], properties: { app_id: { const: null } } },
+        { properties: { scopes: { items: { const: 'admin' } }, publishable: { const: false } } },
+      ),
+      message: 'an operator’s key has the scope admin alone',
+      member: 'scopes',
+    },
+    notBoth('expires_at', 'expires_in_days'),
+  ),
 )
 export type KeyBody = z.infer<typeof KeyBody>
 
@@ -244,11 +253,7 @@ export const RotationBody = named(
 
 export const UnlockBody = named(
   'UnlockBody',
-  z.strictObject({
-    app_id: appInQuestion,
-    phone_number: phoneNumber.optional(),
-    email: email.optional(),
-  }),
+  withRules(z.strictObject({ app_id: appInQuestion, ...recipient }), oneRecipient),
 )
 
 export const UnlockAnswer = named(

@@ -8,6 +8,7 @@ import { scopesByHand } from '../../db/abuse/blocks-by-hand'
 import { appId, appInQuestion, pageSize } from './admin'
 import { requestIdInput, time } from './common'
 import { named } from './registry'
+import { givenExactlyWith, type Rule, withRules } from './rules'
 
 export const blockId = z
   .string()
@@ -67,18 +68,24 @@ export const BlocksAnswer = named(
 )
 
 /** What names the place of each scope. */
-const placeOf = {
+const placeOf: Readonly<Record<(typeof scopesByHand)[number], 'prefix' | 'country' | null>> = {
   block: 'prefix',
   range: 'prefix',
   country: 'country',
   cold: null,
   app: null,
-} as const
+}
+
+const placeGiven = (place: 'prefix' | 'country'): Rule[] =>
+  givenExactlyWith(place, 'scope', {
+    wanted: scopesByHand.filter((scope) => placeOf[scope] === place),
+    unwanted: scopesByHand.filter((scope) => placeOf[scope] !== place),
+  })
 
 export const BlockBody = named(
   'BlockBody',
-  z
-    .strictObject({
+  withRules(
+    z.strictObject({
       app_id: appInQuestion,
       environment,
       scope: z
@@ -103,17 +110,10 @@ export const BlockBody = named(
         .max(31_536_000)
         .optional()
         .describe('How long it stands; until it is lifted when absent.'),
-    })
-    .superRefine((body, issues) => {
-      for (const field of ['prefix', 'country'] as const) {
-        const isWanted = placeOf[body.scope] === field
-        if (isWanted === (body[field] !== undefined)) continue
-        const message = isWanted
-          ? `required with the scope ${body.scope}`
-          : `not with the scope ${body.scope}`
-        issues.addIssue({ code: 'custom', path: [field], message })
-      }
     }),
+    ...placeGiven('prefix'),
+    ...placeGiven('country'),
+  ),
 )
 
 const Findings = z.array(

@@ -1,12 +1,10 @@
 import { z } from 'zod'
-import { appId } from './admin'
+import { appInQuestion } from './admin'
 import { Channel, time } from './common'
 import { named } from './registry'
 
 export const BudgetsQuery = z.strictObject({
-  app_id: appId
-    .optional()
-    .describe('Required with an operator’s key; an app’s key may name its own only.'),
+  app_id: appInQuestion,
 })
 
 const amount = z.string().describe('A decimal number, exact.')

@@ -1,11 +1,12 @@
 import { z } from 'zod'
-import { assurances, channels } from '../../core/channel'
+import { addressOf, assurances, channels, type RecipientKind } from '../../core/channel'
 import { actions, type ErrorCode, errorCodes } from '../../core/error-code'
 import { faultOfLine, faultOfText, foldLines } from '../../core/input/prose'
 import { shownReasons } from '../../core/page-request'
 import { states } from '../../core/state'
 import { ChallengeOffer } from './challenge'
 import { named } from './registry'
+import { anyOf, type Condition, exactlyOneOf, implies, type Rule, withBounds } from './rules'
 
 export const Channel = named('Channel', z.enum(channels))
 export const Assurance = named(
@@ -29,11 +30,47 @@ export const phoneNumber = z
     'As people write it; with +, 00 or nothing before the country code. National form only with the app’s default_country.',
   )
   .meta({ examples: ['+233241234567'] })
-export const email = z.string().describe('Instead of phone_number, for the channel email.')
+/** As input: what is shorter can be no number. */
+export const phoneNumberInput = withBounds(phoneNumber, {
+  must: { minLength: 4 },
+  message: errorCodes.INVALID_NUMBER[1],
+  code: 'INVALID_NUMBER',
+})
+const email = withBounds(z.string(), {
+  must: { minLength: 3 },
+  message: errorCodes.INVALID_EMAIL[1],
+  code: 'INVALID_EMAIL',
+}).describe('Instead of phone_number, for the channel email.')
+
+/** The members that name whom a call is about, and the rule about them. */
+export const recipient = { phone_number: phoneNumberInput.optional(), email: email.optional() }
+export const oneRecipient = exactlyOneOf('phone_number', 'email')
+
+const where: Record<RecipientKind, { given: string; to: string }> = {
+  phone: { given: 'phone_number', to: 'a phone number' },
+  email: { given: 'email', to: 'an e-mail address' },
+}
+
+/** What a member names goes to the kind of address that is given: one channel, or a list of them. */
+const fitting = (member: 'channel' | 'channels'): Rule[] =>
+  Object.entries(where).map(([kind, { given, to }]): Rule => {
+    const list = channels.filter((channel) => addressOf(channel) === kind)
+    const named: Condition = member === 'channel' ? { enum: list } : { items: { enum: list } }
+    return {
+      must: implies({ required: [given] }, { properties: { [member]: named } }),
+      message: `a message to ${to} goes by ${anyOf(list)}`,
+      member,
+    }
+  })
+export const channelFits: readonly Rule[] = fitting('channel')
+export const channelsFit: readonly Rule[] = fitting('channels')
+
 export const requestId = z
   .string()
   .describe('Also the id of the workflow in Temporal.')
   .meta({ examples: ['otp_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
+/** A request id as this service makes them. */
+export const requestIdShape = /^otp_[a-z2-7]{26}$/
 /** A request id as input: what cannot be one is refused before it reaches Postgres. */
 export const requestIdInput = requestId.regex(/^[A-Za-z0-9_]{1,64}$/, 'is no request id')
 export const dialString = z

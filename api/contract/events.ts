@@ -4,6 +4,7 @@ import { environments } from '../../core/state'
 import { appId, appInQuestion } from './admin'
 import { prose, requestId, time } from './common'
 import { named } from './registry'
+import { listWithRules, noneTwice } from './rules'
 
 export const endpointId = z
   .string()
@@ -22,11 +23,10 @@ const url = z
   .refine((text) => URL.canParse(text), 'is no URL')
   .describe('https, on port 443 or one from 1024 on, at an address of the public internet.')
   .meta({ examples: ['https://shop.example/webhooks/otp-status'] })
-const types = z
-  .array(z.enum(chosenEventTypes))
-  .min(1)
-  .max(chosenEventTypes.length)
-  .refine((list) => new Set(list).size === list.length, 'names a type twice')
+const types = listWithRules(
+  z.array(z.enum(chosenEventTypes)).min(1).max(chosenEventTypes.length),
+  noneTwice('type'),
+)
   .nullable()
   .describe('The events that it is told of; null: all of them, also ones that are added later.')
 const description = prose(0, 200)
@@ -82,7 +82,7 @@ const secret = z.string().describe('Signs the events. In this answer and nowhere
 export const MadeEventEndpointAnswer = named('MadeEventEndpoint', z.object({ ...endpoint, secret }))
 
 export const EventEndpointsQuery = z.strictObject({
-  app_id: appId.optional().describe('The app; required with an operator’s key.'),
+  app_id: appInQuestion,
   environment: z.enum(environments).optional(),
 })
 

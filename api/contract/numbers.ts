@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import { listKinds, listVerdicts } from '../../core/abuse/lists'
 import { appId, appInQuestion } from './admin'
-import { line, phoneNumber, time } from './common'
+import { line, phoneNumber, phoneNumberInput, time } from './common'
 import { named } from './registry'
 
-const entryId = z
+export const entryId = z
   .string()
   .regex(/^lst_[a-z2-7]{26}$/, 'is no entry’s id')
   .meta({ examples: ['lst_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
-const testNumberId = z
+export const testNumberId = z
   .string()
   .regex(/^tst_[a-z2-7]{26}$/, 'is no test number’s id')
   .meta({ examples: ['tst_k3v7x2m4q6t5z7a2b4c6d3e5f7'] })
@@ -85,7 +85,7 @@ export const TestNumberBody = named(
   'TestNumberBody',
   z.strictObject({
     app_id: appInQuestion,
-    phone_number: phoneNumber,
+    phone_number: phoneNumberInput,
     code: z
       .string()
       .min(1)

@@ -1,13 +1,15 @@
 import { z } from 'zod'
-import { Channel, email, phoneNumber } from './common'
+import { Channel, channelFits, oneRecipient, recipient } from './common'
 import { named } from './registry'
+import { withRules } from './rules'
 
-const recipient = { phone_number: phoneNumber.optional(), email: email.optional() }
-
-export const RecipientBody = named('RecipientBody', z.strictObject(recipient))
+export const RecipientBody = named(
+  'RecipientBody',
+  withRules(z.strictObject(recipient), oneRecipient),
+)
 export const PreferenceBody = named(
   'PreferenceBody',
-  z.strictObject({ ...recipient, channel: Channel }),
+  withRules(z.strictObject({ ...recipient, channel: Channel }), oneRecipient, ...channelFits),
 )
 export const PreferenceAnswer = named(
   'PreferenceAnswer',

@@ -1,19 +1,22 @@
 import { z } from 'zod'
 import { appId } from './admin'
-import { email, phoneNumber } from './common'
+import { oneRecipient, recipient } from './common'
 import { named } from './registry'
+import { withRules } from './rules'
 
 export const ErasureBody = named(
   'ErasureBody',
-  z.strictObject({
-    phone_number: phoneNumber.optional(),
-    email: email.optional(),
-    app_id: appId
-      .optional()
-      .describe(
-        'The app that is to forget; an operator who names none means every app that this process serves.',
-      ),
-  }),
+  withRules(
+    z.strictObject({
+      ...recipient,
+      app_id: appId
+        .optional()
+        .describe(
+          'The app that is to forget; an operator who names none means every app that this process serves.',
+        ),
+    }),
+    oneRecipient,
+  ),
 )
 export type ErasureBody = z.infer<typeof ErasureBody>
 

@@ -1,24 +1,39 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { foldLines } from '../../core/input/prose'
+import { lifetime } from '../../core/limits'
+import { publishablePurpose } from '../../core/page-request'
 import { risks } from '../../core/risk'
 import { longestLocale } from '../../core/message/locale'
 import { addressIn } from '../client-address'
-import { Channel, dialString, email, line, phoneNumber, purpose, requestId, time } from './common'
+import {
+  Channel,
+  channelFits,
+  channelsFit,
+  dialString,
+  line,
+  oneRecipient,
+  purpose,
+  recipient,
+  requestId,
+  time,
+} from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
+import { listWithRules, noneTwice, type Rule, textWithRules, withBounds, withRules } from './rules'
 
 /** Free pairs of the caller's, returned by the status call; encrypted at rest. */
-const metadata = z
-  .record(
+const metadata = withRules(
+  z.record(
     z.string().regex(/^[A-Za-z0-9_.-]{1,40}$/, 'has 1 to 40 letters of ASCII, digits, _ . or -'),
     z.string().max(500),
-  )
-  .refine((pairs) => Object.keys(pairs).length <= 10, 'at most 10 pairs')
+  ),
+  { must: { maxProperties: 10 }, message: 'at most 10 pairs' },
+)
 
 /** Values of the caller's own, for limits of its own; only digests of them are kept. */
-const rateLimitKeys = z
-  .record(
+const rateLimitKeys = withRules(
+  z.record(
     z
       .string()
       .regex(
@@ -26,8 +41,23 @@ const rateLimitKeys = z
         'has 1 to 40 small letters of ASCII, digits or _, a letter first',
       ),
     z.string().min(1).max(200),
-  )
-  .refine((pairs) => Object.keys(pairs).length <= 5, 'at most 5 names')
+  ),
+  { must: { maxProperties: 5 }, message: 'at most 5 names' },
+)
+
+const longestMessage = 500
+const aboutMessages: readonly Rule[] = [
+  {
+    must: { pattern: String.raw`^[\s\S]*\{\{code\}\}[\s\S]*$` },
+    message: 'The message must contain {{code}}.',
+    code: 'INVALID_MESSAGE',
+  },
+  {
+    must: { maxLength: longestMessage },
+    message: `The message is longer than ${longestMessage} characters.`,
+    code: 'INVALID_MESSAGE',
+  },
+]
 
 const legalBases = [
   'consent',
@@ -40,84 +70,92 @@ const legalBases = [
 
 export const SendBody = named(
   'SendBody',
-  z.strictObject({
-    phone_number: phoneNumber.optional(),
-    email: email.optional(),
-    channel: Channel.optional().describe('The first channel; the policy’s others follow.'),
-    channels: z
-      .array(Channel)
-      .min(1)
-      .max(5)
-      .refine((list) => new Set(list).size === list.length, 'names a channel twice')
-      .optional()
-      .describe('The exact channels and their order; one alone means no failover.'),
-    expiry_seconds: z
-      .int()
-      .optional()
-      .describe(
-        'How long the code is valid: 30 to the app’s maximum; 300 when absent, 180 with high risk.',
-      ),
-    message: z
-      .string()
-      .overwrite(foldLines)
-      .optional()
-      .describe(
-        'The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most 500 characters.',
-      )
-      .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
-    locale: z
-      .string()
-      .max(longestLocale)
-      .optional()
-      .describe(
-        'The reader’s language: a BCP 47 tag, or a locale of Java or POSIX. When absent, or when no language is in it, that of the number’s country; a text of your own is read aloud in it.',
-      )
-      .meta({ examples: ['fr-CI'] }),
-    purpose: purpose.optional(),
-    risk: z
-      .enum(risks)
-      .optional()
-      .describe(
-        'low: the cheapest channel goes first. high: voice or WhatsApp does, and the code lives 180 s at most.',
-      ),
-    ip_address: z
-      .string()
-      // Back ends hand on what their own proxy told them.
-      .overwrite((text) => addressIn(text) ?? text)
-      .refine(
-        (text) => isIP(text) !== 0 && !text.includes('%'),
-        'must be an IPv4 or IPv6 address, without a zone',
-      )
-      .optional()
-      .describe(
-        'The end user’s address, kept for the audit; a port behind it is ignored. Sends are limited by it, IPv6 by its /56.',
-      ),
-    consent: z
-      .strictObject({
-        text_version: line(1, 100).describe('Which wording the user agreed to.'),
-        given_at: z.iso
-          .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
-          .optional()
-          .describe('When. Kept as the time of this call when absent, which lifts no withdrawal.'),
-        source: line(1, 100).optional().describe('Where: a page, a form, a call.'),
-        basis: z
-          .enum(legalBases)
-          .optional()
-          .describe('The legal basis after GDPR art. 6(1); consent when absent.'),
+  withRules(
+    z.strictObject({
+      ...recipient,
+      channel: Channel.optional().describe('The first channel; the policy’s others follow.'),
+      channels: listWithRules(z.array(Channel).min(1).max(5), noneTwice('channel'))
+        .optional()
+        .describe('The exact channels and their order; one alone means no failover.'),
+      expiry_seconds: withBounds(z.int(), {
+        must: { minimum: lifetime.min, maximum: lifetime.max },
+        message: `expiry_seconds must be from ${lifetime.min} to ${lifetime.max}.`,
+        code: 'INVALID_EXPIRY',
       })
-      .optional()
-      .describe(
-        'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. With a given_at later than a withdrawal, it lifts it.',
-      ),
-    brand: line(1, 30).optional().describe('Who the message is from; the app’s brand when absent.'),
-    rate_limit_keys: rateLimitKeys
-      .optional()
-      .describe(
-        'What else to count this send by, as in {"device": "…"}: names that the policy has limits for.',
-      ),
-    metadata: metadata.optional().describe('At most 10 pairs of text.'),
-    challenge: solvedChallenge.optional(),
-  }),
+        .optional()
+        .describe(
+          'How long the code is valid: 30 to the app’s maximum; 300 when absent, 180 with high risk.',
+        ),
+      message: withBounds(z.string().overwrite(foldLines), ...aboutMessages)
+        .optional()
+        .describe(
+          `The text for sms, email and voice. {{code}} is required, {{minutes}} and {{brand}} are optional; at most ${longestMessage} characters.`,
+        )
+        .meta({ examples: ['Your verification code is {{code}}. It expires in 5 minutes.'] }),
+      locale: z
+        .string()
+        .max(longestLocale)
+        .optional()
+        .describe(
+          'The reader’s language: a BCP 47 tag, or a locale of Java or POSIX. When absent, or when no language is in it, that of the number’s country; a text of your own is read aloud in it.',
+        )
+        .meta({ examples: ['fr-CI'] }),
+      purpose: textWithRules(purpose, {
+        must: { not: { const: publishablePurpose } },
+        message: 'is that of publishable keys: choose another',
+      }).optional(),
+      risk: z
+        .enum(risks)
+        .optional()
+        .describe(
+          'low: the cheapest channel goes first. high: voice or WhatsApp does, and the code lives 180 s at most.',
+        ),
+      ip_address: z
+        .string()
+        // Back ends hand on what their own proxy told them.
+        .overwrite((text) => addressIn(text) ?? text)
+        .refine(
+          (text) => isIP(text) !== 0 && !text.includes('%'),
+          'must be an IPv4 or IPv6 address, without a zone',
+        )
+        .optional()
+        .describe(
+          'The end user’s address, kept for the audit; a port behind it is ignored. Sends are limited by it, IPv6 by its /56.',
+        ),
+      consent: z
+        .strictObject({
+          text_version: line(1, 100).describe('Which wording the user agreed to.'),
+          given_at: z.iso
+            .datetime({ offset: true, error: 'must be a time as in RFC 3339' })
+            .optional()
+            .describe(
+              'When. Kept as the time of this call when absent, which lifts no withdrawal.',
+            ),
+          source: line(1, 100).optional().describe('Where: a page, a form, a call.'),
+          basis: z
+            .enum(legalBases)
+            .optional()
+            .describe('The legal basis after GDPR art. 6(1); consent when absent.'),
+        })
+        .optional()
+        .describe(
+          'What the user agreed to and when; kept apart, so that it can be erased. Required where the app says so. With a given_at later than a withdrawal, it lifts it.',
+        ),
+      brand: line(1, 30)
+        .optional()
+        .describe('Who the message is from; the app’s brand when absent.'),
+      rate_limit_keys: rateLimitKeys
+        .optional()
+        .describe(
+          'What else to count this send by, as in {"device": "…"}: names that the policy has limits for.',
+        ),
+      metadata: metadata.optional().describe('At most 10 pairs of text.'),
+      challenge: solvedChallenge.optional(),
+    }),
+    oneRecipient,
+    ...channelFits,
+    ...channelsFit,
+  ),
 )
 export type SendBody = z.infer<typeof SendBody>
 

@@ -9,9 +9,8 @@ import {
   Assurance,
   Channel,
   dialString,
-  email,
   ofTestNumber,
-  phoneNumber,
+  recipient,
   purpose,
   Reason,
   requestId,
@@ -20,6 +19,7 @@ import {
 } from './common'
 import { ProtectionAnswer } from './blocks'
 import { named } from './registry'
+import { notBoth, withRules } from './rules'
 
 const attemptStatuses = ['open', 'accepted', 'refused', 'in_doubt'] as const
 
@@ -149,17 +149,19 @@ const searchTime = z.iso.datetime({ offset: true, error: 'must be a time as in R
 
 export const SearchBody = named(
   'SearchBody',
-  z.strictObject({
-    phone_number: phoneNumber.optional(),
-    email: email.optional(),
-    state: z.enum(states).optional(),
-    channel: Channel.optional().describe('Requests that used this channel.'),
-    purpose: purpose.optional(),
-    created_from: searchTime.optional().describe('From this time on.'),
-    created_to: searchTime.optional().describe('Before this time.'),
-    limit: z.int().min(1).max(100).optional().describe('20 when absent.'),
-    cursor: z.string().max(200).optional().describe('`next_cursor` of the page before.'),
-  }),
+  withRules(
+    z.strictObject({
+      ...recipient,
+      state: z.enum(states).optional(),
+      channel: Channel.optional().describe('Requests that used this channel.'),
+      purpose: purpose.optional(),
+      created_from: searchTime.optional().describe('From this time on.'),
+      created_to: searchTime.optional().describe('Before this time.'),
+      limit: z.int().min(1).max(100).optional().describe('20 when absent.'),
+      cursor: z.string().max(200).optional().describe('`next_cursor` of the page before.'),
+    }),
+    notBoth('email', 'phone_number'),
+  ),
 )
 export type SearchBody = z.infer<typeof SearchBody>
 

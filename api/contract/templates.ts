@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
-import { longestLocale, readLocale } from '../../core/message/locale'
+import { localeShape, longestLocale, readLocale } from '../../core/message/locale'
+import { foldTyped } from '../../core/input/fold'
 import { line, prose, time } from './common'
 import { appId } from './admin'
 import { named } from './registry'
@@ -24,6 +25,8 @@ const parts = {
 const locale = z
   .string()
   .max(longestLocale)
+  .overwrite(foldTyped)
+  .regex(localeShape, { error: 'must be a language tag such as en or fr-CI', abort: true })
   .transform((text, context) => {
     const read = readLocale(text)
     if (read !== undefined) return read

@@ -1,40 +1,36 @@
 import { z } from 'zod'
 import { rejections } from '../../core/error-code'
 import { readTypedCode } from '../../core/input/typed-code'
-import {
-  Assurance,
-  email,
-  ofTestNumber,
-  phoneNumber,
-  purpose,
-  requestId,
-  requestIdInput,
-} from './common'
+import { Assurance, ofTestNumber, purpose, recipient, requestId, requestIdInput } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
+import { exactlyOneOf, withRules } from './rules'
 
 export const VerifyBody = named(
   'VerifyBody',
-  z.strictObject({
-    phone_number: phoneNumber.optional(),
-    email: email.optional(),
-    request_id: requestIdInput.optional(),
-    code: z
-      .string()
-      .max(100)
-      .transform(readTypedCode)
-      .pipe(z.string().regex(/^[0-9A-Za-z]{4,12}$/, 'must be 4 to 12 letters or digits'))
-      .describe(
-        'As typed or pasted: digits of any script, blanks, hyphens, invisible marks and the punctuation around it are understood, small letters count as capital ones.',
-      )
-      .meta({ examples: ['482910'] }),
-    purpose: purpose.optional(),
-    challenge: solvedChallenge
-      .optional()
-      .describe(
-        'For a recipient with too many wrong checks: GET /otp/challenge, solved. It is spent only if it is needed.',
-      ),
-  }),
+  withRules(
+    z.strictObject({
+      ...recipient,
+      request_id: requestIdInput.optional(),
+      code: z
+        .string()
+        .min(4)
+        .max(100)
+        .transform(readTypedCode)
+        .pipe(z.string().regex(/^[0-9A-Za-z]{4,12}$/, 'must be 4 to 12 letters or digits'))
+        .describe(
+          'As typed or pasted: digits of any script, blanks, hyphens, invisible marks and the punctuation around it are understood, small letters count as capital ones.',
+        )
+        .meta({ examples: ['482910'] }),
+      purpose: purpose.optional(),
+      challenge: solvedChallenge
+        .optional()
+        .describe(
+          'For a recipient with too many wrong checks: GET /otp/challenge, solved. It is spent only if it is needed.',
+        ),
+    }),
+    exactlyOneOf('phone_number', 'email', 'request_id'),
+  ),
 )
 export type VerifyBody = z.infer<typeof VerifyBody>
 

@@ -6,9 +6,7 @@ import {
   RecipientBody,
 } from '../contract/preferences'
 import type { ApiDeps } from '../deps'
-import { addressOf } from '../../core/channel'
 import { readingFor } from '../number-reading'
-import { Problem } from '../problem'
 import { readAddress } from '../recipient-address'
 import { type KeyCall, route } from '../route'
 
@@ -44,11 +42,6 @@ const putRoute = (deps: ApiDeps) =>
     async handle(call) {
       const address = addressIn(deps, call)
       const { channel } = call.body
-      if (addressOf(channel) !== address.kind) {
-        throw new Problem('INVALID_REQUEST', {
-          detail: `This recipient cannot be reached by ${channel}.`,
-        })
-      }
       await putPreference(deps.db, deps.keyring, { ...address, channel })
       return { body: { channel } }
     },

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { searchRequests } from '../../db/requests/search'
+import { requestIdShape } from '../contract/common'
 import { SearchAnswer, SearchBody } from '../contract/status'
 import { cursorOf, readCursor } from '../cursor'
 import type { ApiDeps } from '../deps'
@@ -54,4 +55,4 @@ export const searchRoute = (deps: ApiDeps) =>
   })
 
 /** As this service makes them. */
-const requestId = z.string().regex(/^otp_[a-z2-7]{26}$/)
+const requestId = z.string().regex(requestIdShape)

@@ -102,7 +102,6 @@ export const sendRoute = (deps: ApiDeps, parts: SendParts) =>
     errors,
     async handle(call) {
       if (call.key.publishable) await requirePublishable(deps, parts, call)
-      else refusePurposeOfPages(call.body)
       const input = await prepare(deps, parts, call)
       call.begun?.()
       const begunAt = performance.now()
@@ -134,16 +133,6 @@ async function requirePublishable(
   if (body.challenge !== undefined) return
   const use = challengeUseOf(deps, { app: key.app.id, action: 'send' })
   throw await challengeRequired(challenges, use)
-}
-
-/** @throws {Problem} where a back end would share its request with whoever calls with a publishable key. */
-function refusePurposeOfPages({ purpose: field }: SendBody): void {
-  if (field !== publishablePurpose) return
-  const message = 'is that of publishable keys: choose another'
-  throw new Problem('INVALID_REQUEST', {
-    detail: `purpose: ${message}.`,
-    errors: [{ field: 'purpose', message }],
-  })
 }
 
 async function prepare(

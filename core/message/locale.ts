@@ -21,6 +21,11 @@ const irregular: ReadonlyMap<string, string> = new Map(
 )
 /** Codes that say that there is no one language. */
 const noLanguage: readonly string[] = ['und', 'mul', 'mis', 'zxx']
+
+/** What begins with the code of a language, as {@link readLocale} reads it; of the codes it knows, some say no language. */
+export const localeShape = new RegExp(
+  `^(?:${['[A-Za-z]{2,3}', ...irregular.keys()].join('|')})(?:[-_.@,;:#\\s][\\s\\S]*)?$`,
+)
 /** Parts beside the language that are kept: script, region and a variant. */
 const mostParts = 3
 
