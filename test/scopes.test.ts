@@ -83,7 +83,6 @@ interface Kind {
 const liveOnly = [
   'patch /admin/apps/{app_id}',
   'delete /admin/apps/{app_id}/templates/{channel}/{locale}',
-  'post /admin/erasures',
   'get /admin/lists',
   'delete /admin/lists/{entry_id}',
   'get /admin/test-numbers',

@@ -12,6 +12,7 @@ export interface JsonSchema {
   properties?: Record<string, JsonSchema>
   required?: string[]
   additionalProperties?: boolean | JsonSchema
+  then?: JsonSchema
   propertyNames?: JsonSchema
   items?: JsonSchema
   minItems?: number
@@ -109,8 +110,22 @@ function objectOf(schema: JsonSchema, schemas: Schemas): Arbitrary {
   const fields = Object.fromEntries(
     names.map((name) => [name, valuesOf(properties[name] ?? {}, schemas)]),
   )
-  return fc.record(fields, { requiredKeys: required, noNullPrototype: true })
+  const made = fc.record(fields, { requiredKeys: required, noNullPrototype: true })
+  const exclusive = exclusiveIn(schema)
+  if (exclusive.length === 0) return made
+  return fc.tuple(made, fc.constantFrom(...exclusive)).chain(([given, chosen]) =>
+    fc.record({ [chosen]: fields[chosen] ?? fc.constant(null) }).map((one) => ({
+      ...Object.fromEntries(Object.entries(given).filter(([name]) => !exclusive.includes(name))),
+      ...one,
+    })),
+  )
 }
+
+/** Members of which exactly one is given. */
+const exclusiveIn = ({ then = {} }: JsonSchema): string[] =>
+  [then, ...(then.allOf ?? [])]
+    .flatMap(({ oneOf = [] }) => oneOf)
+    .flatMap(({ required = [] }) => required)
 
 function resolve(reference: string, schemas: Schemas): JsonSchema {
   const schema = schemas[reference.replace('#/components/schemas/', '')]

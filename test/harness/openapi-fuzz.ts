@@ -1,6 +1,6 @@
 import fc from './properties'
 import { request } from 'undici'
-import { z } from 'zod'
+import { documentJudge } from './document-judge'
 import { type JsonSchema, nearlyValuesOf, type Schemas, valuesOf } from './json-schema-arbitrary'
 
 interface Parameter {
@@ -199,18 +199,7 @@ export async function make(
 
 /** Makes the check of answers against the document; its finding is a sentence, or undefined. */
 export function createJudge({ components }: Pick<Document, 'components'>) {
-  const local = (schema: unknown) =>
-    JSON.parse(JSON.stringify(schema).replaceAll('#/components/schemas/', '#/$defs/')) as Record<
-      string,
-      z.core.JSONSchema.JSONSchema
-    >
-  const $defs = local(components.schemas)
-  const parsers = new Map<JsonSchema, z.ZodType>()
-  const parserOf = (schema: JsonSchema): z.ZodType => {
-    const known = parsers.get(schema) ?? z.fromJSONSchema({ ...local(schema), $defs })
-    parsers.set(schema, known)
-    return known
-  }
+  const judge = documentJudge(components.schemas)
   return ({ operation }: Target, { status, headers, text }: Answer): string | undefined => {
     if (status >= 500) return `answered ${status}`
     const described = operation.responses[String(status)]
@@ -226,8 +215,8 @@ export function createJudge({ components }: Pick<Document, 'components'>) {
     const media = content[type] ?? content['*/*']
     if (!media) return `${status} is ${type || 'without a type'}, which is not described`
     if (!media.schema) return undefined
-    const { error } = parserOf(media.schema).safeParse(JSON.parse(text))
-    return error && `${status} does not fit its schema: ${z.prettifyError(error)}\n${text}`
+    const fault = judge(media.schema, JSON.parse(text))
+    return fault && `${status} does not fit its schema: ${fault}\n${text}`
   }
 }
 
