@@ -80,10 +80,7 @@ const settings = {
     .nullable()
     .describe('SMS have a line by which Android hands them to this app; null: they do not.')
     .meta({ examples: ['FA+9qCX9VSu'] }),
-  page_channels: z
-    .array(z.enum(channels))
-    .max(channels.length)
-    .refine((list): boolean => new Set(list).size === list.length, 'names a channel twice')
+  page_channels: listWithRules(z.array(z.enum(channels)).max(channels.length), noneTwice('channel'))
     .nullable()
     .describe(
       'Channels that a send with a publishable key may name; null: all. What follows the first one is the policy’s.',
