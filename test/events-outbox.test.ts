@@ -81,7 +81,7 @@ describe('what is told', () => {
     await report(expired.requestId, 'delivered')
     for (const { requestId } of [exhausted, expired]) {
       await requests.shiftTime(requestId, 400)
-      await closeOverdue(requests.db, sql`id = ${requestId}`, 'test')
+      await closeOverdue(requests.db, requestId, 'test')
     }
     expect(await typesOf(exhausted.requestId)).toEqual(['created', 'sent', 'plan_ended', 'expired'])
     const reasons = async (id: string) => (await eventsOf(id)).at(-1)?.detail.reason

@@ -135,7 +135,7 @@ describe('messages to one number', () => {
       )?.guard
     expect(await guard()).toMatchObject({ window: { maxima: [12, 30] } })
     await rig.requests.shiftTime(requestId, 400)
-    await closeOverdue(rig.requests.db, sql`id = ${requestId}`, 'test')
+    await closeOverdue(rig.requests.db, requestId, 'test')
     expect(await guard()).toBeNull()
   })
 

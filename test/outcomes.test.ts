@@ -105,7 +105,7 @@ describe('the mark', () => {
       await recordAnswer(rig.db, ref, { state: 'accepted', providerMessageId })
     }
     await rig.shiftTime(requestId, 400)
-    await closeOverdue(rig.db, sql`id = ${requestId}`, 'test')
+    await closeOverdue(rig.db, requestId, 'test')
     return requestId
   }
   const older = (requestId: string, seconds: number) =>
@@ -190,7 +190,7 @@ describe('the mark', () => {
     const { requestId } = await rig.open()
     await rig.claim(requestId, { region: 'eu' })
     await rig.shiftTime(requestId, 400)
-    await closeOverdue(rig.db, sql`id = ${requestId}`, 'test')
+    await closeOverdue(rig.db, requestId, 'test')
     expect(await asRun(requestId, { region: 'us' })).toBe(false)
     await older(requestId, 16)
     expect(await idsOf(take('us'))).toEqual([])

@@ -1,11 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { sql } from 'drizzle-orm'
 import type { Logger } from 'pino'
 import { reportOutcome } from '../activities/report-outcome'
 import type { Engine } from '../engine'
 import type { Queries } from '../db'
 import { deleteOutlived } from '../db/upkeep/cleanup'
-import { closeOverdue } from '../db/requests/ending'
+import { type DueKind, dueKinds, findDueWork } from '../db/upkeep/due-work'
+import { closeLeftOverdue } from '../db/requests/ending'
 import { giveUpUnwanted } from '../db/outbox/tries'
 import { restartLost } from '../db/outbox/log'
 import { takeUntold } from '../db/requests/outcomes'
@@ -29,8 +29,6 @@ const outcomeBatch = 100
 /** Rows that one statement ends, or deletes of each table. */
 const endBatch = 100
 const deleteBatch = 1_000
-/** The run itself ends a request in time; the sweeper only what no run ended. */
-const graceSeconds = 2
 /** Deliveries of events that one statement changes. */
 const deliveryBatch = 500
 const cleanUpEveryMs = 60_000
@@ -62,32 +60,55 @@ export function startSweeper(deps: SweeperDeps): { stop(): Promise<void> } {
   }
 }
 
+type Part = (sweep: Sweep) => Promise<void>
+
+/** Only kinds that the question about due work covers can have a part. */
+const parts: Readonly<Record<DueKind, Part>> = {
+  unstarted: startUnstarted,
+  stale: failStale,
+  unsignalled: signalAgain,
+  overdue: endOverdue,
+  untold: reportOutcomes,
+  unwanted: giveUpDeliveries,
+  lost: restartDeliveries,
+}
+
 async function sweepUntilStopped(sweep: Sweep): Promise<void> {
-  const { stopping, log } = sweep
+  const { stopping } = sweep
   let cleanUpAt = 0
   while (!stopping.aborted) {
-    const parts = [
-      startUnstarted,
-      failStale,
-      signalAgain,
-      endOverdue,
-      reportOutcomes,
-      mendDeliveries,
-    ]
-    if (performance.now() >= cleanUpAt) {
-      parts.push(cleanUp)
+    await sweepOnce(sweep)
+    if (!stopping.aborted && performance.now() >= cleanUpAt) {
+      await attempt(cleanUp, sweep)
       cleanUpAt = performance.now() + cleanUpEveryMs
-    }
-    // One part that fails must not keep the others from their work.
-    for (const part of parts) {
-      if (stopping.aborted) return
-      await part(sweep).catch((error: unknown) =>
-        log.warn({ err: error, part: part.name }, 'a sweep failed: it is tried again'),
-      )
     }
     await pause(everyMs, undefined, { signal: stopping }).catch(() => undefined)
   }
 }
+
+/** Does what is due, and asks again after each part: what became due while one worked need not wait for the next sweep. */
+async function sweepOnce(sweep: Sweep): Promise<void> {
+  let due = await dueIn(sweep)
+  for (const kind of dueKinds) {
+    if (sweep.stopping.aborted) return
+    if (due && !due.has(kind)) continue
+    await attempt(parts[kind], sweep)
+    due &&= await dueIn(sweep)
+  }
+}
+
+/** @returns undefined where that could not be found out: each part then asks by itself, as a failure must not keep it from its work */
+const dueIn = ({ db, region, log }: Sweep): Promise<ReadonlySet<DueKind> | undefined> =>
+  findDueWork(db, region).catch((error: unknown) => {
+    log.warn({ err: error }, 'due work was not found: each part looks for its own')
+    return undefined
+  })
+
+/** One part that fails must not keep the others from their work. */
+const attempt = (part: Part, sweep: Sweep): Promise<void> =>
+  part(sweep).catch((error: unknown) =>
+    sweep.log.warn({ err: error, part: part.name }, 'a sweep failed: it is tried again'),
+  )
 
 async function startUnstarted(sweep: Sweep): Promise<void> {
   const { db, engine, log } = sweep
@@ -123,9 +144,7 @@ async function signalAgain(sweep: Sweep): Promise<void> {
 }
 
 async function endOverdue({ db, log }: Sweep): Promise<void> {
-  const overdue = sql`id in (select id from otp_requests where state = 'pending'
-    and expires_at < now() - make_interval(secs => ${graceSeconds}) limit ${endBatch} for update skip locked)`
-  for (const { id, state } of await closeOverdue(db, overdue, 'sweeper')) {
+  for (const { id, state } of await closeLeftOverdue(db, endBatch)) {
     log.info({ requestId: id, state }, 'the sweeper ended an overdue request')
   }
 }
@@ -136,17 +155,26 @@ async function reportOutcomes({ db, providers, region, log }: Sweep): Promise<vo
   await Promise.all(untold.map((ended) => reportOutcome({ db, providers, log }, ended)))
 }
 
-async function mendDeliveries({ db, log, stopping }: Sweep): Promise<void> {
-  let restarted = 0
-  for (const part of [giveUpUnwanted, restartLost]) {
-    for (let count = 0; count < batchesPerSweep && !stopping.aborted; count++) {
-      const changed = await part(db, deliveryBatch)
-      if (part === restartLost) restarted += changed
-      if (changed < deliveryBatch) break
-    }
+async function giveUpDeliveries(sweep: Sweep): Promise<void> {
+  await changeDeliveries(sweep, giveUpUnwanted)
+}
+
+async function restartDeliveries(sweep: Sweep): Promise<void> {
+  const deliveries = await changeDeliveries(sweep, restartLost)
+  if (deliveries > 0) sweep.log.warn({ deliveries }, 'events whose runs were lost are sent anew')
+}
+
+async function changeDeliveries(
+  { db, stopping }: Sweep,
+  change: (db: Queries, limit: number) => Promise<number>,
+): Promise<number> {
+  let changed = 0
+  for (let count = 0; count < batchesPerSweep && !stopping.aborted; count++) {
+    const last = await change(db, deliveryBatch)
+    changed += last
+    if (last < deliveryBatch) break
   }
-  if (restarted > 0)
-    log.warn({ deliveries: restarted }, 'events whose runs were lost are sent anew')
+  return changed
 }
 
 async function cleanUp({ db, stopping }: Sweep): Promise<void> {

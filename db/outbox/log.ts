@@ -1,8 +1,10 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { type DeliveryState, type EventType, silentRunHours } from '../../core/event'
 import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** An event for trying an endpoint out; it goes there whatever types the endpoint is registered for. */
 export async function addTestEvent(
@@ -125,18 +127,29 @@ export async function replayFailed(
   })
 }
 
+/** Of event_deliveries `r`, of endpoint `e`: its run was not heard of for longer than any pause. */
+const isLost = sql`r.endpoint_id = e.id and r.state = 'retrying'
+  and r.due_at < now() - make_interval(hours => ${silentRunHours})`
+const isWanted = sql`(e.deleted_at is null and e.disabled_at is null)`
+
+/** Something waits for a run that Temporal has lost. */
+export const anyLost = sql`exists (select from event_endpoints e cross join lateral (
+  select from event_deliveries r where ${isLost} limit 1) one where ${isWanted})`
+
+const restart = statement(
+  'restart_lost',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ limit: number }>) => sql`
+  update event_deliveries d set ${anew} where id in (
+    select lost.id from event_endpoints e cross join lateral (
+      select id from event_deliveries r where ${isLost} limit ${p.limit} for update skip locked) lost
+    where ${isWanted} limit ${p.limit})
+  returning id`,
+)
+
 /**
  * Sends anew what waits for runs that were not heard of for longer than any pause: Temporal has lost them.
  * @returns how many, at most `limit`
  */
-export async function restartLost(db: Queries, limit: number): Promise<number> {
-  const rows = await db.many(sql`
-    update event_deliveries d set ${anew} where id in (
-      select lost.id from event_endpoints e cross join lateral (
-        select id from event_deliveries r where r.endpoint_id = e.id and r.state = 'retrying'
-          and r.due_at < now() - make_interval(hours => ${silentRunHours})
-        limit ${limit} for update skip locked) lost
-      where e.deleted_at is null and e.disabled_at is null limit ${limit})
-    returning 1`)
-  return rows.length
-}
+export const restartLost = async (db: Queries, limit: number): Promise<number> =>
+  (await db.many(restart({ limit }))).length

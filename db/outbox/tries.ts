@@ -1,8 +1,10 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { DeliveryState } from '../../core/event'
 import { disableEndpoint } from './endpoints'
 import type { TakenDelivery } from './taking'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** A first call that failed while its run could not be started is made again after this. */
 const untilNextFirstCallSeconds = 30
@@ -103,22 +105,40 @@ export async function putOff(db: Queries, { id, replays }: Taken, fault: string)
     select id, tries, clock_timestamp(), 0, ${fault} from put_off where not told`)
 }
 
+/** Of event_endpoints `e`: it is called no more. */
+const isUnwanted = sql`(e.deleted_at is not null or e.disabled_at is not null)`
+
+/** Deliveries that wait, in each of the two states: each has an index of its own. */
+const waiting = { due: sql`d.state = 'due'`, retrying: sql`d.state = 'retrying'` }
+
+const anyWaits = (isWaiting: SQL) => sql`exists (select from event_endpoints e cross join lateral (
+  select from event_deliveries d where d.endpoint_id = e.id and ${isWaiting} limit 1) one where ${isUnwanted})`
+
+/** Something waits for an endpoint that is called no more. */
+export const anyUnwanted = sql`(${anyWaits(waiting.due)} or ${anyWaits(waiting.retrying)})`
+
+const givingUp = (name: string, isWaiting: SQL) =>
+  statement(
+    name,
+    z.strictObject({ id: z.string() }),
+    (p: Named<{ limit: number }>) => sql`
+    update event_deliveries set state = 'failed', claimed_at = null where id in (
+      select unwanted.id from event_endpoints e cross join lateral (
+        select id from event_deliveries d where d.endpoint_id = e.id and ${isWaiting}
+        limit ${p.limit} for update skip locked) unwanted
+      where ${isUnwanted} limit ${p.limit})
+    returning id`,
+  )
+
+const giveUpDue = givingUp('give_up_due', waiting.due)
+const giveUpRetrying = givingUp('give_up_retrying', waiting.retrying)
+
 /**
  * Gives up what waits for endpoints that are called no more.
  * @returns how many, at most `limit` of each kind
  */
 export async function giveUpUnwanted(db: Queries, limit: number): Promise<number> {
-  let count = 0
-  // Written out, one at a time: each has an index of its own.
-  for (const state of [sql`'due'`, sql`'retrying'`]) {
-    const givenUp = await db.many(sql`
-      update event_deliveries set state = 'failed', claimed_at = null where id in (
-        select unwanted.id from event_endpoints e cross join lateral (
-          select id from event_deliveries d where d.endpoint_id = e.id and d.state = ${state}
-          limit ${limit} for update skip locked) unwanted
-        where e.deleted_at is not null or e.disabled_at is not null limit ${limit})
-      returning 1`)
-    count += givenUp.length
-  }
-  return count
+  const due = await db.many(giveUpDue({ limit }))
+  const retrying = await db.many(giveUpRetrying({ limit }))
+  return due.length + retrying.length
 }

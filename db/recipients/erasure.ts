@@ -10,7 +10,7 @@ import {
   holdMessages,
 } from '../abuse/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
-import { closeOverdue, setState } from '../requests/ending'
+import { endingOverdue, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
 import {
   type Addressee,
@@ -111,7 +111,7 @@ export async function forgetHabits(tx: Queries, ids: readonly string[]): Promise
 
 async function endLive(tx: Queries, ids: readonly string[], actor: string): Promise<Wake[]> {
   const which = sql`recipient_id = any(${sql.param(ids)})`
-  await closeOverdue(tx, which, actor)
+  await tx.many(endingOverdue(which, actor))
   const ended = await tx.many<{ requestId: string; dueAt: Date | null }>(sql`
     with ended as (
       update otp_requests set ${setState('cancelled', 'erased')}

@@ -12,7 +12,7 @@ import {
 } from '../../core/abuse/protection'
 import { alreadySendingSeconds } from '../../core/limits'
 import type { Plan, Step } from '../../core/plan'
-import type { State } from '../../core/state'
+import { type State, states } from '../../core/state'
 import { type Channel, channels } from '../../core/channel'
 import type { Wake } from '../../core/wake'
 import { type DialStrings, instructionOf, reopenWindow } from '../attempts/ussd'
@@ -24,7 +24,7 @@ import { auditFrom } from '../audit/entry'
 import { isKnown } from '../recipients/known'
 import { openRecipient } from '../recipients/recipients'
 import { channelInProgress } from './channel-in-progress'
-import { closeOverdue, dueNow, setState } from './ending'
+import { dueNow, endingOverdue, OverdueRow, setState } from './ending'
 import type { Database, Queries } from '../index'
 import { type Named, statement } from '../statement'
 import { type Owner, ownedBy } from './owner'
@@ -345,10 +345,25 @@ async function isJustSending(tx: Queries, requestId: string, channel: Channel): 
   return busy !== undefined
 }
 
+/** A request of whoever asks about it. */
+type Own = Owner & { requestId: string }
+
+const isOwn = (p: Named<Own>) => sql`id = ${p.requestId} and ${ownedBy(p)}`
+
+const closeOwn = statement('close_own_overdue', OverdueRow, (p: Named<Own>) =>
+  endingOverdue(isOwn(p), 'api'),
+)
+
+const stateOfOwn = statement(
+  'find_own_state',
+  z.strictObject({ state: z.enum(states) }),
+  (p: Named<Own>) => sql`select state from otp_requests where ${isOwn(p)}`,
+)
+
 async function whyNot(db: Queries, owner: Owner, requestId: string): Promise<CommandOutcome> {
-  const which = sql`id = ${requestId} and ${ownedBy(owner)}`
-  await closeOverdue(db, which, 'api')
-  const row = await db.one<{ state: State }>(sql`select state from otp_requests where ${which}`)
+  const own = { ...owner, requestId }
+  await db.many(closeOwn(own))
+  const row = await db.one(stateOfOwn(own))
   if (!row) return { outcome: 'not_found' }
   return row.state === 'pending' ? { outcome: 'no_next' } : { outcome: 'ended', state: row.state }
 }

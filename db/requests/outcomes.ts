@@ -1,5 +1,7 @@
-import { sql } from 'drizzle-orm'
-import type { State } from '../../core/state'
+import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
+import { type State, states } from '../../core/state'
+import { type Named, NoRow, statement } from '../statement'
 import { servedIn } from './region'
 import type { Queries } from '../index'
 
@@ -20,6 +22,22 @@ export const outcomeDue = sql`case when attempt_seq > 0
 /** Nobody has taken the mark up yet. */
 const isFresh = sql`outcome_due_at < ended_at + make_interval(secs => ${headStartSeconds + leaseSeconds / 2})`
 
+const closeStatement = statement(
+  'close_run',
+  z.strictObject({ mine: z.boolean() }),
+  (p: Named<{ requestId: string; reports: boolean; region: string | null }>) => {
+    const mine = sql`(${isFresh} and ${servedIn(p.region)})`
+    return sql`
+    with marked as (
+      select id, ${mine} is true as mine from otp_requests
+      where id = ${p.requestId} and state <> 'pending' and (signal_due_at is not null or ${mine}) for update
+    )
+    update otp_requests r set signal_due_at = null, outcome_due_at = case when not mine then outcome_due_at
+      when ${p.reports}::boolean then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
+    from marked where r.id = marked.id returning mine`
+  },
+)
+
 /**
  * The run is over and knows of everything: nothing needs to be signalled any more, and it takes up the mark.
  * @param reports whether any provider here wants to know; else the mark is taken away
@@ -30,17 +48,29 @@ export async function closeRun(
   requestId: string,
   { reports, region }: { reports: boolean; region: string | undefined },
 ): Promise<boolean> {
-  const mine = sql`(${isFresh} and ${servedIn(region)})`
-  const row = await db.one<{ mine: boolean }>(sql`
-    with marked as (
-      select id, ${mine} is true as mine from otp_requests
-      where id = ${requestId} and state <> 'pending' and (signal_due_at is not null or ${mine}) for update
-    )
-    update otp_requests r set signal_due_at = null, outcome_due_at = case when not mine then outcome_due_at
-      when ${reports} then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
-    from marked where r.id = marked.id returning mine`)
+  const row = await db.one(closeStatement({ requestId, reports, region: region ?? null }))
   return reports && row?.mine === true
 }
+
+/** Of otp_requests: it has ended, its providers were not told so in time, and it is for a process of this region. */
+export const isUntold = (region: SQL): SQL => sql`(outcome_due_at < now() and ${servedIn(region)})`
+
+const UntoldRow = z.strictObject({
+  requestId: z.string(),
+  state: z.enum(states),
+  wanted: z.boolean(),
+})
+
+const takeStatement = statement(
+  'take_untold',
+  UntoldRow,
+  (p: Named<{ limit: number; region: string | null }>) => sql`
+  update otp_requests set outcome_due_at = case when ended_at > now() - make_interval(secs => ${wantedSeconds})
+    then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
+  where id in (select id from otp_requests where ${isUntold(p.region)}
+    order by outcome_due_at limit ${p.limit} for update skip locked)
+  returning id as "requestId", state, outcome_due_at is not null as wanted`,
+)
 
 /** Ended requests of which no run has told the providers; each for one worker only, again after the lease. */
 export async function takeUntold(
@@ -48,16 +78,18 @@ export async function takeUntold(
   limit: number,
   region: string | undefined,
 ): Promise<{ requestId: string; state: State }[]> {
-  const rows = await db.many<{ requestId: string; state: State; wanted: boolean }>(sql`
-    update otp_requests set outcome_due_at = case when ended_at > now() - make_interval(secs => ${wantedSeconds})
-      then clock_timestamp() + make_interval(secs => ${leaseSeconds}) end
-    where id in (select id from otp_requests where outcome_due_at < now() and ${servedIn(region)}
-      order by outcome_due_at limit ${limit} for update skip locked)
-    returning id as "requestId", state, outcome_due_at is not null as wanted`)
+  const rows = await db.many(takeStatement({ limit, region: region ?? null }))
   return rows.filter(({ wanted }) => wanted)
 }
 
+const toldStatement = statement(
+  'mark_told',
+  NoRow,
+  (p: Named<{ requestId: string }>) =>
+    sql`update otp_requests set outcome_due_at = null where id = ${p.requestId}`,
+)
+
 /** Every provider that wants to know has taken the outcome. */
 export async function markTold(db: Queries, requestId: string): Promise<void> {
-  await db.many(sql`update otp_requests set outcome_due_at = null where id = ${requestId}`)
+  await db.many(toldStatement({ requestId }))
 }

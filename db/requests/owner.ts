@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { Environment } from '../../core/state'
+import type { Named } from '../statement'
 
 /**
  * Whose requests a call may see and touch: an app's, and of them those of the key's environment, so that a test key
@@ -11,5 +12,5 @@ export interface Owner {
 }
 
 /** The condition on `otp_requests` that holds an owner to its own. */
-export const ownedBy = ({ appId, environment }: Owner): SQL =>
+export const ownedBy = ({ appId, environment }: Owner | Named<Owner>): SQL =>
   sql`app_id = ${appId} and environment = ${environment}`

@@ -98,7 +98,7 @@ export async function expire(
   db: Queries,
   requestId: string,
 ): Promise<{ state: State; lifeLeftMs: number }> {
-  await closeOverdue(db, sql`id = ${requestId}`, 'worker')
+  await closeOverdue(db, requestId, 'worker')
   const row = await db.one<{ state: State; lifeLeftMs: number }>(sql`
     select state, ceil(extract(epoch from expires_at - clock_timestamp()) * 1000)::float8 as "lifeLeftMs"
     from otp_requests where id = ${requestId}`)

@@ -144,7 +144,7 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   })
   if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, subscriber)
-  if (found.live?.overdue) await closeOverdue(tx, same, 'api')
+  if (found.live?.overdue) await closeOverdue(tx, found.live.requestId, 'api')
   const live = found.live?.overdue ? undefined : found.live
   // A number that became a test number since, or ceased to be one, has another code now.
   const isSame = live && reachesNobody(live.plan) === reachesNobody(input.plan)

@@ -26,6 +26,14 @@ export async function clearSignalDue(
   await db.many(clearStatement({ requestId, dueAt, isMissing }))
 }
 
+/** Of otp_requests: its run was not told of something for 2 s. */
+export const isUnsignalled = sql`signal_due_at < now() - interval '2 seconds'`
+
+const isLate = sql`progress_due_at < now() - interval '5 seconds'`
+
+/** Of otp_requests: its run has shown nothing for 5 s after it should have. */
+export const isSilent = sql`(${isLate} and state = 'pending' and expires_at > now())`
+
 const DueRow = z.strictObject({ requestId: z.string(), dueAt: z.date() })
 
 const takeStatement = statement(
@@ -33,16 +41,15 @@ const takeStatement = statement(
   DueRow,
   (p: Named<{ limit: number }>) => sql`
   with unsignalled as (
-    select id from otp_requests where signal_due_at < now() - interval '2 seconds'
+    select id from otp_requests where ${isUnsignalled}
     order by signal_due_at limit ${p.limit} for update skip locked
   ), overdue as (
-    select id from otp_requests
-    where progress_due_at < now() - interval '5 seconds' and state = 'pending' and expires_at > now()
+    select id from otp_requests where ${isSilent}
     order by progress_due_at limit ${p.limit} for update skip locked
   )
   update otp_requests set signal_due_at = ${dueNow},
     -- Asked again ever more seldom: there may be nothing that it could show.
-    progress_due_at = case when progress_due_at < now() - interval '5 seconds'
+    progress_due_at = case when ${isLate}
       then now() + greatest(interval '5 seconds', (now() - created_at) / 4) else progress_due_at end
   where id in (select id from unsignalled union all select id from overdue)
   returning id as "requestId", signal_due_at as "dueAt"`,

@@ -135,7 +135,7 @@ export async function readStatus(
   const { requestId } = row
   const again = () => readStatus(db, keyring, { ...owner, requestId: id }, looks - 1)
   if (row.overdue) {
-    await closeOverdue(db, sql`id = ${requestId}`, 'api')
+    await closeOverdue(db, requestId, 'api')
     return again()
   }
   const [attempts, decision, events] = await Promise.all([
