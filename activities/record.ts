@@ -1,3 +1,4 @@
+import type { Channel } from '../core/channel'
 import type { Past, Progress } from '../core/otp-request'
 import * as past from '../db/requests/past'
 import * as progress from '../db/requests/progress'
@@ -16,7 +17,7 @@ export const readPast =
 
 export const recordSkipped =
   ({ db }: ActivityDeps) =>
-  (skipped: { requestId: string; step: number; channel: string }): Promise<void> =>
+  (skipped: { requestId: string; step: number; channel: Channel }): Promise<void> =>
     progress.recordSkipped(db, { ...skipped, runId: currentRunId() })
 
 export const recordPlanEnded =

@@ -1,5 +1,10 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Database, Queries } from './index'
+import { type Named, statement } from './statement'
+
+/** The locks of Postgres give `void`, which has no text of its own. */
+const LockRow = z.strictObject({ held: z.string() })
 
 const isDatabase = (db: Queries): db is Database => 'transaction' in db
 
@@ -13,12 +18,25 @@ export const inTransaction = <T>(db: Queries, work: (tx: Queries) => Promise<T>)
  */
 export async function holdDigests(tx: Queries, digests: readonly Buffer[]): Promise<void> {
   const numbers = digests.map((digest) => digest.readBigInt64BE(0)).sort(ascending)
-  await tx.many(sql`select pg_advisory_xact_lock(number)
-    from unnest(${`{${numbers.join(',')}}`}::bigint[]) number`)
+  await tx.many(holdNumbers({ numbers: `{${numbers.join(',')}}` }))
 }
+
+const holdNumbers = statement(
+  'hold_numbers',
+  LockRow,
+  (p: Named<{ numbers: string }>) =>
+    sql`select pg_advisory_xact_lock(number)::text as held from unnest(${p.numbers}::bigint[]) number`,
+)
+
+const holdStatement = statement(
+  'hold_name',
+  LockRow,
+  (p: Named<{ name: string }>) =>
+    sql`select pg_advisory_xact_lock(hashtextextended(${p.name}, 0))::text as held`,
+)
 
 /** Holds what `name` stands for until the transaction ends: whoever names the same waits. */
 export const holdName = (tx: Queries, name: string): Promise<unknown> =>
-  tx.many(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`)
+  tx.many(holdStatement({ name }))
 
 const ascending = (a: bigint, b: bigint) => (a < b ? -1 : Number(a > b))

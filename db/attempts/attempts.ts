@@ -10,7 +10,7 @@ import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { progressDueAfterRefusal } from '../requests/progress-due'
 import { servedIn } from '../requests/region'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 import { firstPollSeconds } from './polling'
 import { keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn } from './prices'
 
@@ -65,34 +65,58 @@ const findSend = statement(
 export const findOwnAttempt = (db: Queries, { requestId, sendNo, firstSendNo }: ClaimKey) =>
   db.one(findSend({ requestId, sendNo, firstSendNo }))
 
+/** Of statements that say only whether, or of which, there is a row. */
+const IdRow = z.strictObject({ id: z.string() })
+
+const elsewhereStatement = statement(
+  'is_elsewhere',
+  IdRow,
+  (p: Named<{ requestId: string; region: string | null }>) => sql`
+  select id from otp_requests
+  where id = ${p.requestId} and state = 'pending' and expires_at > now() and not ${servedIn(p.region)}`,
+)
+
 /** Whether a request goes on in another region: a claim that was refused for this is not the end. */
 export async function isElsewhere(
   db: Queries,
   { requestId, region }: { requestId: string; region: string | undefined },
 ): Promise<boolean> {
-  const row = await db.one(sql`select from otp_requests
-    where id = ${requestId} and state = 'pending' and expires_at > now() and not ${servedIn(region)}`)
-  return row !== undefined
+  return (await db.one(elsewhereStatement({ requestId, region: region ?? null }))) !== undefined
 }
 
-/** Claims an open attempt again because preparing it took long; false when it must not be sent any more. */
-export async function reclaimAttempt(
-  db: Queries,
-  { requestId, attemptId, runId }: { requestId: string; attemptId: string; runId: string },
-): Promise<boolean> {
-  const row = await db.one(sql`
-    with live as (
-      update otp_requests set audit_seq = audit_seq + 1
-      where id = ${requestId} and state = 'pending' and expires_at > now()
-        and exists (select from attempts where id = ${attemptId} and state = 'open')
-      returning id, app_id, audit_seq
-    ), again as (
-      update attempts set claimed_at = clock_timestamp() from live
-      where attempts.id = ${attemptId} and attempts.state = 'open' returning attempts.id
-    ), logged as (${auditFrom(sql`live`, { type: 'attempt_reclaimed', actor: 'worker', runId, attemptId })})
-    select id from again`)
-  return row !== undefined
+interface Reclaimed {
+  requestId: string
+  attemptId: string
+  runId: string
 }
+
+const reclaimStatement = statement(
+  'reclaim_attempt',
+  IdRow,
+  (p: Named<Reclaimed>) => sql`
+  with live as (
+    update otp_requests set audit_seq = audit_seq + 1
+    where id = ${p.requestId} and state = 'pending' and expires_at > now()
+      and exists (select from attempts where id = ${p.attemptId} and state = 'open')
+    returning id, app_id, audit_seq
+  ), again as (
+    update attempts set claimed_at = clock_timestamp() from live
+    where attempts.id = ${p.attemptId} and attempts.state = 'open' returning attempts.id
+  ), logged as (${auditFrom(sql`live`, {
+    type: 'attempt_reclaimed',
+    actor: 'worker',
+    runId: p.runId,
+    attemptId: p.attemptId,
+  })})
+  select id from again`,
+)
+
+/** Claims an open attempt again because preparing it took long; false when it must not be sent any more. */
+export const reclaimAttempt = async (
+  db: Queries,
+  { requestId, attemptId, runId }: Reclaimed,
+): Promise<boolean> =>
+  (await db.one(reclaimStatement({ requestId, attemptId, runId }))) !== undefined
 
 export type AttemptAnswer =
   | {
@@ -238,20 +262,37 @@ export async function recordAnswer(
     await alertPrice(db, { ...row, price: cost })
 }
 
-/** A call of the same step, before the send `sendNo`, that was in doubt: only then is there another send. */
-export interface KnownDoubt {
-  attemptId: string
-  number: number
-  provider: string
-  channel: Channel
-  recipientId: string
-  claimedAt: Date
-  state: 'accepted' | 'in_doubt'
+const DoubtRow = z.strictObject({
+  attemptId: z.string(),
+  number: z.int(),
+  provider: z.string(),
+  channel: z.enum(channels),
+  recipientId: z.string(),
+  claimedAt: z.date(),
+  state: z.enum(['accepted', 'in_doubt']),
   /** A report came in meanwhile, which proves that the provider has it. */
-  confirmed: boolean
+  confirmed: z.boolean(),
   /** Since the first claim of the sends that share the budget, in milliseconds. */
-  ageMs: number
-}
+  ageMs: z.number(),
+})
+
+/** A call of the same step, before the send `sendNo`, that was in doubt: only then is there another send. */
+export type KnownDoubt = z.infer<typeof DoubtRow>
+
+const doubtStatement = statement(
+  'find_doubt',
+  DoubtRow,
+  (p: Named<ClaimKey & { step: number; region: string | null }>) => sql`
+  select a.id as "attemptId", a.number, a.provider, a.channel, recipient_id as "recipientId",
+    a.claimed_at as "claimedAt", a.state, a.status_rank >= ${rankOf.accepted} as confirmed,
+    ${ageOf(sql`otp_requests.id`, p.firstSendNo)} as "ageMs"
+  from attempts a join otp_requests on otp_requests.id = a.request_id
+  where a.request_id = ${p.requestId} and a.step = ${p.step} and a.state in ('accepted', 'in_doubt')
+    and a.status_rank <> ${rankOf['failed.retryable']}
+    and a.send_no >= ${p.firstSendNo} and a.send_no < ${p.sendNo}
+    and otp_requests.state = 'pending' and ${servedIn(p.region)}
+  order by a.number desc limit 1`,
+)
 
 /**
  * The last of them, unless its message is known to have failed; undefined when there is none, or when the request is
@@ -267,29 +308,31 @@ export function findDoubt(
     region,
   }: ClaimKey & { step: number; region: string | undefined },
 ): Promise<KnownDoubt | undefined> {
-  return db.one(sql`
-    select a.id as "attemptId", a.number, a.provider, a.channel, recipient_id as "recipientId",
-      a.claimed_at as "claimedAt", a.state, a.status_rank >= ${rankOf.accepted} as confirmed,
-      ${ageOf(sql`otp_requests.id`, firstSendNo)} as "ageMs"
-    from attempts a join otp_requests on otp_requests.id = a.request_id
-    where a.request_id = ${requestId} and a.step = ${step} and a.state in ('accepted', 'in_doubt')
-      and a.status_rank <> ${rankOf['failed.retryable']}
-      and a.send_no between ${firstSendNo} and ${sendNo - 1}
-      and otp_requests.state = 'pending' and ${servedIn(region)}
-    order by a.number desc limit 1`)
+  return db.one(doubtStatement({ requestId, sendNo, firstSendNo, step, region: region ?? null }))
 }
+
+const settleStatement = statement(
+  'settle_open_attempts',
+  NoRow,
+  (p: Named<{ requestId: string }>) => sql`
+  update attempts a set state = 'in_doubt', fault = 'in_doubt', finished_at = clock_timestamp(), wasted = true
+  from otp_requests r
+  where a.request_id = ${p.requestId} and r.id = a.request_id and r.state <> 'pending' and a.state = 'open'`,
+)
 
 /** Calls that nobody finishes any more are in doubt; an answer that comes after all still replaces that. */
 export async function settleOpenAttempts(db: Queries, requestId: string): Promise<void> {
-  await db.many(sql`
-    update attempts a set state = 'in_doubt', fault = 'in_doubt', finished_at = clock_timestamp(), wasted = true
-    from otp_requests r
-    where a.request_id = ${requestId} and r.id = a.request_id and r.state <> 'pending' and a.state = 'open'`)
+  await db.many(settleStatement({ requestId }))
 }
 
+const acceptedStatement = statement(
+  'find_accepted_messages',
+  z.strictObject({ provider: z.string(), providerMessageId: z.string() }),
+  (p: Named<{ requestId: string }>) => sql`
+  select provider, provider_message_id as "providerMessageId" from attempts
+  where request_id = ${p.requestId} and provider_message_id is not null`,
+)
+
 /** Messages whose outcome their provider would like to know. */
-export function findAcceptedMessages(db: Queries, requestId: string) {
-  return db.many<{ provider: string; providerMessageId: string }>(sql`
-    select provider, provider_message_id as "providerMessageId" from attempts
-    where request_id = ${requestId} and provider_message_id is not null`)
-}
+export const findAcceptedMessages = (db: Queries, requestId: string) =>
+  db.many(acceptedStatement({ requestId }))

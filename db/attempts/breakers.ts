@@ -1,8 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { blameOf, breaker } from '../../core/breaker'
 import type { Channel } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** What a breaker guards: an account on one channel. */
 export interface Guarded {
@@ -16,10 +18,16 @@ const seconds = (count: number | SQL) => sql`make_interval(secs => ${count})`
 const isDue = sql`probe_at <= clock_timestamp()
   and (leased_until is null or leased_until < clock_timestamp())`
 
+const unhealthyStatement = statement(
+  'find_unhealthy',
+  z.strictObject({ entry: z.string() }),
+  () =>
+    sql`select provider || '/' || channel as entry from provider_breakers where open and not (${isDue})`,
+)
+
 /** Open breakers whose next probe is not due, as `account/channel`: see `unhealthyOn`. */
 export async function unhealthyProviders(db: Queries): Promise<string[]> {
-  const rows = await db.many<{ entry: string }>(sql`
-    select provider || '/' || channel as entry from provider_breakers where open and not (${isDue})`)
+  const rows = await db.many(unhealthyStatement({}))
   return rows.map(({ entry }) => entry)
 }
 
@@ -32,6 +40,24 @@ export interface BreakerState {
   askedAt: Date
 }
 
+const isOf = (p: Named<Guarded>) => sql`provider = ${p.provider} and channel = ${p.channel}`
+
+const askStatement = statement(
+  'ask_breaker',
+  z.strictObject({ askedAt: z.date(), open: z.boolean().nullable() }),
+  (p: Named<Guarded>) => sql`
+  select clock_timestamp() as "askedAt", (select open from provider_breakers where ${isOf(p)}) as open`,
+)
+
+const leaseStatement = statement(
+  'lease_probe',
+  z.strictObject({ probe: z.int() }),
+  (p: Named<Guarded & { leaseSeconds: number }>) => sql`
+  update provider_breakers set probe_no = probe_no + 1,
+    leased_until = clock_timestamp() + ${seconds(p.leaseSeconds)}
+  where ${isOf(p)} and open and ${isDue} returning probe_no as probe`,
+)
+
 /**
  * Looks at the breaker of a call that is about to be made, and takes the lease of the probe where one is due: of all
  * who ask, one gets it. While the breaker is closed this reads one row by its key, and no more.
@@ -40,16 +66,12 @@ export async function askBreaker(
   db: Queries,
   { provider, channel, callTimeoutMs = 0 }: Guarded & { callTimeoutMs?: number },
 ): Promise<BreakerState> {
-  const its = sql`provider = ${provider} and channel = ${channel}`
-  const row = await db.one<{ open: boolean | null; askedAt: Date }>(sql`
-    select clock_timestamp() as "askedAt", (select open from provider_breakers where ${its}) as open`)
+  const row = await db.one(askStatement({ provider, channel }))
   if (!row) throw new Error('A statement without a condition gave no row.')
   const { askedAt } = row
   if (!row.open) return { open: false, probe: null, askedAt }
-  const leased = await db.one<{ probe: number }>(sql`
-    update provider_breakers set probe_no = probe_no + 1,
-      leased_until = clock_timestamp() + ${seconds(Math.max(breaker.leaseSeconds, leaseMargin * (callTimeoutMs / 1_000)))}
-    where ${its} and open and ${isDue} returning probe_no as probe`)
+  const leaseSeconds = Math.max(breaker.leaseSeconds, leaseMargin * (callTimeoutMs / 1_000))
+  const leased = await db.one(leaseStatement({ provider, channel, leaseSeconds }))
   return { open: true, probe: leased?.probe ?? null, askedAt }
 }
 

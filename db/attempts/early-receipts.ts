@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm'
-import type { ReceiptStatus } from '../../core/receipt'
+import { z } from 'zod'
+import { receiptStatuses } from '../../core/receipt'
 import type { Wake } from '../../core/wake'
 import { type AttemptAnswer, recordAnswer } from './attempts'
 import { holdName, inTransaction } from '../hold'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 import {
   findAttemptByMessage,
   type MessageRef,
@@ -42,26 +44,56 @@ export function recordByMessage(
     if (attempt) return recordReceipt(tx, { attempt, receipt, actor })
     if (asked) return { duplicate: false }
     const { status, rawStatus, eventKey, at, cost, code } = receipt
-    const kept = await tx.one(sql`
-      insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_code,
-        provider_at, cost_amount, cost_currency, received_at)
-      values (${message.provider}, ${eventKey}, ${message.messageId}, ${status}, ${rawStatus}, ${code ?? null},
-        ${at ?? null}, ${cost?.amount ?? null}, ${cost?.currency ?? null}, clock_timestamp())
-      on conflict (provider, event_key) do nothing returning provider`)
+    const kept = await tx.one(
+      keepStatement({
+        ...{ provider: message.provider, messageId: message.messageId },
+        ...{ eventKey, status, rawStatus, code: code ?? null, at: at ?? null },
+        ...{ amount: cost?.amount ?? null, currency: cost?.currency ?? null },
+      }),
+    )
     return { duplicate: kept === undefined }
   })
 }
 
-interface EarlyReceipt {
-  status: ReceiptStatus
-  rawStatus: string
-  eventKey: string
-  code: string | null
-  at: Date | null
-  amount: string | null
-  currency: string | null
-  receivedAt: Date
-}
+const EarlyRow = z.strictObject({
+  status: z.enum(receiptStatuses),
+  rawStatus: z.string(),
+  eventKey: z.string(),
+  code: z.string().nullable(),
+  at: z.date().nullable(),
+  amount: z.string().nullable(),
+  currency: z.string().nullable(),
+  receivedAt: z.date(),
+})
+
+type Kept = MessageRef & Omit<z.infer<typeof EarlyRow>, 'receivedAt'>
+
+const keepStatement = statement(
+  'keep_unmatched_receipt',
+  z.strictObject({ provider: z.string() }),
+  (p: Named<Kept>) => sql`
+  insert into unmatched_receipts (provider, event_key, provider_message_id, status, raw_status, provider_code,
+    provider_at, cost_amount, cost_currency, received_at)
+  values (${p.provider}, ${p.eventKey}, ${p.messageId}, ${p.status}, ${p.rawStatus}, ${p.code},
+    ${p.at}::timestamptz, ${p.amount}::numeric, ${p.currency}, clock_timestamp())
+  on conflict (provider, event_key) do nothing returning provider`,
+)
+
+const takeEarly = statement(
+  'take_early_receipts',
+  EarlyRow,
+  (p: Named<MessageRef>) => sql`
+  with early as (
+    delete from unmatched_receipts u
+    where provider = ${p.provider} and provider_message_id = ${p.messageId}
+      and exists (select from attempts a
+        where a.provider = u.provider and a.provider_message_id = u.provider_message_id)
+    returning *
+  ) select status, raw_status as "rawStatus", event_key as "eventKey", provider_code as code,
+    provider_at as at,
+    cost_amount::text as amount, cost_currency as currency, received_at as "receivedAt"
+  from early order by received_at, event_key`,
+)
 
 /**
  * Writes down that a provider took a message and, in the same transaction, what the provider reported about it before
@@ -84,17 +116,7 @@ export function recordAcceptance(
 }
 
 async function join(tx: Queries, message: MessageRef): Promise<Wake[]> {
-  const early = await tx.many<EarlyReceipt>(sql`
-    with early as (
-      delete from unmatched_receipts u
-      where provider = ${message.provider} and provider_message_id = ${message.messageId}
-        and exists (select from attempts a
-          where a.provider = u.provider and a.provider_message_id = u.provider_message_id)
-      returning *
-    ) select status, raw_status as "rawStatus", event_key as "eventKey", provider_code as code,
-      provider_at as at,
-      cost_amount as amount, cost_currency as currency, received_at as "receivedAt"
-    from early order by received_at, event_key`)
+  const early = await tx.many(takeEarly(message))
   if (early.length === 0) return []
   const attempt = await findAttemptByMessage(tx, message)
   if (!attempt) throw new Error('An attempt vanished while its reports were joined.')

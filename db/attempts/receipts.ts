@@ -2,14 +2,8 @@ import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { callbackDigests } from '../../codes/seal'
-import type { Channel } from '../../core/channel'
-import {
-  isFailure,
-  type ReceiptStatus,
-  rankOf,
-  satisfies,
-  type SuccessRule,
-} from '../../core/receipt'
+import { type Channel, channels } from '../../core/channel'
+import { isFailure, type ReceiptStatus, rankOf, satisfies, successRules } from '../../core/receipt'
 import type { Wake } from '../../core/wake'
 import { environments } from '../../core/state'
 import { alertPrice } from '../abuse/price-alerts'
@@ -20,23 +14,25 @@ import { isKept, keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn 
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
 
-/** The attempt a receipt is about. */
-export interface ReportedAttempt {
-  id: string
-  requestId: string
-  appId: string
-  recipientId: string
-  number: number
-  step: number
-  channel: Channel
-  provider: string
-  success: SuccessRule
-  /** More news can come: it was not refused, and has not come to its end. */
-  open: boolean
-  claimedAt: Date
+const ReportedRow = z.strictObject({
+  id: z.string(),
+  requestId: z.string(),
+  appId: z.string(),
+  recipientId: z.string(),
+  number: z.int(),
+  step: z.int(),
+  channel: z.enum(channels),
+  provider: z.string(),
+  success: z.enum(successRules),
+  claimedAt: z.date(),
   /** The message as its provider names it; null until it said so, and after an erasure. */
-  messageId?: string | null
-}
+  messageId: z.string().nullable().optional(),
+  /** More news can come: it was not refused, and has not come to its end. */
+  open: z.boolean(),
+})
+
+/** The attempt a receipt is about. */
+export type ReportedAttempt = z.infer<typeof ReportedRow>
 
 export interface NewReceipt {
   status: ReceiptStatus
@@ -67,14 +63,49 @@ const columns = sql`a.id, a.request_id as "requestId", r.app_id as "appId", r.re
     -- A call that was put through still rings until it is answered.
     or (a.success = 'answered' and a.status_rank = ${rankOf.delivered})) as open`
 
+const finding = (which: SQL): SQL => sql`
+  select ${columns} from attempts a join otp_requests r on r.id = a.request_id where ${which}`
+
+const findByToken = statement(
+  'find_attempt_by_token',
+  ReportedRow,
+  (p: Named<{ digests: Buffer[]; provider: string }>) =>
+    finding(sql`a.callback_digest = any(${p.digests}::bytea[]) and a.provider = ${p.provider}`),
+)
+
+const findByMessage = statement('find_attempt_by_message', ReportedRow, (p: Named<MessageRef>) =>
+  finding(sql`a.provider = ${p.provider} and a.provider_message_id = ${p.messageId}
+    order by a.claimed_at desc limit 1`),
+)
+
+const findById = statement(
+  'find_attempt_by_id',
+  ReportedRow,
+  (p: Named<{ provider: string; attemptId: string }>) =>
+    finding(sql`a.id = ${p.attemptId} and a.provider = ${p.provider}`),
+)
+
+const findOfRequest = statement(
+  'find_attempts_of_request',
+  ReportedRow,
+  (p: Named<{ requestId: string }>) =>
+    finding(sql`a.request_id = ${p.requestId} order by a.number`),
+)
+
+const findNamed = statement(
+  'find_named_attempt',
+  ReportedRow,
+  (p: Named<{ requestId: string; attemptId: string }>) =>
+    finding(sql`a.request_id = ${p.requestId} and a.id = ${p.attemptId}`),
+)
+
 /** The attempt whose callback URL holds this token. */
 export function findAttemptByToken(
   db: Queries,
   keyring: Keyring,
   { provider, token }: { provider: string; token: string },
 ): Promise<ReportedAttempt | undefined> {
-  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.callback_digest in ${callbackDigests(keyring, token)} and a.provider = ${provider}`)
+  return db.one(findByToken({ digests: callbackDigests(keyring, token), provider }))
 }
 
 /** The attempt whose message has this id at its provider. */
@@ -82,9 +113,7 @@ export function findAttemptByMessage(
   db: Queries,
   { provider, messageId }: MessageRef,
 ): Promise<ReportedAttempt | undefined> {
-  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.provider = ${provider} and a.provider_message_id = ${messageId}
-    order by a.claimed_at desc limit 1`)
+  return db.one(findByMessage({ provider, messageId }))
 }
 
 /** The attempt of this id, if this provider was asked to make it. */
@@ -92,8 +121,7 @@ export function findAttemptById(
   db: Queries,
   { provider, attemptId }: { provider: string; attemptId: string },
 ): Promise<ReportedAttempt | undefined> {
-  return db.one(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.id = ${attemptId} and a.provider = ${provider}`)
+  return db.one(findById({ provider, attemptId }))
 }
 
 /** The attempts a generic receipt may mean: the one it names, or all of its request. */
@@ -101,9 +129,9 @@ export function findAttemptsForReceipt(
   db: Queries,
   { requestId, attemptId }: { requestId: string; attemptId?: string | undefined },
 ): Promise<ReportedAttempt[]> {
-  const named = attemptId === undefined ? sql`` : sql`and a.id = ${attemptId}`
-  return db.many(sql`select ${columns} from attempts a join otp_requests r on r.id = a.request_id
-    where a.request_id = ${requestId} ${named} order by a.number`)
+  return db.many(
+    attemptId === undefined ? findOfRequest({ requestId }) : findNamed({ requestId, attemptId }),
+  )
 }
 
 /** The event's key as its row keeps it: it mostly holds the provider's message id, which an erasure takes away. */

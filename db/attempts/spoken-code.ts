@@ -1,10 +1,12 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { messageText, type OwnTemplate } from '../../core/message/text'
 import type { Speech } from '../../providers/provider'
 import { templateFor } from '../apps/templates'
 import type { Queries } from '../index'
-import { codeColumns, codeIn, type CodeRow, messageIn } from '../requests/code-row'
+import { type Named, statement } from '../statement'
+import { codeColumns, codeIn, codeShape, messageIn } from '../requests/code-row'
 import { findAttemptById, findAttemptByMessage, type ReportedAttempt } from './receipts'
 
 /** The attempt that a connected call is about. */
@@ -21,15 +23,25 @@ export async function findVoiceAttempt(
   return messageId === undefined ? undefined : findAttemptByMessage(db, { provider, messageId })
 }
 
-interface SpokenRow extends CodeRow {
-  locale: string
-  brand: string
-  messageCiphertext: Buffer | null
-  sealKid: string | null
-  /** What is left of it: a phone may have rung for a while, and a call may be a later message. */
-  lifetimeSeconds: number
-  template: OwnTemplate | null
-}
+const spokenStatement = statement(
+  'find_spoken_code',
+  z.strictObject({
+    locale: z.string(),
+    brand: z.string(),
+    template: z.custom<OwnTemplate>().nullable(),
+    ...codeShape,
+    messageCiphertext: z.instanceof(Buffer).nullable(),
+    sealKid: z.string().nullable(),
+    /** What is left of it: a phone may have rung for a while, and a call may be a later message. */
+    lifetimeSeconds: z.int(),
+  }),
+  (p: Named<{ id: string }>) => sql`
+  select r.locale, r.brand, ${templateFor(sql`r`, 'voice')} as template, ${codeColumns(sql`r`)},
+    r.message_ciphertext as "messageCiphertext", r.seal_kid as "sealKid",
+    ceil(extract(epoch from r.expires_at - now()))::int as "lifetimeSeconds"
+  from otp_requests r join attempts a on a.request_id = r.id
+  where a.id = ${p.id} and r.state = 'pending' and r.expires_at > now()`,
+)
 
 /** What a call of this attempt says, while its request lives; undefined when there is nothing to say any more. */
 export async function findSpokenCode(
@@ -38,12 +50,7 @@ export async function findSpokenCode(
   { id, requestId, channel }: ReportedAttempt,
 ): Promise<Speech | undefined> {
   if (channel !== 'voice') return undefined
-  const row = await db.one<SpokenRow>(sql`
-    select r.locale, r.brand, ${templateFor(sql`r`, 'voice')} as template, ${codeColumns(sql`r`)},
-      r.message_ciphertext as "messageCiphertext", r.seal_kid as "sealKid",
-      ceil(extract(epoch from r.expires_at - now()))::int as "lifetimeSeconds"
-    from otp_requests r join attempts a on a.request_id = r.id
-    where a.id = ${id} and r.state = 'pending' and r.expires_at > now()`)
+  const row = await db.one(spokenStatement({ id }))
   if (!row) return undefined
   const code = codeIn(keyring, requestId, row)
   const message = messageIn(keyring, requestId, row)

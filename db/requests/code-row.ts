@@ -1,8 +1,18 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { deriveCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { sealedIn, unseal } from '../../codes/seal'
-import type { Alphabet } from '../../core/alphabet'
+import { type Alphabet, alphabets } from '../../core/alphabet'
+
+/** Of a row with {@link codeColumns}. */
+export const codeShape = {
+  salt: z.instanceof(Buffer),
+  codeKid: z.string(),
+  codeGeneration: z.int(),
+  codeLength: z.int(),
+  codeAlphabet: z.enum(alphabets),
+}
 
 /** What the row of a live request keeps of its code. */
 export interface CodeRow {
