@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { type Channel, channels, recipientKinds } from '../../core/channel'
+import { channels, recipientKinds } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import { rankOf } from '../../core/receipt'
 import { environments } from '../../core/state'

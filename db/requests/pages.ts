@@ -4,7 +4,8 @@ import { endingOf, maxJoinedPages } from '../../core/page-request'
 import { type Reason, reasons, type State, states } from '../../core/state'
 import type { Database, Queries } from '../index'
 import { statement } from '../statement'
-import { cancelRequest, type CommandOutcome } from './commands'
+import type { CommandOutcome } from './command-outcome'
+import { cancelRequest } from './commands'
 import type { Owner } from './owner'
 
 const PageId = z.object({ id: z.string() })
