@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { raiseBlock } from '../db/abuse/blocks'
 import { createApp } from '../db/apps/apps'
+import { recordPlanEnded } from '../db/requests/progress'
 import { acceptance, answer, claimed, type Given, openLive, rig, stepOf } from './harness/claims'
 import { sendInput } from './harness/seed'
 
@@ -49,6 +50,19 @@ test('of twenty at once, one is counted', async () => {
     select cardinality(w.sends) as sends from send_windows w join otp_requests r
       on w.name = concat_ws('|', 'recipient', r.environment, r.recipient_id) where r.id = ${requestId}`)
   expect(row).toEqual({ sends: 2 })
+})
+
+test('is refused once the plan is over, though later channels were never called', async () => {
+  // As where no account of the later steps takes calls: its run has nothing left to go on to.
+  const { requestId, next } = await opened()
+  await recordPlanEnded(rig.requests.db, requestId, 'run')
+  expect(await next()).toEqual({ outcome: 'no_next' })
+  expect(await leaveStepOf(requestId)).toBe(-1)
+
+  const asked = await opened()
+  expect(await asked.next()).toMatchObject({ outcome: 'done', channel: 'voice' })
+  await recordPlanEnded(rig.requests.db, asked.requestId, 'run')
+  expect(await asked.next()).toEqual({ outcome: 'no_next' })
 })
 
 test('is refused where a block stands since the send, and nothing moves', async () => {

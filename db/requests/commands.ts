@@ -53,9 +53,14 @@ export async function cancelRequest(
     : { outcome: 'done' }
 }
 
-/** There is a next channel, and nobody has asked for it yet. */
-const canMove = sql`state = 'pending' and expires_at > now()
-  and current_step < jsonb_array_length(plan) - 1 and leave_step < current_step`
+/**
+ * There is a next channel that the run can still go on to. A plan also ends before its last step's first call, where no
+ * account takes calls: then nobody would serve the wish.
+ */
+const hasNext = sql`state = 'pending' and expires_at > now()
+  and current_step < jsonb_array_length(plan) - 1 and plan_ended_at is null`
+/** And nobody has asked for it yet. */
+const canMove = sql`${hasNext} and leave_step < current_step`
 
 const leaveStep = statement(
   'leave_step',
@@ -127,8 +132,7 @@ const leavingStatement = statement(
   z.strictObject({ channel: z.enum(channels), instruction: z.string().nullable() }),
   (p: Named<Own>) => sql`
   select plan -> (leave_step + 1) ->> 'channel' as channel, ${instructionOf} as instruction from otp_requests r
-  where ${isOwn(p)} and state = 'pending' and expires_at > now()
-    and current_step < jsonb_array_length(plan) - 1 and leave_step >= current_step`,
+  where ${isOwn(p)} and ${hasNext} and leave_step >= current_step`,
 )
 
 /** A wish that was heard before is done; it is neither written down nor signalled twice. */
