@@ -156,6 +156,30 @@ test('of a page is compared five times through that page, and as often through a
   expect(await check(pages[1], code)).toMatchObject({ outcome: 'verified', requestId: pages[1] })
 })
 
+test('of a provider is checked through each page, whatever strangers tried through theirs', async () => {
+  const { requestId, wrong } = await opened('one')
+  const strangers = [randomId('otp'), randomId('otp')]
+  const owner = randomId('otp')
+  for (const id of [...strangers, owner]) await addPage(requests.db, { id, requestId })
+  let asked = 0
+  const check = (page: string, theirs: boolean) =>
+    checkCode(requests.db, requests.keyring, {
+      ...{ ...requests.owner, by: { requestId: page }, code: wrong, actor: 'test' },
+      forward: () => {
+        asked++
+        return Promise.resolve(theirs)
+      },
+    })
+  for (const page of strangers) for (let guess = 0; guess < 5; guess++) await check(page, false)
+  // A page that has had its five has no more handed on.
+  for (const page of strangers)
+    expect(await check(page, true)).toMatchObject({ outcome: 'locked', requestId: page })
+  expect(asked).toBe(10)
+  await requests.db.many(sql`update check_budgets set wrong = '{}'
+    where recipient_id = (select recipient_id from otp_requests where id = ${requestId})`)
+  expect(await check(owner, true)).toMatchObject({ outcome: 'verified', requestId: owner })
+})
+
 test('a provider that refused to make a code is not asked about one', async () => {
   const { requestId, wrong, check, attemptIds } = await opened('one')
   const asked: string[] = []

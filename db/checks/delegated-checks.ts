@@ -16,9 +16,10 @@ const holdSeconds = 5
 
 /**
  * Of `delegated_codes d`, for the request `open`: its provider may be asked. One that refused to make a code has none,
- * or an older one that was made for another request.
+ * or an older one that was made for another request. Each page adds as many checks as it has of its own: else a stranger's
+ * wrong ones would leave none for the owner of the number.
  */
-const canTell = sql`d.expires_at > now() and d.forwarded < open.max_checks
+const canTell = sql`d.expires_at > now() and d.forwarded < open.max_checks * (1 + open.pages)
   and exists (select from attempts a where a.request_id = d.request_id and a.provider = d.provider
     and a.delegated and a.state <> 'refused')`
 
@@ -55,7 +56,9 @@ export async function takeDelegatedCheck(
     busy: boolean
   }>(sql`
     with open as materialized (
-      select r.id, r.recipient_id, r.max_checks from otp_requests r
+      select r.id, r.recipient_id, r.max_checks,
+        (select count(*) from page_requests o where o.request_id = r.id) as pages
+      from otp_requests r
       left join check_budgets b on b.recipient_id = r.recipient_id and b.environment = r.environment
       left join page_requests p on p.id = ${page}::text
       where r.id = ${requestId} and r.state = 'pending' and r.expires_at > now()
