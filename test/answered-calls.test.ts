@@ -10,6 +10,7 @@ import {
   statusOf,
   refusalsOf,
   accountRefusals,
+  batch,
   once,
   twilio,
   type Fields,
@@ -109,6 +110,21 @@ describe('a call that was answered', () => {
       ).text()
     expect(await ask(here.path, there.messageId)).toBe('none')
     expect(await ask(here.path, here.messageId)).toMatch(/(?:\d ){3,9}\d/)
+    // Its provider has not answered yet: its id is not known, that of the other one is.
+    const early = await claimed({ provider: 'asking', channel: 'voice', answered: false })
+    expect(await ask(early.path, there.messageId)).toBe('none')
+    expect(await ask(early.path, early.messageId)).toMatch(/(?:\d ){3,9}\d/)
+  })
+
+  test('a report on another call counts for no call whose id is not known yet', async () => {
+    const there = await claimed({ provider: 'batching', channel: 'voice' })
+    // Its provider has not answered yet; the signature is not over the address.
+    const early = await claimed({ provider: 'batching', channel: 'voice', answered: false })
+    await batch(early.path, [{ id: there.messageId, status: 'answered' }])
+    expect(await statusOf(early.attemptId)).toBeNull()
+    expect(await statusOf(there.attemptId)).toBe('answered')
+    await batch(early.path, [{ id: early.messageId, status: 'sent' }])
+    expect(await statusOf(early.attemptId)).toBe('sent')
   })
 
   test('the address of a text message has nothing to say', async () => {

@@ -50,7 +50,7 @@ export const callRoutes = (deps: ApiDeps): Route[] => [
         () => noteRefusedCallback(deps.db, attempt),
       )
       // A genuine callback about another call is not told this one's code.
-      const isIts = isOfAddress(deps, attempt, connected.providerMessageId)
+      const isIts = await isOfAddress(deps, attempt, connected.providerMessageId)
       return speak(deps, {
         ...{ provider, calls, connected, inbound, attempt },
         spoken: isIts ? attempt : undefined,

@@ -2,6 +2,7 @@ import { recordByMessage } from '../../db/attempts/early-receipts'
 import { pollSoon } from '../../db/attempts/polling'
 import {
   findAttemptById,
+  findAttemptByMessage,
   findAttemptByToken,
   noteRefusedAccountCallback,
   noteRefusedCallback,
@@ -250,19 +251,22 @@ interface Report {
 
 /**
  * Whether a signed report can be about the message whose address it came to. Where the address is not signed with it,
- * the body may be that of another message, sent on by somebody who knows both.
+ * the body may be that of another message, sent on by somebody who knows both. A message whose id is not known, since
+ * its provider has not answered yet or named none, is told from others by theirs.
  */
-export const isOfAddress = (
-  { routing }: Pick<ApiDeps, 'routing'>,
+export async function isOfAddress(
+  { db, routing }: Pick<ApiDeps, 'db' | 'routing'>,
   { id, provider, messageId }: ReportedAttempt,
   reported: string | undefined,
-): boolean =>
-  reported === undefined ||
-  messageId == null ||
+): Promise<boolean> {
+  if (reported === undefined || messageId === reported) return true
+  if (routing.accounts.get(provider)?.receipts?.signsAddress === true) return true
   // Its provider named none: ours stands in its place.
-  messageId === id ||
-  messageId === reported ||
-  routing.accounts.get(provider)?.receipts?.signsAddress === true
+  const isNamed = messageId != null && messageId !== id
+  if (isNamed) return false
+  const known = await findAttemptByMessage(db, { provider, messageId: reported })
+  return known === undefined || known.id === id
+}
 
 /** Records one proven report on the attempt that it is about: it says itself which, else the address does. */
 async function recordReport(
@@ -272,7 +276,7 @@ async function recordReport(
   const { attemptId, providerMessageId: messageId, ...receipt } = report
   const isHere =
     attemptId === undefined
-      ? addressed !== undefined && isOfAddress(deps, addressed, messageId)
+      ? addressed !== undefined && (await isOfAddress(deps, addressed, messageId))
       : attemptId === addressed?.id
   const named = isHere || attemptId === undefined ? undefined : { provider, attemptId }
   const attempt = isHere ? addressed : named && (await findAttemptById(deps.db, named))
