@@ -246,6 +246,20 @@ describe('those who administer them', () => {
     expect((await add(freshPhone())).status).toBe(200)
   })
 
+  test('nor under another spelling of it', async () => {
+    const phone = '+24166011223'
+    const requestId = await client.sent(phone)
+    const { code } = await until(async () => (await client.inbox(phone))[0])
+    expect((await client.verify({ request_id: requestId, code })).body.status).toBe('verified')
+    const refused = await until(async () => {
+      const answer = await add('+24106011223')
+      return answer.status === 400 && answer
+    })
+    expect(refused.body).toMatchObject({
+      detail: expect.stringMatching(/^phone_number: .*verified/),
+    })
+  })
+
   test('a test key of the app has no say, a live one only about its own', async () => {
     const keyOf = async (environment: 'staging' | 'production') =>
       clientOf(

@@ -5,6 +5,7 @@ import { randomId } from '../../codes/random-id'
 import { appIndex, appIndexes, seal, sealedIn, unseal } from '../../codes/seal'
 import { holdDigests, inTransaction } from '../hold'
 import type { Queries } from '../index'
+import { spellingsOfAddress } from './held-recipients'
 
 /** An address in clear, normalised: E.164 with `+`, or a lower-case e-mail address. */
 export interface Address {
@@ -18,17 +19,23 @@ export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
   return db.one<HeldRecipient>(sql`select id from recipients where ${isFound(keyring, address)}`)
 }
 
-/** Whether somebody ever came back with a code from an address, in whichever environment. */
+/** Whether somebody ever came back with a code from an address, under whichever spelling and in whichever environment. */
 export const hasVerified = async (
   db: Queries,
   keyring: Keyring,
   address: Address,
 ): Promise<boolean> =>
   (await db.one(sql`select from recipients r join recipient_verifications v on v.recipient_id = r.id
-    where ${isFound(keyring, address)} limit 1`)) !== undefined
+    where ${isFound(keyring, address, spellingsOfAddress(address))} limit 1`)) !== undefined
 
-const isFound = (keyring: Keyring, address: Address): SQL => {
-  const indexes = appIndexes(keyring, address).map(({ index }) => index)
+const isFound = (
+  keyring: Keyring,
+  address: Address,
+  values: readonly string[] = [address.value],
+): SQL => {
+  const indexes = values.flatMap((value) =>
+    appIndexes(keyring, { ...address, value }).map(({ index }) => index),
+  )
   return sql`app_id = ${address.appId} and kind = ${address.kind} and index in ${indexes}`
 }
 
