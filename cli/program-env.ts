@@ -11,14 +11,23 @@ const ofCallers: readonly string[] = [
   'OTPILOT_ADMIN_KEY',
   'OTPILOT_PUBLISHABLE_KEY',
 ]
+/** What makes tables and roles: commands and this start read it, and no program does, so that none can change tables. */
+const ofOwners: readonly string[] = [
+  'MIGRATION_DATABASE_URL',
+  'SUPERUSER_DATABASE_URL',
+  'POSTGRES_PASSWORD',
+  'POSTGRES_MIGRATOR_PASSWORD',
+  'TEMPORAL_POSTGRES_PASSWORD',
+]
 /** What the sandbox reads of ours; it plays others' services, so that nothing else of ours is its business. */
 const ofSandbox: readonly string[] = ['OTPILOT_URL', 'OTPILOT_PUBLISHABLE_KEY']
 const ours = /^(OTP_|OTPILOT_|TEMPORAL_|PG|POSTGRES_)|DATABASE_URL$/
 
-const isFor = (program: ProgramName, variable: string): boolean =>
-  program === 'sandbox'
-    ? ofSandbox.includes(variable) || !ours.test(variable)
-    : !ofCallers.includes(variable)
+function isFor(program: ProgramName, variable: string): boolean {
+  if (ofOwners.includes(variable)) return false
+  if (program === 'sandbox') return ofSandbox.includes(variable) || !ours.test(variable)
+  return !ofCallers.includes(variable)
+}
 
 /**
  * The environment of a program: what it needs, so that who reads the one's memory or files has not the keys of the rest.
@@ -31,8 +40,6 @@ export function programEnv(
 ): NodeJS.ProcessEnv {
   const all: NodeJS.ProcessEnv = {
     ...settings.env,
-    // Who serves callers need not be able to change tables.
-    MIGRATION_DATABASE_URL: undefined,
     OTPILOT_ENV: settings.env.OTPILOT_ENV || 'development',
     OTPILOT_DATA_DIR: settings.folder.path,
     // Who waits for the start wants to send next, and to read the code in the sandbox.

@@ -18,6 +18,12 @@ let taken: Server
 let start: ChildProcess
 let said = ''
 let exit: Promise<unknown>
+/** What whoever made the database may have in the shell that starts the system. */
+const ofOwners = {
+  SUPERUSER_DATABASE_URL: 'postgresql://owner:hidden@127.0.0.1/otpilot',
+  POSTGRES_PASSWORD: 'hidden',
+  TEMPORAL_POSTGRES_PASSWORD: 'hidden',
+}
 let variables: Variables
 let client: TestClient
 
@@ -32,6 +38,7 @@ beforeAll(async () => {
     cwd: resolve(__dirname, '..'),
     env: {
       ...{ PATH, HOME, XDG_CACHE_HOME, TEMPORAL_CLI, OTPILOT_DATA_DIR: folder },
+      ...ofOwners,
       ...Object.fromEntries(portNames.map((name, i) => [name, String(ports[i])])),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -97,13 +104,20 @@ test('each program has the secrets that it needs, and no others', () => {
       .split('\0')
       .map((line) => line.slice(0, line.indexOf('=')))
   const ofCallers = ['OTP_API_KEY', 'OTPILOT_LIVE_KEY', 'OTPILOT_ADMIN_KEY']
+  const ofNobody = [...Object.keys(ofOwners), 'MIGRATION_DATABASE_URL']
   for (const program of ['api', 'worker']) {
     const names = namesOf(program)
     expect(names).toEqual(expect.arrayContaining(['DATABASE_URL', 'OTPILOT_KEYS_FILE']))
-    expect(names.filter((name) => ofCallers.includes(name))).toEqual([])
+    expect(names.filter((name) => [...ofCallers, ...ofNobody].includes(name))).toEqual([])
   }
   const names = namesOf('sandbox')
   expect(names).toEqual(expect.arrayContaining(['SANDBOX_SECRET', 'OTPILOT_PUBLISHABLE_KEY']))
-  const others = ['DATABASE_URL', 'OTPILOT_KEYS_FILE', 'OTPILOT_RECEIPT_SECRET', ...ofCallers]
+  const others = [
+    'DATABASE_URL',
+    'OTPILOT_KEYS_FILE',
+    'OTPILOT_RECEIPT_SECRET',
+    ...ofCallers,
+    ...ofNobody,
+  ]
   expect(names.filter((name) => others.includes(name))).toEqual([])
 })
