@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
-import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import type { AlertPolicy } from '../core/alerts/policy'
@@ -34,6 +33,15 @@ describe('people are told', () => {
     await requests.db.many(sql`update alert_notices set due_at = null`)
   })
   beforeEach(() => requests.db.many(sql`update alert_notices set due_at = null`))
+
+  /** All that was raised has been told, and a sender takes nothing up again. */
+  const nothingIsDue = () =>
+    until(
+      async () =>
+        (await requests.db.one(sql`select from alert_notices where due_at is not null`)) ===
+        undefined,
+      { what: 'the end of all notices' },
+    )
 
   async function sending({
     policy = {},
@@ -82,7 +90,7 @@ describe('people are told', () => {
     await until(async () => slack.received.length === 1)
     await resolveAlert(requests.db, wave({ subject: 'GH' }))
     await until(async () => slack.received.length === 2)
-    await pause(1_500)
+    await nothingIsDue()
     expect(slack.received).toHaveLength(2)
     const [opened, resolved] = slack.received.map(({ body }) => body as unknown as SlackBody)
     const id = (await own())[0]?.id ?? 'none'
@@ -107,7 +115,7 @@ describe('people are told', () => {
     await until(async () => up.received.length === 1 && down.received.length === 1)
     isDown = false
     await until(async () => down.received.length === 2)
-    await pause(1_500)
+    await nothingIsDue()
     expect([up.received.length, down.received.length]).toEqual([1, 2])
     const rows = await requests.db
       .many(sql`select n.due_at, n.tries, n.told_to, n.fault from alert_notices n
@@ -185,7 +193,7 @@ describe('people are told', () => {
     await raiseAlert(requests.db, wave({ rule: 'volume_spike', severity: 'critical' }))
     await raiseAlert(requests.db, wave({ severity: 'critical' }))
     await until(async () => shop.received.length === 1 && ops.received.length === 2)
-    await pause(1_500)
+    await nothingIsDue()
     expect([shop.received.length, ops.received.length]).toEqual([1, 2])
     const rules = ops.received.map(({ raw }) => /runbooks\/(\w+)/.exec(raw)?.[1])
     expect(new Set(rules)).toEqual(new Set(['lockout_wave', 'volume_spike']))

@@ -96,6 +96,7 @@ describe('the status of a request', () => {
     })
     const asked = Date.now()
     const waiting = read(id, `?wait=30&since=${version}`)
+    // For so long nothing happens, and the call is to go on waiting.
     await new Promise((resolve) => setTimeout(resolve, 700))
     await call('POST', `/otp/${id}/cancel`)
     const { body } = await waiting

@@ -129,6 +129,7 @@ describe('a call', () => {
     await use()
     const first = await until(lastUsed, { what: 'the first use' })
     await use()
+    // What is not written has nothing that comes after it.
     await pause(300)
     expect(await lastUsed()).toEqual(first)
     await system.db.many(
@@ -147,6 +148,7 @@ describe('a call', () => {
         sql`select expires_at <= now() as over from api_keys where id = ${id}`,
       )
     await until(async () => (await over())?.over, { what: 'the expiry' })
+    // An answer of the look-up is kept for two seconds.
     await pause(2_100)
     expect(await search()).toBe(401)
   })
@@ -169,39 +171,45 @@ test('under load a revoked key stops within five seconds everywhere, and no othe
   const others: number[] = []
   const over = new AbortController()
 
-  const load = async (url: string, key: string, answered: (status: number) => void) => {
+  const load = async (
+    url: string,
+    key: string,
+    answered: (status: number, askedAt: number) => void,
+  ) => {
     const client = clientOf({ ...system, url }, key)
-    while (!over.signal.aborted)
-      answered(
-        (await client.verify({ request_id: 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa', code: '123456' }))
-          .status,
-      )
+    while (!over.signal.aborted) {
+      const askedAt = performance.now()
+      const given = { request_id: 'otp_aaaaaaaaaaaaaaaaaaaaaaaaaa', code: '123456' }
+      answered((await client.verify(given)).status, askedAt)
+    }
   }
   const loads = urls.flatMap((url) => [
-    load(url, revoked.key, (status) => {
+    load(url, revoked.key, (status, askedAt) => {
       const seen = passed.get(url)
       if (!seen) return
       if (status === 401) {
         seen.refused++
         return
       }
-      seen.first ||= performance.now()
-      seen.last = performance.now()
+      seen.first ||= askedAt
+      seen.last = askedAt
     }),
     load(url, kept.key, (status) => others.push(status)),
   ])
-  await pause(1_500)
+  const all = () => [...passed.values()]
+  await until(async () => all().every(({ first }) => first > 0), { what: 'calls everywhere' })
   await revokeKey(system.db, revoked.id)
   const since = performance.now()
   await pause(6_500)
+  await until(async () => all().every(({ refused }) => refused > 10) && others.length > 100, {
+    what: 'enough calls',
+  })
   over.abort()
   await Promise.all(loads)
 
-  for (const [url, { first, last, refused }] of passed) {
+  for (const [url, { first, last }] of passed) {
     expect([url, first > 0 && first < since]).toEqual([url, true])
     expect(last - since).toBeLessThan(5_000)
-    expect(refused).toBeGreaterThan(10)
   }
-  expect(others.length).toBeGreaterThan(100)
   expect(new Set(others)).toEqual(new Set([200]))
 })

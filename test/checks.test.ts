@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import { cancelRequest } from '../db/requests/commands'
 import { readProgress } from '../db/requests/progress'
@@ -7,6 +6,7 @@ import { openRequest } from '../db/requests/sends'
 import { failNotStarted } from '../db/requests/starts'
 import { sendInput } from './harness/seed'
 import { checkCode } from '../db/checks/checks'
+import { untilLockIsAwaited } from './harness/locks'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
@@ -207,8 +207,7 @@ describe('one live request per recipient and purpose', () => {
     await db.transaction(async (tx) => {
       await claim(requestId, { sendNo: 2, resendSeq }, tx)
       repeated = open({ recipient })
-      // Long enough for the send to reach the row that this transaction holds.
-      await pause(400)
+      await untilLockIsAwaited(db)
     })
     expect(await repeated).toMatchObject({ requestId, resend: 'already_sending' })
   })

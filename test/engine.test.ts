@@ -1,9 +1,9 @@
 import { createServer, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import pino from 'pino'
 import { createEngine } from '../engine'
 import type { Queries } from '../db'
+import { until } from './harness/client'
 
 test('closing waits for calls under way, whatever Temporal does with them', async () => {
   // Takes connections and never says a word, as a server does that is being stopped.
@@ -29,7 +29,7 @@ test('closing waits for calls under way, whatever Temporal does with them', asyn
   void engine
     .wake({ requestId: 'otp_x', dueAt: new Date(), signal: 'verified' })
     .then(() => (woken = true))
-  await sleep(50)
+  await until(async () => sockets.length > 0, { what: 'the call of Temporal' })
   await engine.close()
   expect(woken).toBe(true)
   for (const socket of sockets) socket.destroy()

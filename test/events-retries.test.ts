@@ -226,6 +226,7 @@ test('a worker that is told to end takes nothing more from the outbox', async ()
   await until(async () => receiver.received.length === 1)
   await events.stopSending()
   await client.sent(freshPhone())
+  // More than one look at the outbox.
   await pause(1_200)
   expect(receiver.received).toHaveLength(1)
   await events.stop()

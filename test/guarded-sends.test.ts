@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { creditSends } from '../db/abuse/decisions'
 import { liftBlock, raiseByHand } from '../db/abuse/blocks-by-hand'
 import { openRequest } from '../db/requests/sends'
+import { untilLockIsAwaited } from './harness/locks'
 import { requestsOnly } from './harness/requests'
 import { sendInput } from './harness/seed'
 
@@ -52,7 +53,7 @@ test('a block is lifted while its messages are being settled: neither waits for 
     await tx.many(sql`select from send_decisions where request_id = ${opened.requestId} for update`)
     const lift = liftBlock(requests.db, { id, actor: 'test' })
     lift.catch(() => undefined)
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await untilLockIsAwaited(requests.db)
     await tx.many(sql`update send_standings set failed = failed + 1 where name = ${name}`)
     return { lift }
   })
@@ -75,7 +76,7 @@ describe('a code that came back', () => {
         where id = ${opened.requestId}) for update`)
       const counted = creditSends(requests.db, [opened.requestId])
       counted.catch(() => undefined)
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      await untilLockIsAwaited(requests.db)
       await tx.many(sql`update send_decisions set place = null where ${which}`)
       return { counted }
     })

@@ -89,6 +89,7 @@ test('longer codes weigh less, and what is a day old nothing', async () => {
 test('at a thousand wrong checks of six digits there is one alert, however many processes see it', async () => {
   await wrongChecks(999)
   await watch().codeLength(app, 'staging')
+  // An alert that is not raised has nothing that comes after it.
   await pause(50)
   expect(await alerts()).toEqual([])
   await wrongChecks(1)

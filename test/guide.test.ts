@@ -253,6 +253,7 @@ describe('the limits of one recipient', () => {
     expect(codes.size).toBe(1)
     expect(refused.every(({ headers }) => Number(headers.get('retry-after')) > 0)).toBe(true)
     await codeFor(phone)
+    // A second message would come at once: nothing comes after it that could be waited for.
     await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(await client.inbox(phone)).toHaveLength(1)
   })

@@ -79,6 +79,7 @@ test('100 equal sends with one Idempotency-Key: one request, one message, 100 ti
   )
   expect(rows).toHaveLength(1)
   await until(async () => (await clients[0].inbox(phone)).length > 0)
+  // A second message would come at once: nothing comes after it that could be waited for.
   await new Promise((resolve) => setTimeout(resolve, 1_000))
   expect(await clients[0].inbox(phone)).toHaveLength(1)
 })
@@ -95,6 +96,7 @@ test('100 sends to one number at once: three pass, as one request with one messa
   const ids = answers.flatMap(({ status, body }) => (status === 200 ? [body.request_id] : []))
   expect(new Set(ids).size).toBe(1)
   await until(async () => (await clients[0].inbox(phone)).length > 0)
+  // A second message would come at once: nothing comes after it that could be waited for.
   await new Promise((resolve) => setTimeout(resolve, 1_000))
   expect(await clients[0].inbox(phone)).toHaveLength(1)
 })

@@ -139,6 +139,7 @@ describe('what readiness costs and waits for', () => {
     const seconds = Math.floor((performance.now() - since) / 1_000)
     expect(statements).toBeLessThanOrEqual(1 + seconds)
     const before = statements
+    // An answer is kept for a second.
     await pause(1_100)
     await probe(url)
     expect(statements).toBe(before + 1)

@@ -48,6 +48,7 @@ describe('the phone', () => {
     const { providerMessageId } = await rig.send(ordinary, { channel: 'voice' })
     await rig.post(`/calls/${providerMessageId}/decline`)
     await settled(() => rig.callbacks.length >= 1 && rig.statuses().includes('declined'))
+    // Longer than a phone rings that nobody holds.
     await pause(300)
     expect(rig.statuses()).not.toContain('answered')
     page.close()
@@ -56,7 +57,7 @@ describe('the phone', () => {
   test('put down while it rings, is answered by itself', async () => {
     const page = await openPhone('233241234567')
     await rig.send(ordinary, { channel: 'voice' })
-    await pause(300)
+    expect(await settled(() => rig.statuses().includes('ringing'))).toBe(true)
     page.close()
     expect(await settled(() => rig.statuses().includes('answered'), 4_000)).toBe(true)
   })
@@ -65,6 +66,7 @@ describe('the phone', () => {
     rig.screen = { message: 'Your code is 482913', code: '482913' }
     const page = await openPhone('233241234567')
     await rig.send(ordinary, { channel: 'ussd' })
+    // Longer than a phone that nobody holds takes to dial.
     await pause(350)
     expect({ callbacks: rig.callbacks, inbox: await rig.inboxOf('233241234567') }).toEqual({
       callbacks: [],

@@ -105,6 +105,7 @@ describe('reserved numbers', () => {
       )
       expect(sent.result).toBe(result)
     }
+    // Longer than anything takes to arrive here.
     await pause(350)
     expect({
       inbox: await rig.inboxOf(reserved(suffix).slice(1)),
@@ -135,6 +136,7 @@ describe('reserved numbers', () => {
   test.each(reports)('%s by %s is accepted and reports %j', async (suffix, channel, expected) => {
     expect(await rig.send(reserved(suffix), { channel })).toMatchObject({ result: 'accepted' })
     await settled(() => rig.callbacks.length >= expected.length, 2_000)
+    // Longer than any report takes that is not expected.
     await pause(suffix === '13' ? 0 : 400)
     const [entry] = await rig.inboxOf(reserved(suffix).slice(1))
     expect({ reported: rig.statuses(), code: entry?.['code'] }).toEqual({
@@ -147,6 +149,7 @@ describe('reserved numbers', () => {
     expect(await rig.send(reserved('02'), { channel: 'ussd' })).toMatchObject({
       result: 'accepted',
     })
+    // Longer than an ordinary number takes to dial.
     await pause(350)
     expect(rig.callbacks).toEqual([])
   })

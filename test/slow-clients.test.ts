@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { connect, type Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { createPeers } from '../api/client-address'
 import { createHttpServer } from '../api/server'
@@ -169,11 +168,8 @@ describe('bodies that are meant to hurt', () => {
 
   test.each(bombs)('%s', async (_name, send, status) => {
     const since = performance.now()
-    const answer = await send().catch(async () => {
-      // The connection may end while the body is still being sent; then the answer was written before.
-      await pause(10)
-      return undefined
-    })
+    // The connection may end while the body is still being sent; then the answer was written before.
+    const answer = await send().catch(() => undefined)
     if (status !== 413) expect(answer?.status).toBe(status)
     else if (answer) expect(answer.status).toBe(413)
     expect(performance.now() - since).toBeLessThan(5_000)

@@ -137,6 +137,7 @@ describe('an API with a certificate of its own', () => {
   test('takes a renewed certificate without a restart, and none that does not fit its key', async () => {
     expect(await serialNow()).toBe('01')
     writeFileSync(certFile(), second.cert)
+    // The files are looked at every five seconds.
     await new Promise((resolve) => setTimeout(resolve, 6_000))
     expect(await serialNow()).toBe('01')
     writeFileSync(keyFile(), second.key)
