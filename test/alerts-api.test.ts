@@ -8,6 +8,7 @@ import { documentedCalls } from './harness/documented'
 import { keepAppHours } from './harness/app-hours'
 import { startReceiver } from './harness/receiver'
 import { startSystem, type System } from './harness/system'
+import { withinOne } from './harness/windows'
 
 interface Alert {
   alert_id: string
@@ -41,6 +42,7 @@ beforeAll(async () => {
   })
 })
 afterAll(() => system.stop())
+withinOne('hour', 20, () => system.db)
 
 const keyOf = async (environment: 'production' | 'staging', appId: string | null = 'app') =>
   (await createApiKey(system.db, { appId, environment, scopes: ['admin'] })).key

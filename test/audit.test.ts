@@ -81,8 +81,8 @@ describe('sealing', () => {
     })
     try {
       const rows = await countOf('audit_events')
-      await until(async () => (await countOf('audit_seals')) === rows, { within: 10_000 })
-      await until(async () => (await countOf('audit_roots')) === 1, { within: 10_000 })
+      await until(async () => (await countOf('audit_seals')) === rows, { within: 25_000 })
+      await until(async () => (await countOf('audit_roots')) === 1, { within: 25_000 })
       const late = await liveThrough()
       const committed = Date.now()
       await until(async () => (await countOf('audit_unsealed')) === 0, { within: 60_000 })

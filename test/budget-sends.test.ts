@@ -9,12 +9,14 @@ import { clientOf, freshPhone, type TestClient, until, untilState } from './harn
 import { runForJson } from './harness/run'
 import { startSystem, type System } from './harness/system'
 import { publishableKeyOf, visitorsOf } from './harness/visitor'
+import { withinOne } from './harness/windows'
 
 let system: System
 beforeAll(async () => {
   system = await startSystem({ steps: { sms: { timeoutMs: 3_000 }, voice: { timeoutMs: 3_000 } } })
 })
 afterAll(() => system.stop())
+withinOne('hour', 30, () => system.db)
 
 let lastApp = 0
 /** An app with a budget of its own, and the prices that the policy has for it. */

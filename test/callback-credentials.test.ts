@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { type Recorded, startRecorder } from './harness/recorder'
 import { startSystem, type System } from './harness/system'
+import { withinOne } from './harness/windows'
 
 /** What Infobip's logs say of each message, by its id. */
 const logs = new Map<string, object>()
@@ -48,6 +49,7 @@ afterAll(async () => {
   await system.stop()
   await service.close()
 })
+withinOne('hour', 20, () => system.db)
 beforeEach(() => {
   asked.length = 0
 })

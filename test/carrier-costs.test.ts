@@ -6,6 +6,7 @@ import { createApp } from '../db/apps/apps'
 import { clientOf, freshPhone } from './harness/client'
 import { type Recorded, startRecorder } from './harness/recorder'
 import { startSystem, type System } from './harness/system'
+import { withinOne } from './harness/windows'
 
 let service: Awaited<ReturnType<typeof startRecorder>>
 let system: System
@@ -35,6 +36,7 @@ afterAll(async () => {
   await system.stop()
   await service.close()
 })
+withinOne('hour', 20, () => system.db)
 
 let lastApp = 0
 const shipped = () => system.policy.protection

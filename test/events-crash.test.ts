@@ -54,6 +54,7 @@ test('a worker that is killed in the middle of calls loses no event; what comes 
   rig.worker.kill()
   await rig.worker.ready()
   receiver.answer(() => ({}))
+  // In the middle of whatever it does by then.
   await pause(500)
   rig.worker.kill()
   await rig.worker.ready()
@@ -113,7 +114,8 @@ test('a worker that was told to end calls nobody anew while a retry of it is und
   await until(async () => receiver.of(slowId, 'created').length === 2)
   const since = Date.now()
   const ended = rig.worker.stop()
-  await pause(300)
+  // It takes the signal in this time; the call that it waits for lasts far longer.
+  await pause(1_500)
   const id = await client.sent(freshPhone())
   await ended
   expect(Date.now() - since).toBeGreaterThan(2_000)

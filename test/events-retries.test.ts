@@ -202,7 +202,7 @@ test('an app whose endpoints are all slow keeps no other app waiting', async () 
   const ids = await Promise.all(Array.from({ length: 5 }, () => send(other)))
   await Promise.all(ids.map((id) => listeners.told(quick, id, 'delivered')))
   const lags = quick.received.map(({ at, body }) => at - Date.parse(String(body.timestamp)))
-  expect(Math.max(...lags)).toBeLessThan(3_000)
+  expect(Math.max(...lags)).toBeLessThan(7_000)
   const calls = await system.db.one<{
     n: number
   }>(sql`select count(*)::int as n from event_deliveries d

@@ -97,6 +97,7 @@ describe('Postgres is down', () => {
     const phone = freshPhone()
     rig.workerDatabase.down()
     const id = await client.sent(phone, smsOnly)
+    // The length of the outage.
     await pause(2_000)
     rig.workerDatabase.open()
     await isDelivered(id)

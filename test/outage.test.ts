@@ -105,7 +105,7 @@ describe('Temporal is down', () => {
       return rig.temporal.start()
     })
     const answers = []
-    for (const wait of [0, 1_000, 2_100, 4_200]) {
+    for (const wait of [0, 1_000, 2_100, 4_200, 8_400, 16_800]) {
       await pause(wait)
       const answer = await client.send(phone, smsOnly, headers)
       answers.push(answer)

@@ -66,6 +66,7 @@ test('an outage behind four workers: nobody is left without a code, one opening,
   await pauseIsOver()
   await sendTo(20)
   expect(await audit()).toEqual(['breaker_opened', 'breaker_closed'])
+  // A look at the breakers is a second old at most.
   await pause(1_200)
   const recovered = toFirst()
   await sendTo(10)

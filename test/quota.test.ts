@@ -1,6 +1,5 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { setTimeout as pause } from 'node:timers/promises'
 import { createQuota, type TakeQuota } from '../api/quota'
 import { createDatabase } from '../db'
 import { createApiKey } from '../db/apps/api-keys'
@@ -8,6 +7,7 @@ import { deleteOutlived } from '../db/upkeep/cleanup'
 import { startApiProcess } from './harness/api-process'
 import { clientOf } from './harness/client'
 import { startSystem, type System } from './harness/system'
+import { withinOne } from './harness/windows'
 
 let system: System
 let second: Awaited<ReturnType<typeof startApiProcess>>
@@ -21,13 +21,7 @@ afterAll(async () => {
   await system?.stop()
 })
 
-/** What is counted by the minute is looked at within one. */
-beforeEach(async () => {
-  const row = await system.db.one<{ second: number }>(
-    sql`select extract(second from clock_timestamp())::float8 as second`,
-  )
-  if (row && row.second > 40) await pause((60.1 - row.second) * 1_000)
-}, 60_000)
+withinOne('minute', 20, () => system.db)
 
 let lastKey = 0
 const freshKey = (requestsPerMinute: number) => ({

@@ -4,6 +4,7 @@ import type { RequestMoney } from '../../core/abuse/money'
 import { createApp } from '../../db/apps/apps'
 import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
 import { newClaim, requestsOnly } from './requests'
+import { withinOne } from './windows'
 
 /** Requests that cost money, without Temporal; import it once at the top of a test file. */
 export const rig = {} as { requests: Awaited<ReturnType<typeof requestsOnly>> }
@@ -11,6 +12,7 @@ beforeAll(async () => {
   rig.requests = await requestsOnly()
 })
 afterAll(() => rig.requests.close())
+withinOne('hour', 20, () => rig.requests.db)
 
 let lastApp = 0
 /** An app of its own, so that no other test spends its money. */
