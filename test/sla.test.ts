@@ -160,13 +160,14 @@ describe('the record', () => {
   })
 
   test('is summed anew after a minute, not before, and counts nothing twice', async () => {
+    // Of this hour: an hour that is over is summed again as long as this one has nothing.
     const calls = async () => {
       const routes = await readProviderHours(rig.db, 2)
       return routes.map(({ states }) => states.accepted)
     }
-    await made()
+    await made({ minutesAgo: 0 })
     await Promise.all(Array.from({ length: 5 }, () => sumProviderHours(rig.db)))
-    await made()
+    await made({ minutesAgo: 0 })
     await sumProviderHours(rig.db)
     expect(await calls()).toEqual([1])
     await forget()

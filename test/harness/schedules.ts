@@ -1,11 +1,18 @@
 import { type ScheduleHandle, ScheduleOverlapPolicy } from '@temporalio/client'
 import { until } from './client'
 
-/** Pauses a schedule, and waits until Temporal has taken that up, which it does a moment after it has answered. */
-export async function pauseSchedule(handle: ScheduleHandle): Promise<void> {
-  await handle.pause('an operator looks at something')
-  await until(async () => (await handle.describe()).state.paused, { what: 'the pause' })
-}
+/**
+ * Pauses a schedule, and waits until Temporal has taken that up. It is asked until it has: where an update is still on
+ * its way, Temporal applies that after the pause, with the state of before.
+ */
+export const pauseSchedule = (handle: ScheduleHandle): Promise<unknown> =>
+  until(
+    async () => {
+      await handle.pause('an operator looks at something')
+      return (await handle.describe()).state.paused
+    },
+    { what: 'the pause' },
+  )
 
 /**
  * Starts a run of a paused schedule beside any that is under way, and gives back its id once Temporal names it. A run
