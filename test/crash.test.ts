@@ -69,12 +69,14 @@ const silentWhatsapp = { on: { channel: 'whatsapp' }, receipt: 'none' }
 
 /** In the middle of the wait for a receipt that will not come. */
 const midWait = (kill: (its: Rig) => void) => async (its: Rig, phones: string[]) => {
-  const arrived = async () =>
-    (await Promise.all(phones.map((phone) => client.inbox(phone)))).every(
-      ({ length }) => length > 0,
-    )
-  await until(arrived, { what: 'every first message' })
-  await pause(500)
+  const waits = async (phone: string) => {
+    const id = (await client.inbox(phone))[0]?.request_id
+    const history = id === undefined ? undefined : await its.runs.getHandle(id).fetchHistory()
+    return history?.events?.some((event) => event.timerStartedEventAttributes) ?? false
+  }
+  await until(async () => (await Promise.all(phones.map(waits))).every(Boolean), {
+    what: 'the wait of every run',
+  })
   kill(its)
 }
 
@@ -188,9 +190,13 @@ async function wave(point: Point): Promise<void> {
   const struck = point.strike(rig, phones)
   const users = Promise.all(phones.map((phone, index) => play(point, phone, index % 2 === 0)))
   // A run concludes some time after its user is content.
-  const missed = users.then(() => pause(10_000)).then(() => 'missed')
-  if ((await Promise.race([struck, missed])) === 'missed')
-    throw new Error('The point was not reached.')
+  const timer = new AbortController()
+  const missed = users
+    .then(() => pause(30_000, undefined, { signal: timer.signal }))
+    .then(() => Promise.reject(new Error('The point was not reached.')))
+  missed.catch(() => undefined)
+  await Promise.race([struck, missed])
+  timer.abort()
   await Promise.all([rig.api.ready(), rig.worker.ready(), rig.temporal.ready()])
   await users
 }
