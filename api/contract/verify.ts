@@ -4,7 +4,7 @@ import { readTypedCode } from '../../core/input/typed-code'
 import { Assurance, ofTestNumber, purpose, recipient, requestId, requestIdInput } from './common'
 import { solvedChallenge } from './challenge'
 import { named } from './registry'
-import { exactlyOneOf, withRules } from './rules'
+import { exactlyOneOf, implies, withRules } from './rules'
 
 export const VerifyBody = named(
   'VerifyBody',
@@ -34,13 +34,17 @@ export const VerifyBody = named(
 )
 export type VerifyBody = z.infer<typeof VerifyBody>
 
+/**
+ * One object with a status, and no union of two: of a union the clients of openapi-generator 7.14 for typescript-fetch read
+ * nothing, since they look for members by the names that these have in TypeScript.
+ */
 export const VerifyAnswer = named(
   'VerifyAnswer',
-  z.discriminatedUnion('status', [
+  withRules(
     z.object({
-      status: z.literal('verified'),
-      request_id: requestId,
-      assurance: Assurance,
+      status: z.enum(['verified', 'rejected']),
+      request_id: requestId.nullable().describe('Null: there is no request that it could be for.'),
+      assurance: Assurance.optional(),
       test: ofTestNumber,
       proof: z
         .string()
@@ -48,14 +52,21 @@ export const VerifyAnswer = named(
         .describe(
           'To publishable keys: hand it to your back end, which compares it with the one that it reads.',
         ),
+      error_code: z.enum(rejections).optional().describe('With rejected: why.'),
+      message: z.string().optional().describe('With rejected: why, in a sentence.'),
+      attempts_remaining: z.int().optional().describe('With rejected: checks that are left.'),
     }),
-    z.object({
-      status: z.literal('rejected'),
-      error_code: z.enum(rejections),
-      message: z.string(),
-      request_id: requestId.nullable(),
-      attempts_remaining: z.int(),
-    }),
-  ]),
+    {
+      must: implies({ properties: { status: { const: 'verified' } } }, { required: ['assurance'] }),
+      message: 'verified without assurance',
+    },
+    {
+      must: implies(
+        { properties: { status: { const: 'rejected' } } },
+        { required: ['error_code', 'message', 'attempts_remaining'] },
+      ),
+      message: 'rejected without error_code, message and attempts_remaining',
+    },
+  ),
 )
 export type VerifyAnswer = z.infer<typeof VerifyAnswer>
