@@ -83,6 +83,7 @@ interface Kind {
 const liveOnly = [
   'patch /admin/apps/{app_id}',
   'delete /admin/apps/{app_id}/templates/{channel}/{locale}',
+  'post /admin/erasures',
   'get /admin/lists',
   'delete /admin/lists/{entry_id}',
   'get /admin/test-numbers',
@@ -140,7 +141,9 @@ test('every route lets every kind of key pass or not, as its scope says', async 
     for (const route of routes) {
       const name = `${kind}: ${route.method} ${route.path}`
       const { scope } = route
-      observed.push(`${name}: ${verdictOf(await call(route, key))}`)
+      // It looks at the key after its body, which has to name somebody.
+      const body = route.path === '/admin/erasures' ? bodyFor(route) : {}
+      observed.push(`${name}: ${verdictOf(await call(route, key, { body }))}`)
       expected.push(`${name}: ${scope === null ? 'passes' : verdict({ ...route, scope })}`)
     }
   }
