@@ -211,7 +211,7 @@ describe('kill -9: everybody gets a code that works', () => {
     async (point) => {
       for (let count = 0; count < waves; count++) await wave(point)
     },
-    180_000,
+    300_000,
   )
 })
 

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { clientOf, type InboxEntry, until } from './client'
 
 const callPatienceMs = 5_000
-const messagePatienceMs = 60_000
+const messagePatienceMs = 120_000
 
 /**
  * A service that integrates otpilot and knows that servers die: every call is made again until it is answered,
