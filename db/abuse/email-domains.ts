@@ -1,9 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndex } from '../../codes/seal'
 import { domainOf, limitKeyOf } from '../../core/mailbox'
-import type { Environment } from '../../core/state'
+import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
+import { type Named, NoRow, statement } from '../statement'
 import { openRecipient } from '../recipients/recipients'
 
 /** So long after a code came back from a domain its mails are not counted together. */
@@ -28,6 +30,24 @@ export const isVouchedFor = (name: SQL, before: SQL): SQL => sql`exists (
 /** Of no use any more. */
 export const isOldDomain = sql`verified_at < now() - ${vouchedFor}`
 
+const findStatement = statement(
+  'find_verified_mailbox',
+  z.strictObject({ recipientId: z.string(), environment: z.enum(environments) }),
+  (p: Named<{ requestId: string }>) => sql`
+  select r.recipient_id as "recipientId", r.environment from otp_requests r
+    join recipients p on p.id = r.recipient_id and p.kind = 'email'
+  where r.id = ${p.requestId} and r.state = 'verified' and not r.test_number`,
+)
+
+const vouchStatement = statement(
+  'vouch_for_domain',
+  NoRow,
+  (p: Named<{ name: string }>) => sql`
+  insert into email_domains as d (name, verified_at) values (${p.name}, clock_timestamp())
+  on conflict (name) do update set verified_at = excluded.verified_at
+    where d.verified_at < excluded.verified_at - ${notedAnew}`,
+)
+
 /**
  * Notes that a code of a request came back from an e-mail address: somebody reads mail at its domain, so that mails
  * there are not taken for a flood.
@@ -38,17 +58,11 @@ export async function vouchForDomain(
   keyring: Keyring,
   requestId: string,
 ): Promise<void> {
-  const request = await db.one<{ recipientId: string; environment: Environment }>(sql`
-    select r.recipient_id as "recipientId", r.environment from otp_requests r
-      join recipients p on p.id = r.recipient_id and p.kind = 'email'
-    where r.id = ${requestId} and r.state = 'verified' and not r.test_number`)
+  const request = await db.one(findStatement({ requestId }))
   if (!request) return
   const value = await openRecipient(db, keyring, request.recipientId)
   if (value === undefined) return
   const domain = domainOf(limitKeyOf({ kind: 'email', value }))
   const name = domainWindow(request.environment)(globalIndex(keyring, domain))
-  await db.many(sql`
-    insert into email_domains as d (name, verified_at) values (${name}, clock_timestamp())
-    on conflict (name) do update set verified_at = excluded.verified_at
-      where d.verified_at < excluded.verified_at - ${notedAnew}`)
+  await db.many(vouchStatement({ name }))
 }

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { placeInBlock } from '../../codes/scope-digest'
 import type { Keyring } from '../../codes/keyring'
 import type { ProtectionMode, ProtectionSettings } from '../../core/abuse/protection'
@@ -14,6 +15,7 @@ import {
 import { noStanding } from '../../core/abuse/standing'
 import { type Verdict, verdictOf } from '../../core/abuse/verdict'
 import type { Queries } from '../index'
+import { type Named, NoRow, statement } from '../statement'
 import { noteSolved } from './blocks'
 import { byScope, type StandingRow } from './standing-rows'
 
@@ -80,13 +82,25 @@ export async function guardSend(
   const verdict = verdictOf(findings, send)
   const { decision: decisionId } = counted
   if (decisionId !== undefined && (findings.length > 0 || verdict !== 'allowed'))
-    await tx.many(sql`update send_decisions set verdict = ${verdict}, findings = ${JSON.stringify(findings)}::jsonb
-      where id = ${decisionId}::bigint`)
+    await tx.many(judgedStatement({ id: decisionId, verdict, findings: JSON.stringify(findings) }))
   const passed = findings.filter(({ rule }) => rule === 'blocked').map(({ name }) => name)
   if (passed.length > 0 && send.isSolved && !send.isKnown && verdict === 'allowed')
     await noteSolved(tx, passed)
   return { verdict, findings, decisionId }
 }
+
+const countStatement = statement(
+  'count_send',
+  z.strictObject({ counted: z.custom<Counted>() }),
+  (p: Named<{ send: string }>) => sql`select count_send(${p.send}::jsonb) as counted`,
+)
+
+const judgedStatement = statement(
+  'note_findings',
+  NoRow,
+  (p: Named<{ id: string; verdict: Verdict; findings: string }>) => sql`
+  update send_decisions set verdict = ${p.verdict}, findings = ${p.findings}::jsonb where id = ${p.id}::bigint`,
+)
 
 /** One row of each scope's is counted in, by chance; the others are read. */
 async function count(
@@ -115,22 +129,24 @@ async function count(
   const block = nameOf('block')
   const place =
     block !== null && send.number !== undefined ? placeInBlock(keyring, send.number) : null
-  const row = await tx.one<{ counted: Counted }>(
-    sql`select count_send(${JSON.stringify({
-      requestId: send.requestId,
-      recipientId: send.recipientId,
-      appId: send.app,
-      environment: send.environment,
-      country: send.country,
-      mode: send.mode,
-      maturesAfter: send.lifetimeSeconds + graceSeconds,
-      at,
-      ...{ passes, block, place },
-      counted: listed(counted),
-      others: listed(others),
-      cold: listed(cold),
-      home: listed(home),
-    })}::jsonb) as counted`,
+  const row = await tx.one(
+    countStatement({
+      send: JSON.stringify({
+        requestId: send.requestId,
+        recipientId: send.recipientId,
+        appId: send.app,
+        environment: send.environment,
+        country: send.country,
+        mode: send.mode,
+        maturesAfter: send.lifetimeSeconds + graceSeconds,
+        at,
+        ...{ passes, block, place },
+        counted: listed(counted),
+        others: listed(others),
+        cold: listed(cold),
+        home: listed(home),
+      }),
+    }),
   )
   if (!row) throw new Error('Postgres counted a send and gave no row.')
   return row.counted

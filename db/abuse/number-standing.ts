@@ -1,8 +1,10 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { keptAs, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
 import type { ListMatch } from '../../core/abuse/lists'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import type { ListValue } from './lists'
 import { openTestNumber } from './test-numbers'
 
@@ -13,12 +15,21 @@ export interface KnownBefore {
   fixedCode?: string
 }
 
-interface Row {
-  id: string
-  match: ListMatch | null
-  ciphertext: Buffer | null
-  kid: string | null
-}
+const readStatement = statement(
+  'read_known_before',
+  z.strictObject({
+    id: z.string(),
+    match: z.custom<ListMatch | null>(),
+    ciphertext: z.instanceof(Buffer).nullable(),
+    kid: z.string().nullable(),
+  }),
+  (p: Named<{ listed: Buffer[]; tests: Buffer[] }>) => sql`
+  select id, jsonb_build_object('isGlobal', app_id is null, 'kind', kind, 'verdict', verdict, 'length', length)
+    as match, null::bytea as ciphertext, null as kid
+  from list_entries where index = any(${p.listed}::bytea[]) and (expires_at is null or expires_at > now())
+  union all
+  select id, null, ciphertext, kid from test_numbers where index = any(${p.tests}::bytea[])`,
+)
 
 /**
  * The entries of lists that are about a send, and whether it is to a test number of the app, in one statement.
@@ -42,14 +53,8 @@ export async function readKnownBefore(
     [appId, null].map((owner) => keptAs.listEntry(owner, kind, value)),
   )
   const numbers = phoneNumber === undefined ? [] : [keptAs.testNumber(appId, phoneNumber)]
-  const rows = await db.many<Row>(sql`
-    select id, jsonb_build_object('isGlobal', app_id is null, 'kind', kind, 'verdict', verdict, 'length', length)
-      as match, null::bytea as ciphertext, null as kid
-    from list_entries where index = any(${sql.param(keptIndexes(keyring, names))}::bytea[])
-      and (expires_at is null or expires_at > now())
-    union all
-    select id, null, ciphertext, kid from test_numbers
-    where index = any(${sql.param(keptIndexes(keyring, numbers))}::bytea[])`)
+  const listed = keptIndexes(keyring, names)
+  const rows = await db.many(readStatement({ listed, tests: keptIndexes(keyring, numbers) }))
   const matches = rows.flatMap(({ match }) => match ?? [])
   for (const { id, ciphertext, kid } of rows)
     if (ciphertext && kid)

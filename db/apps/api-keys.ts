@@ -1,10 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { makeApiKey } from '../../codes/api-key'
-import type { Environment } from '../../core/state'
+import { type Environment, environments } from '../../core/state'
 import type { App } from './apps'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
 import { ofServedApps, type Place } from '../requests/region'
+import { type Named, NoRow, statement } from '../statement'
 
 /** A key as the check of calls needs it. */
 export interface ApiKey {
@@ -92,9 +94,19 @@ export function createApiKey(db: Database, wanted: NewKey, actor = 'cli'): Promi
   })
 }
 
-/** Looks a key up by its public id; the caller compares the digest. */
-export function findApiKey(db: Queries, id: string): Promise<ApiKey | undefined> {
-  return db.one<ApiKey>(sql`
+const findStatement = statement(
+  'find_api_key',
+  z.strictObject({
+    id: z.string(),
+    digest: z.instanceof(Buffer),
+    environment: z.enum(environments),
+    scopes: z.array(z.string()),
+    publishable: z.boolean(),
+    requestsPerMinute: z.int(),
+    usable: z.boolean(),
+    app: z.custom<App | null>(),
+  }),
+  (p: Named<{ id: string }>) => sql`
     select k.id, k.digest, k.environment, k.scopes, k.publishable,
       k.requests_per_minute as "requestsPerMinute", ${isLive} as usable,
       case when a.id is not null then jsonb_build_object('id', a.id, 'name', a.name, 'brand', a.brand,
@@ -104,13 +116,24 @@ export function findApiKey(db: Queries, id: string): Promise<ApiKey | undefined>
         'consentRequired', a.consent_required, 'lengthenUnderGuessing', a.lengthen_under_guessing,
         'region', a.region, 'autofillDomain', a.autofill_domain, 'androidAppHash', a.android_app_hash,
         'pageChannels', a.page_channels) end as app
-    from api_keys k left join apps a on a.id = k.app_id where k.id = ${id}`)
-}
+    from api_keys k left join apps a on a.id = k.app_id where k.id = ${p.id}`,
+)
+
+/** Looks a key up by its public id; the caller compares the digest. */
+export const findApiKey = (db: Queries, id: string): Promise<ApiKey | undefined> =>
+  db.one(findStatement({ id }))
+
+const touchStatement = statement(
+  'touch_api_key',
+  NoRow,
+  (p: Named<{ id: string }>) => sql`
+  update api_keys set last_used_at = now()
+  where id = ${p.id} and (last_used_at is null or last_used_at < now() - interval '1 minute')`,
+)
 
 /** Notes that a key was used, at most once a minute. */
 export async function touchApiKey(db: Queries, id: string): Promise<void> {
-  await db.many(sql`update api_keys set last_used_at = now()
-    where id = ${id} and (last_used_at is null or last_used_at < now() - interval '1 minute')`)
+  await db.many(touchStatement({ id }))
 }
 
 /** Whose keys a caller administers. */

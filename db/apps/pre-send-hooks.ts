@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn, unseal } from '../../codes/seal'
-import type { HookFailure } from '../../core/abuse/hook'
+import { type HookFailure, hookFailures } from '../../core/abuse/hook'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { statement } from '../statement'
 
 /** The old secret signs beside a new one for this long. */
 const rotationHours = 24
@@ -108,12 +110,27 @@ export interface CallableHook extends Omit<PreSendHook, 'changedAt'> {
   secrets: () => string[]
 }
 
+const readStatement = statement(
+  'read_hooks',
+  z.strictObject({
+    appId: z.string(),
+    url: z.string(),
+    onFailure: z.enum(hookFailures),
+    changedAt: z.date(),
+    ciphertext: z.instanceof(Buffer),
+    kid: z.string(),
+    previousCiphertext: z.instanceof(Buffer).nullable(),
+    previousKid: z.string().nullable(),
+  }),
+  () => sql`
+  select ${columns}, secret_ciphertext as ciphertext, secret_kid as kid,
+    case when previous_secret_until > now() then previous_secret_ciphertext end as "previousCiphertext",
+    previous_secret_kid as "previousKid" from pre_send_hooks`,
+)
+
 /** Every app's hook, to be kept for a few seconds: sends do not wait for a look each. */
 export async function readHooks(db: Queries, keyring: Keyring): Promise<Map<string, CallableHook>> {
-  const rows = await db.many<PreSendHook & SealedSecrets>(sql`
-    select ${columns}, secret_ciphertext as ciphertext, secret_kid as kid,
-      case when previous_secret_until > now() then previous_secret_ciphertext end as "previousCiphertext",
-      previous_secret_kid as "previousKid" from pre_send_hooks`)
+  const rows = await db.many(readStatement({}))
   return new Map(
     rows.map(({ appId, url, onFailure, ...sealed }) => [
       appId,

@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { growth, type Histogram } from '../../core/histogram'
-import type { Channel } from '../../core/channel'
+import { type Channel, channels } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import type { ReceiptStatus } from '../../core/receipt'
 import type { Queries } from '../index'
+import { statement } from '../statement'
 
 /** The record is this old at most, in seconds, while somebody keeps it. */
 const freshSeconds = 60
@@ -126,14 +128,26 @@ export interface RouteSuccess extends RouteKey {
   rate: number
 }
 
+const successStatement = statement(
+  'read_route_success',
+  z.strictObject({
+    provider: z.string(),
+    channel: z.enum(channels),
+    country: z.string().nullable(),
+    calls: z.int(),
+    rate: z.number(),
+  }),
+  () => sql`
+  select provider, channel, nullif(country, '') as country, calls::int, good / calls as rate from (
+    select provider, channel, country, sum(coalesce((success->>'yes')::float8, 0)) as good,
+      sum(coalesce((success->>'yes')::float8, 0) + coalesce((success->>'no')::float8, 0)) as calls
+    from provider_hours where hour > now() - ${lately} group by 1, 2, 3) sums
+  where calls > 0 order by 1, 2, 3`,
+)
+
 /** How each route did in the last hours: a few rows, for routing. */
 export const readRouteSuccess = (db: Queries): Promise<RouteSuccess[]> =>
-  db.many<RouteSuccess>(sql`
-    select provider, channel, nullif(country, '') as country, calls::int, good / calls as rate from (
-      select provider, channel, country, sum(coalesce((success->>'yes')::float8, 0)) as good,
-        sum(coalesce((success->>'yes')::float8, 0) + coalesce((success->>'no')::float8, 0)) as calls
-      from provider_hours where hour > now() - ${lately} group by 1, 2, 3) sums
-    where calls > 0 order by 1, 2, 3`)
+  db.many(successStatement({}))
 
 /** Shares of good pings, by account. */
 export interface Uptime {

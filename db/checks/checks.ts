@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { macMatches, macOfCode, normaliseCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { appIndexes } from '../../codes/seal'
-import type { Alphabet } from '../../core/alphabet'
+import { alphabets } from '../../core/alphabet'
 import type { Channel, RecipientKind } from '../../core/channel'
 import type { Rejection } from '../../core/error-code'
 import { answerAfterEndSeconds } from '../../core/limits'
@@ -19,6 +20,7 @@ import { type Decided, decideCheck } from './deciding'
 import { requestOrPage } from '../requests/pages'
 import type { Queries } from '../index'
 import type { Owner } from '../requests/owner'
+import { type Named, statement } from '../statement'
 
 export interface CheckInput extends Owner {
   /** A purpose given beside a request id must be the request's own. */
@@ -75,18 +77,18 @@ export type CheckOutcome =
       retryAfterSeconds: number
     }
 
-interface CodeRow {
-  id: string
-  pageId: string | null
+const CodeRow = z.strictObject({
+  id: z.string(),
+  pageId: z.string().nullable(),
   /** All checks of our code are used, those that a silent provider left open included. */
-  isSpent: boolean
-  codeMac: Buffer | null
-  codeKid: string
-  codeGeneration: number
-  codeAlphabet: Alphabet
+  isSpent: z.boolean(),
+  codeMac: z.instanceof(Buffer).nullable(),
+  codeKid: z.string(),
+  codeGeneration: z.int(),
+  codeAlphabet: z.enum(alphabets),
   /** Some provider made a code of its own for this request. */
-  delegated: boolean
-}
+  delegated: z.boolean(),
+})
 
 /**
  * Checks a code: one read, then one statement that decides, counts and audits. Touches Postgres only. It does much the
@@ -170,27 +172,42 @@ async function checkDelegated(
 /** As long as a request id, and none. */
 const nobody = `otp_${'0'.repeat(26)}`
 
-function findCode(db: Queries, keyring: Keyring, { by, ...owner }: CheckInput) {
-  const columns = sql`r.id, p.id as "pageId",
-    coalesce(p.checks + p.unanswered, r.checks + r.unanswered) >= r.max_checks as "isSpent", r.code_mac as "codeMac", r.code_kid as "codeKid", r.code_generation as "codeGeneration",
-    r.code_alphabet as "codeAlphabet", exists (select from delegated_codes d where d.request_id = r.id) as delegated`
-  const own = sql`r.app_id = ${owner.appId} and r.environment = ${owner.environment}`
+const columns = sql`r.id, p.id as "pageId",
+  coalesce(p.checks + p.unanswered, r.checks + r.unanswered) >= r.max_checks as "isSpent", r.code_mac as "codeMac",
+  r.code_kid as "codeKid", r.code_generation as "codeGeneration", r.code_alphabet as "codeAlphabet",
+  exists (select from delegated_codes d where d.request_id = r.id) as delegated`
+
+const isOwn = (p: Named<Owner>) => sql`r.app_id = ${p.appId} and r.environment = ${p.environment}`
+
+const findById = statement(
+  'find_code',
+  CodeRow,
+  (p: Named<Owner & { requestId: string; purpose: string | null; isPage: boolean }>) => sql`
+  select ${columns} from ${requestOrPage(p.requestId)}
+  where ${isOwn(p)} and r.purpose = coalesce(${p.purpose}::text, r.purpose)
+    and (not ${p.isPage}::boolean or p.id is not null or r.purpose <> ${publishablePurpose})`,
+)
+
+const findByRecipient = statement(
+  'find_code_by_recipient',
+  CodeRow,
+  (p: Named<Owner & { kind: RecipientKind; indexes: Buffer[]; purpose: string }>) => sql`
+  select ${columns} from recipients a join otp_requests r on r.recipient_id = a.id
+    left join page_requests p on false
+  where a.app_id = ${p.appId} and a.kind = ${p.kind} and a.index = any(${p.indexes}::bytea[])
+    and ${isOwn(p)} and r.purpose = ${p.purpose}
+    and (r.state = 'pending' or r.ended_at > now() - make_interval(secs => ${answerAfterEndSeconds}))
+  order by (r.state = 'pending') desc, r.created_at desc limit 1`,
+)
+
+function findCode(db: Queries, keyring: Keyring, { by, appId, environment }: CheckInput) {
   if ('requestId' in by) {
-    const same = by.purpose === undefined ? sql`` : sql`and r.purpose = ${by.purpose}`
-    return db.one<CodeRow>(
-      sql`select ${columns} from ${requestOrPage(sql`${by.requestId}`)}
-        where ${own} ${same} ${by.isPage ? sql`and (p.id is not null or r.purpose <> ${publishablePurpose})` : sql``}`,
-    )
+    const { requestId, purpose = null, isPage = false } = by
+    return db.one(findById({ requestId, purpose, isPage, appId, environment }))
   }
-  const { appId } = owner
+  const { kind, purpose } = by
   const indexes = appIndexes(keyring, { appId, ...by }).map(({ index }) => index)
-  return db.one<CodeRow>(sql`
-    select ${columns} from recipients a join otp_requests r on r.recipient_id = a.id
-      left join page_requests p on false
-    where a.app_id = ${appId} and a.kind = ${by.kind} and a.index in ${indexes}
-      and ${own} and r.purpose = ${by.purpose}
-      and (r.state = 'pending' or r.ended_at > now() - make_interval(secs => ${answerAfterEndSeconds}))
-    order by (r.state = 'pending') desc, r.created_at desc limit 1`)
+  return db.one(findByRecipient({ kind, purpose, indexes, appId, environment }))
 }
 
 const refusalOf: Record<Exclude<State, 'locked'>, Rejection> = {

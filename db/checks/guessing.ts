@@ -1,11 +1,13 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { holdName } from '../hold'
-import { type Alphabet, codeSpace } from '../../core/alphabet'
+import { alphabets, codeSpace } from '../../core/alphabet'
 import { guessing } from '../../core/limits'
-import type { Environment } from '../../core/state'
+import { type Environment, environments } from '../../core/state'
 import { raiseAlert } from '../abuse/alerts'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { statement } from '../statement'
 
 /**
  * Takeovers to expect from the wrong checks of the last day, of an app's requests in one environment. With more wrong
@@ -17,15 +19,36 @@ export interface Guessed {
   expected: number
 }
 
-interface WrongChecks {
-  appId: string
-  environment: Environment
-  alphabet: Alphabet
-  length: number
-  wrong: number
-  /** By what the day's are more than those counted. */
-  times: number
-}
+const { counted, shortestPaceSeconds, windowSeconds } = guessing
+
+const sumStatement = statement(
+  'sum_guesses',
+  z.strictObject({
+    appId: z.string(),
+    environment: z.enum(environments),
+    alphabet: z.enum(alphabets),
+    length: z.int(),
+    wrong: z.int(),
+    /** By what the day's are more than those counted. */
+    times: z.number(),
+  }),
+  () => sql`
+  with newest as (
+    select a.id as app_id, e.request_id, count(*) over app as counted, min(e.at) over app as since
+    from apps a cross join lateral (
+      select request_id, at from audit_events
+      where app_id = a.id and type in ('check_rejected', 'locked') and detail ->> 'error_code' = 'INVALID_CODE'
+        and at > now() - make_interval(secs => ${windowSeconds})
+      order by at desc limit ${counted}) e
+    window app as (partition by a.id)
+  )
+  select n.app_id as "appId", r.environment, r.code_alphabet as alphabet, r.code_length as length,
+    count(*)::int as wrong,
+    case when n.counted < ${counted} then 1
+      else ${windowSeconds} / greatest(extract(epoch from now() - n.since), ${shortestPaceSeconds}) end::float8 as times
+  from newest n join otp_requests r on r.id = n.request_id
+  group by 1, 2, 3, 4, n.counted, n.since`,
+)
 
 /**
  * Summed from the audit rows: no row is written for it, so none is hot. App by app, as the index has them, and of each
@@ -33,23 +56,7 @@ interface WrongChecks {
  * requests that are over, however many, take no place among those that are counted.
  */
 export async function sumGuesses(db: Queries): Promise<Guessed[]> {
-  const { counted, shortestPaceSeconds, windowSeconds } = guessing
-  const rows = await db.many<WrongChecks>(sql`
-    with newest as (
-      select a.id as app_id, e.request_id, count(*) over app as counted, min(e.at) over app as since
-      from apps a cross join lateral (
-        select request_id, at from audit_events
-        where app_id = a.id and type in ('check_rejected', 'locked') and detail ->> 'error_code' = 'INVALID_CODE'
-          and at > now() - make_interval(secs => ${windowSeconds})
-        order by at desc limit ${counted}) e
-      window app as (partition by a.id)
-    )
-    select n.app_id as "appId", r.environment, r.code_alphabet as alphabet, r.code_length as length,
-      count(*)::int as wrong,
-      case when n.counted < ${counted} then 1
-        else ${windowSeconds} / greatest(extract(epoch from now() - n.since), ${shortestPaceSeconds}) end::float8 as times
-    from newest n join otp_requests r on r.id = n.request_id
-    group by 1, 2, 3, 4, n.counted, n.since`)
+  const rows = await db.many(sumStatement({}))
   const sums = new Map<string, Guessed>()
   for (const { appId, environment, alphabet, length, wrong, times } of rows) {
     const name = `${appId} ${environment}`

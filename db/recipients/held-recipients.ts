@@ -1,10 +1,12 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { appIndexes } from '../../codes/seal'
 import type { RecipientKind } from '../../core/channel'
 import { spellingsOf } from '../../core/subscriber'
 import type { Queries } from '../index'
 import { isServedIn, type Place } from '../requests/region'
+import { type Named, statement } from '../statement'
 
 /** An address as one app knows it, or as every app does. */
 export interface Addressee {
@@ -87,6 +89,15 @@ export async function isKnownAnywhere(
   return row !== undefined
 }
 
+const holdOthers = statement(
+  'hold_other_spellings',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ appId: string; kind: RecipientKind; indexes: Buffer[] }>) => sql`
+  select id from recipients
+  where app_id = ${p.appId} and kind = ${p.kind} and index = any(${p.indexes}::bytea[]) and erased_at is null
+  order by id for key share`,
+)
+
 /**
  * What else one app knows a number's subscriber by: the rows of its other spellings, held as a send holds its own. Before
  * that one, so that a withdrawal, which holds all of them in the order of their ids, waits for the send or the send for it.
@@ -101,9 +112,6 @@ export async function holdOtherSpellings(
   const indexes = spellings.flatMap((each) =>
     appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => index),
   )
-  const rows = await tx.many<{ id: string }>(sql`
-    select id from recipients
-    where app_id = ${appId} and kind = ${kind} and index = any(${sql.param(indexes)}::bytea[]) and erased_at is null
-    order by id for key share`)
+  const rows = await tx.many(holdOthers({ appId, kind, indexes }))
   return rows.map(({ id }) => id)
 }

@@ -1,10 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { RecipientKind } from '../../core/channel'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { appIndex, appIndexes, seal, sealedIn, unseal } from '../../codes/seal'
 import { holdDigests, inTransaction } from '../hold'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { spellingsOfAddress } from './held-recipients'
 
 /** An address in clear, normalised: E.164 with `+`, or a lower-case e-mail address. */
@@ -14,10 +16,48 @@ export interface Address {
   value: string
 }
 
-/** In one statement, whichever of the known keys its row was indexed with. */
-export function findRecipient(db: Queries, keyring: Keyring, address: Address) {
-  return db.one<HeldRecipient>(sql`select id from recipients where ${isFound(keyring, address)}`)
+/** An address under each of the known keys: whichever its row was indexed with. */
+interface Sought {
+  appId: string
+  kind: RecipientKind
+  indexes: Buffer[]
 }
+
+const isFound = (p: Named<Sought>): SQL =>
+  sql`app_id = ${p.appId} and kind = ${p.kind} and index = any(${p.indexes}::bytea[])`
+
+const soughtBy = (
+  keyring: Keyring,
+  address: Address,
+  values: readonly string[] = [address.value],
+): Sought => ({
+  ...{ appId: address.appId, kind: address.kind },
+  indexes: values.flatMap((value) =>
+    appIndexes(keyring, { ...address, value }).map(({ index }) => index),
+  ),
+})
+
+const IdRow = z.strictObject({ id: z.string() })
+
+const findStatement = statement(
+  'find_recipient',
+  IdRow,
+  (p: Named<Sought>) => sql`select id from recipients where ${isFound(p)}`,
+)
+
+/** In one statement, whichever of the known keys its row was indexed with. */
+export const findRecipient = (
+  db: Queries,
+  keyring: Keyring,
+  address: Address,
+): Promise<HeldRecipient | undefined> => db.one(findStatement(soughtBy(keyring, address)))
+
+const verifiedStatement = statement(
+  'find_verified_recipient',
+  IdRow,
+  (p: Named<Sought>) => sql`
+  select r.id from recipients r join recipient_verifications v on v.recipient_id = r.id where ${isFound(p)} limit 1`,
+)
 
 /** Whether somebody ever came back with a code from an address, under whichever spelling and in whichever environment. */
 export const hasVerified = async (
@@ -25,19 +65,8 @@ export const hasVerified = async (
   keyring: Keyring,
   address: Address,
 ): Promise<boolean> =>
-  (await db.one(sql`select from recipients r join recipient_verifications v on v.recipient_id = r.id
-    where ${isFound(keyring, address, spellingsOfAddress(address))} limit 1`)) !== undefined
-
-const isFound = (
-  keyring: Keyring,
-  address: Address,
-  values: readonly string[] = [address.value],
-): SQL => {
-  const indexes = values.flatMap((value) =>
-    appIndexes(keyring, { ...address, value }).map(({ index }) => index),
-  )
-  return sql`app_id = ${address.appId} and kind = ${address.kind} and index in ${indexes}`
-}
+  (await db.one(verifiedStatement(soughtBy(keyring, address, spellingsOfAddress(address))))) !==
+  undefined
 
 /** Erasures of one address that come between the statements of one send. */
 const maxErasuresMet = 5
@@ -47,11 +76,15 @@ export interface HeldRecipient {
   id: string
 }
 
+const holdStatement = statement(
+  'hold_recipient',
+  IdRow,
+  (p: Named<Sought>) => sql`select id from recipients where ${isFound(p)} for key share`,
+)
+
 /** As {@link findRecipient}; nobody erases it, or withdraws its consent, before the transaction ends. */
 const findAndHold = (db: Queries, keyring: Keyring, address: Address) =>
-  db.one<HeldRecipient>(
-    sql`select id from recipients where ${isFound(keyring, address)} for key share`,
-  )
+  db.one(holdStatement(soughtBy(keyring, address)))
 
 /**
  * The recipient's row, added when the app meets this address for the first time; held against erasure until the
@@ -97,6 +130,25 @@ export const findOrAddRecipient = async (
   address: Address,
 ): Promise<string> => (await holdRecipient(db, keyring, address)).id
 
+interface NewRecipient {
+  id: string
+  appId: string
+  kind: RecipientKind
+  index: Buffer
+  indexKid: string
+  ciphertext: Buffer
+  kid: string
+}
+
+const addStatement = statement(
+  'add_recipient',
+  IdRow,
+  (p: Named<NewRecipient>) => sql`
+  insert into recipients (id, app_id, kind, index, index_kid, ciphertext, kid)
+  values (${p.id}, ${p.appId}, ${p.kind}, ${p.index}, ${p.indexKid}, ${p.ciphertext}, ${p.kid})
+  on conflict (app_id, kind, index) do nothing returning id`,
+)
+
 /** @returns undefined when somebody else's row was in the way, and was erased before it could be held. */
 async function addRecipient(
   db: Queries,
@@ -107,10 +159,7 @@ async function addRecipient(
   const id = randomId('rcp')
   const { index, kid: indexKid } = appIndex(keyring, address)
   const { ciphertext, kid } = seal(keyring, value, sealedIn.recipient(appId, id))
-  const added = await db.one<{ id: string }>(sql`
-    insert into recipients (id, app_id, kind, index, index_kid, ciphertext, kid)
-    values (${id}, ${appId}, ${kind}, ${index}, ${indexKid}, ${ciphertext}, ${kid})
-    on conflict (app_id, kind, index) do nothing returning id`)
+  const added = await db.one(addStatement({ id, appId, kind, index, indexKid, ciphertext, kid }))
   if (added) return { id }
   // Somebody else added it between our two statements; it is committed now.
   return findAndHold(db, keyring, address)
@@ -127,14 +176,25 @@ export interface SealedRecipient {
 export const openAddress = (keyring: Keyring, row: SealedRecipient): string =>
   unseal(keyring, row, sealedIn.recipient(row.appId, row.recipientId))
 
+const sealedStatement = statement(
+  'read_sealed_recipient',
+  z.strictObject({
+    appId: z.string(),
+    recipientId: z.string(),
+    ciphertext: z.instanceof(Buffer),
+    kid: z.string(),
+  }),
+  (p: Named<{ id: string }>) => sql`
+  select app_id as "appId", id as "recipientId", ciphertext, kid from recipients
+  where id = ${p.id} and erased_at is null`,
+)
+
 /** The address of a recipient in clear, or undefined when erased. */
 export async function openRecipient(
   db: Queries,
   keyring: Keyring,
   id: string,
 ): Promise<string | undefined> {
-  const row = await db.one<SealedRecipient>(sql`
-    select app_id as "appId", id as "recipientId", ciphertext, kid from recipients
-    where id = ${id} and erased_at is null`)
+  const row = await db.one(sealedStatement({ id }))
   return row && openAddress(keyring, row)
 }
