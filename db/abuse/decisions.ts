@@ -1,15 +1,37 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { judgeMatured } from '../../core/abuse/rules'
 import { memory, noStanding, type Standing } from '../../core/abuse/standing'
 import { rowsOf, type Scope, scopeNamed, scopeOfRow } from '../../core/abuse/scopes'
-import type { Environment } from '../../core/state'
+import { type Environment, environments } from '../../core/state'
 import type { Verdict } from '../../core/abuse/verdict'
 import { inTransaction } from '../hold'
 import type { Queries } from '../index'
+import { type Named, NoRow, statement } from '../statement'
 import { noteBlocked, raiseBlock } from './blocks'
 import { type Guarded, type GuardedSend, labelOf } from './guard'
-import { momentOf, secondsOf } from './moment'
+import { momentIn, momentOf, secondsIn, secondsOf } from './moment'
 import { byScope, type StandingRow } from './standing-rows'
+
+interface RefusalParams {
+  requestId: string
+  app: string
+  environment: Environment
+  country: string | null
+  at: Date | null
+  verdict: Verdict
+  mode: GuardedSend['mode']
+  findings: string
+}
+
+const refusalStatement = statement(
+  'note_refusal',
+  NoRow,
+  (p: Named<RefusalParams>) => sql`
+  insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, findings)
+  values (${p.requestId}, null, ${p.app}, ${p.environment}, ${p.country}, ${momentIn(p.at)},
+    ${p.verdict}, ${p.mode}, ${p.findings}::jsonb)`,
+)
 
 /**
  * Writes a refusal down, after what it would have made was rolled back, the recipient's row perhaps among it, and raises
@@ -22,10 +44,13 @@ export async function noteRefusal(
   { verdict, findings }: Pick<Guarded, 'findings'> & { verdict: Verdict },
   at?: Date,
 ): Promise<void> {
-  await db.many(sql`
-    insert into send_decisions (request_id, recipient_id, app_id, environment, country, at, verdict, mode, findings)
-    values (${send.requestId}, null, ${send.app}, ${send.environment}, ${send.country}, ${momentOf(at)},
-      ${verdict}, ${send.mode}, ${JSON.stringify(findings)}::jsonb)`)
+  const { requestId, app, environment, country, mode } = send
+  await db.many(
+    refusalStatement({
+      ...{ requestId, app, environment, country, mode, verdict },
+      ...{ findings: JSON.stringify(findings), at: at ?? null },
+    }),
+  )
   await raiseAll(db, send, { findings }, at)
 }
 
@@ -90,6 +115,54 @@ const updated = (
       failed_hour = ${faded('failed_hour', memory.hour)} + ${more.failedHour ?? none}`
 }
 
+interface CreditParams {
+  ids: string[]
+  at: Date | null
+}
+
+const IdRow = z.strictObject({ id: z.string() })
+
+const creditStatement = statement(
+  'credit_sends',
+  IdRow,
+  (p: Named<CreditParams>) => sql`
+  with holders as materialized (
+    -- An erasure holds recipients before their decisions, so this does too.
+    select id from recipients where id in (select recipient_id from send_decisions
+      where request_id = any(${p.ids}::text[]) and outcome is null) order by id for no key update
+  ), taken as (
+    update send_decisions set outcome = 'converted', matures_at = null
+    where request_id = any(${p.ids}::text[]) and outcome is null and verdict = 'allowed'
+      and (select count(*) from holders) >= 0
+    returning request_id, recipient_id, environment, at, scopes, place, ${secondsIn(p.at)} as now_s
+  ), known as (
+    insert into recipient_verifications as v (recipient_id, environment, verified_at)
+    select t.recipient_id, t.environment, to_timestamp(max(now_s))
+    from taken t join recipients r on r.id = t.recipient_id where r.erased_at is null group by 1, 2
+    on conflict (recipient_id, environment) do update set
+      verified_at = greatest(v.verified_at, excluded.verified_at)
+  ), ${summedUp}, credited as (
+    ${updated({
+      pending: sql`-fading`,
+      passed: sql`requests`,
+      hour: sql`requests`,
+      day: sql`requests`,
+      ever: sql`requests`,
+    })},
+      places = array(select p from unnest(s.places) p where p <> all(coalesce(sums.places, '{}')))
+    from sums join held using (name) where s.name = sums.name
+  )
+  select request_id as id from taken`,
+)
+
+const forgetCredited = statement(
+  'forget_credited_scopes',
+  NoRow,
+  (p: Named<{ ids: string[] }>) => sql`
+  update send_decisions set scopes = null, place = null
+  where request_id = any(${p.ids}::text[]) and outcome = 'converted'`,
+)
+
 /**
  * Credits the scopes of requests whose code came back, once; their recipients are known in this environment from now on.
  * @returns how many messages it was
@@ -100,47 +173,19 @@ export const creditSends = (
   at?: Date,
 ): Promise<number> =>
   inTransaction(db, async (tx) => {
-    const ids = sql.param([...requestIds])
-    const rows = await tx.many(sql`
-      with holders as materialized (
-        -- An erasure holds recipients before their decisions, so this does too.
-        select id from recipients where id in (select recipient_id from send_decisions
-          where request_id = any(${ids}) and outcome is null) order by id for no key update
-      ), taken as (
-        update send_decisions set outcome = 'converted', matures_at = null
-        where request_id = any(${ids}) and outcome is null and verdict = 'allowed'
-          and (select count(*) from holders) >= 0
-        returning request_id, recipient_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
-      ), known as (
-        insert into recipient_verifications as v (recipient_id, environment, verified_at)
-        select t.recipient_id, t.environment, to_timestamp(max(now_s))
-        from taken t join recipients r on r.id = t.recipient_id where r.erased_at is null group by 1, 2
-        on conflict (recipient_id, environment) do update set
-          verified_at = greatest(v.verified_at, excluded.verified_at)
-      ), ${summedUp}, credited as (
-        ${updated({
-          pending: sql`-fading`,
-          passed: sql`requests`,
-          hour: sql`requests`,
-          day: sql`requests`,
-          ever: sql`requests`,
-        })},
-          places = array(select p from unnest(s.places) p where p <> all(coalesce(sums.places, '{}')))
-        from sums join held using (name) where s.name = sums.name
-      )
-      select 1 from taken`)
-    if (rows.length > 0)
-      await tx.many(sql`update send_decisions set scopes = null, place = null
-        where request_id = any(${ids}) and outcome = 'converted'`)
+    const ids = [...requestIds]
+    const rows = await tx.many(creditStatement({ ids, at: at ?? null }))
+    if (rows.length > 0) await tx.many(forgetCredited({ ids }))
     return rows.length
   })
 
-interface Matured {
-  appId: string
-  environment: Environment
+const MaturedRow = z.strictObject({
+  appId: z.string(),
+  environment: z.enum(environments),
   /** The row's name. */
-  name: string
-}
+  name: z.string(),
+})
+type Matured = z.infer<typeof MaturedRow>
 
 /** A page of what matured. */
 export interface Settled {
@@ -161,34 +206,60 @@ export const settleSends = async (db: Queries, limit: number, at?: Date): Promis
   return { count: ids.all, raised }
 }
 
-async function settle(tx: Queries, limit: number, at: Date | undefined) {
-  const due = await tx.many<{
-    id: string
-    requestId: string
-    isLate: boolean
-    isPassed: boolean
-  }>(sql`
-    select d.id::text, d.request_id as "requestId", coalesce(r.state = 'verified', false) as "isLate",
-      coalesce(p.verified_at >= d.at, false) as "isPassed"
-    from send_decisions d left join otp_requests r on r.id = d.request_id
-      left join recipient_verifications p on p.recipient_id = d.recipient_id and p.environment = d.environment
-    where d.matures_at <= ${momentOf(at)} order by d.matures_at limit ${limit} for update of d skip locked`)
+const matureStatement = statement(
+  'find_matured',
+  z.strictObject({
+    id: z.string(),
+    requestId: z.string(),
+    isLate: z.boolean(),
+    isPassed: z.boolean(),
+  }),
+  (p: Named<{ limit: number; at: Date | null }>) => sql`
+  select d.id::text, d.request_id as "requestId", coalesce(r.state = 'verified', false) as "isLate",
+    coalesce(p.verified_at >= d.at, false) as "isPassed"
+  from send_decisions d left join otp_requests r on r.id = d.request_id
+    left join recipient_verifications p on p.recipient_id = d.recipient_id and p.environment = d.environment
+  where d.matures_at <= ${momentIn(p.at)} order by d.matures_at limit ${p.limit} for update of d skip locked`,
+)
+
+const supersedeStatement = statement(
+  'supersede_decisions',
+  NoRow,
+  (p: Named<{ ids: string[] }>) => sql`
+  update send_decisions set outcome = 'superseded', matures_at = null, scopes = null, place = null
+  where id = any(${p.ids}::bigint[])`,
+)
+
+const failStatement = statement(
+  'count_unconverted',
+  MaturedRow,
+  (p: Named<CreditParams>) => sql`
+  with taken as (
+    update send_decisions set outcome = 'unconverted', matures_at = null where id = any(${p.ids}::bigint[])
+    returning request_id, app_id, environment, at, scopes, place, ${secondsIn(p.at)} as now_s
+  ), ${summedUp}, counted as (
+    ${updated({ failed: sql`messages`, failedHour: sql`messages`, failedEver: sql`messages` })}
+    from sums join held using (name) where s.name = sums.name
+  )
+  select distinct app_id as "appId", environment, n.name from taken cross join unnest(scopes) as n (name)`,
+)
+
+const forgetFailed = statement(
+  'forget_unconverted_scopes',
+  NoRow,
+  (p: Named<{ ids: string[] }>) =>
+    sql`update send_decisions set scopes = null, place = null where id = any(${p.ids}::bigint[])`,
+)
+
+async function settle(tx: Queries, limit: number, given: Date | undefined) {
+  const at = given ?? null
+  const due = await tx.many(matureStatement({ limit, at }))
   const late = due.filter(({ isLate }) => isLate).map(({ requestId }) => requestId)
   const passed = due.filter(({ isLate, isPassed }) => !isLate && isPassed).map(({ id }) => id)
   const failed = due.filter(({ isLate, isPassed }) => !isLate && !isPassed).map(({ id }) => id)
-  await tx.many(sql`update send_decisions set outcome = 'superseded', matures_at = null, scopes = null, place = null
-    where id = any(${sql.param(passed)}::bigint[])`)
-  const rows = await tx.many<Matured>(sql`
-    with taken as (
-      update send_decisions set outcome = 'unconverted', matures_at = null where id = any(${sql.param(failed)}::bigint[])
-      returning request_id, app_id, environment, at, scopes, place, ${secondsOf(at)} as now_s
-    ), ${summedUp}, counted as (
-      ${updated({ failed: sql`messages`, failedHour: sql`messages`, failedEver: sql`messages` })} from sums join held using (name) where s.name = sums.name
-    )
-    select distinct app_id as "appId", environment, n.name from taken cross join unnest(scopes) as n (name)`)
-  await tx.many(
-    sql`update send_decisions set scopes = null, place = null where id = any(${sql.param(failed)}::bigint[])`,
-  )
+  await tx.many(supersedeStatement({ ids: passed }))
+  const rows = await tx.many(failStatement({ ids: failed, at }))
+  await tx.many(forgetFailed({ ids: failed }))
   return { rows, ids: { all: due.length, late } }
 }
 

@@ -7,3 +7,8 @@ export const momentOf = (at: Date | undefined): SQL =>
 /** The same in seconds, as counters have it. */
 export const secondsOf = (at: Date | undefined): SQL =>
   sql`date_part('epoch', ${momentOf(at)})::float8`
+
+/** As {@link momentOf}, of a statement's parameter that is null for the database's clock. */
+export const momentIn = (at: SQL): SQL => sql`coalesce(${at}::timestamptz, clock_timestamp())`
+
+export const secondsIn = (at: SQL): SQL => sql`date_part('epoch', ${momentIn(at)})::float8`

@@ -12,6 +12,7 @@ import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { codeColumns, codeIn, type CodeRow } from '../requests/code-row'
 import { dueNow } from '../requests/ending'
+import { type Named, NoRow, statement } from '../statement'
 
 /** What users dial to see a code of ours, by provider account. */
 export type DialStrings = ReadonlyMap<string, string>
@@ -42,17 +43,41 @@ export function placeInPlan(plan: Plan, dialStrings: DialStrings = new Map()): P
   return planned && placeOf(planned, step, dialStrings)
 }
 
-interface Opening {
-  keyring: Keyring
-  phoneNumber: string
-  place: Place
+/** A window, for a statement. */
+export interface WindowParams {
+  provider: string
+  step: number
+  success: SuccessRule
+  serviceCode: string
+  globalIndex: Buffer
 }
 
+export const windowParams = (
+  keyring: Keyring,
+  phoneNumber: string,
+  { provider, step, success, serviceCode }: Place,
+): WindowParams => ({
+  ...{ provider, step, success, serviceCode },
+  globalIndex: globalIndex(keyring, phoneNumber),
+})
+
 /** The insert that lets a number dial for the code of a request; `from` names a CTE with its `id` and `expires_at`. */
-export const openWindowFrom = (from: SQL, { keyring, phoneNumber, place }: Opening): SQL => sql`
+export const openWindowFrom = (from: SQL, p: Named<WindowParams>): SQL => sql`
   insert into ussd_windows as w (request_id, provider, step, success, service_code, global_index, opened_at, expires_at)
-  select id, ${place.provider}, ${place.step}, ${place.success}, ${place.serviceCode},
-    ${globalIndex(keyring, phoneNumber)}, clock_timestamp(), expires_at from ${from}`
+  select id, ${p.provider}, ${p.step}, ${p.success}, ${p.serviceCode}, ${p.globalIndex}, clock_timestamp(), expires_at
+  from ${from}`
+
+const reopenStatement = statement(
+  'reopen_window',
+  NoRow,
+  (p: Named<WindowParams & { requestId: string }>) => sql`
+  ${openWindowFrom(
+    sql`(select id, expires_at from otp_requests where id = ${p.requestId} and state = 'pending') live`,
+    p,
+  )}
+  on conflict (request_id, provider) do update set views = 0, service_code = excluded.service_code,
+    global_index = excluded.global_index, opened_at = excluded.opened_at`,
+)
 
 /**
  * Opens or renews the window of a request that is to be sent by USSD (again): its code may be shown as often as at
@@ -75,10 +100,7 @@ export async function reopenWindow(
   const planned = plan.findIndex(({ channel }) => channel === step.channel)
   const place = placeOf(step, Math.max(planned, 0), dialStrings)
   if (!place) return undefined
-  const live = sql`(select id, expires_at from otp_requests where id = ${requestId} and state = 'pending') live`
-  await tx.many(sql`${openWindowFrom(live, { keyring, phoneNumber, place })}
-    on conflict (request_id, provider) do update set views = 0, service_code = excluded.service_code,
-      global_index = excluded.global_index, opened_at = excluded.opened_at`)
+  await tx.many(reopenStatement({ requestId, ...windowParams(keyring, phoneNumber, place) }))
   return place.serviceCode
 }
 

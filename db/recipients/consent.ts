@@ -14,6 +14,7 @@ import {
 import { type Database, despiteLocks, type Queries } from '../index'
 import { isNewMessage } from './inbound-messages'
 import { findOrAddRecipient } from './recipients'
+import { type Named, NoRow, statement } from '../statement'
 
 /** What a recipient agreed to: the evidence that a controller keeps (GDPR art. 7(1)). */
 export interface Consent {
@@ -31,40 +32,76 @@ export interface Consent {
 const clockTolerance = sql`interval '5 minutes'`
 
 /** What stands between a send and its recipient: a withdrawal, or one that this send's consent lifts. */
-export type Withdrawal = 'stands' | 'lifted'
+export const withdrawals = ['stands', 'lifted'] as const
+
+/** A send's recipient, under every spelling of its number, with the consent that the send carries. */
+export interface SubscriberKey {
+  recipientIds: readonly string[]
+  environment: Environment
+  consent?: Consent | undefined
+}
+
+/** The same for a statement. */
+export interface SubscriberParams {
+  recipientIds: string[]
+  environment: Environment
+  consentAt: Date | null
+}
+
+export const subscriberParams = ({
+  recipientIds,
+  environment,
+  consent,
+}: SubscriberKey): SubscriberParams => ({
+  recipientIds: [...recipientIds],
+  environment,
+  consentAt: consent?.givenAt ?? null,
+})
+
+const isOptedOut = (p: Named<SubscriberParams>): SQL =>
+  sql`recipient_id = any(${p.recipientIds}::text[]) and environment = ${p.environment} and lifted_at is null`
 
 /**
  * That, as a value (null: nothing) for a statement of a send. It must come after the one that holds the recipient: no
  * withdrawal commits from there on, and this one sees those before.
  */
-export const withdrawalOf = ({ recipientIds, environment, consent }: SubscriberKey): SQL => sql`(
-  select case when bool_and(${consent?.givenAt ?? null}::timestamptz between at and now() + ${clockTolerance})
+export const withdrawalIn = (p: Named<SubscriberParams>): SQL => sql`(
+  select case when bool_and(${p.consentAt}::timestamptz between at and now() + ${clockTolerance})
     then 'lifted' else 'stands' end
-  from opt_outs where recipient_id = any(${sql.param([...recipientIds])}) and environment = ${environment}
-    and lifted_at is null
-  having count(*) > 0)`
+  from opt_outs where ${isOptedOut(p)} having count(*) > 0)`
+
+const liftStatement = statement(
+  'lift_withdrawal',
+  NoRow,
+  (p: Named<SubscriberParams>) =>
+    sql`update opt_outs set lifted_at = ${p.consentAt}::timestamptz where ${isOptedOut(p)}`,
+)
 
 /** Consent that was given after a withdrawal ends it; the row stays, so that the same STOP ends nothing once more. */
-export async function liftWithdrawal(
-  tx: Queries,
-  { recipientIds, environment, consent }: SubscriberKey,
-): Promise<void> {
-  await tx.many(sql`update opt_outs set lifted_at = ${consent?.givenAt ?? null}
-    where recipient_id = any(${sql.param([...recipientIds])}) and environment = ${environment}
-      and lifted_at is null`)
-}
-
-/** A send's recipient, under every spelling of its number, with the consent that the send carries. */
-interface SubscriberKey {
-  recipientIds: readonly string[]
-  environment: Environment
-  consent?: Consent | undefined
+export async function liftWithdrawal(tx: Queries, subscriber: SubscriberKey): Promise<void> {
+  await tx.many(liftStatement(subscriberParams(subscriber)))
 }
 
 interface OptOutKey {
   recipientId: string
   environment: Environment
 }
+
+const keepStatement = statement(
+  'keep_consent',
+  NoRow,
+  (p: Named<{ requestId: string; actor: string; basis: string; record: string }>) => sql`
+  with noted as (
+    update otp_requests set audit_seq = audit_seq + 1 where id = ${p.requestId} returning id, app_id, audit_seq
+  ), kept as (
+    insert into request_contexts (request_id, consent) select id, ${p.record}::jsonb from noted
+    on conflict (request_id) do update set consent = excluded.consent
+  ) ${auditFrom(sql`noted`, {
+    type: 'consent_given',
+    actor: p.actor,
+    detail: sql`jsonb_build_object('basis', ${p.basis}::text)`,
+  })}`,
+)
 
 /** Keeps the consent that a send carries, if it does, beside its request and apart from what stays after an erasure. */
 export async function keepConsent(
@@ -75,18 +112,12 @@ export async function keepConsent(
   if (!consent) return
   const { textVersion, givenAt = new Date(), source, basis } = consent
   const record = { text_version: textVersion, given_at: givenAt.toISOString(), source, basis }
-  await tx.many(sql`
-    with noted as (
-      update otp_requests set audit_seq = audit_seq + 1 where id = ${requestId} returning id, app_id, audit_seq
-    ), kept as (
-      insert into request_contexts (request_id, consent)
-      select id, ${JSON.stringify(record)}::jsonb from noted
-      on conflict (request_id) do update set consent = excluded.consent
-    ) ${auditFrom(sql`noted`, {
-      type: 'consent_given',
-      actor: `key:${keyId}`,
-      detail: { basis: basis ?? 'consent' },
-    })}`)
+  await tx.many(
+    keepStatement({
+      ...{ requestId, actor: `key:${keyId}`, basis: basis ?? 'consent' },
+      record: JSON.stringify(record),
+    }),
+  )
 }
 
 export interface Withdrawn {

@@ -1,17 +1,13 @@
-import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { reachesNobody } from '../../core/abuse/number'
 import { isOverLimits, type Limited } from '../abuse/limits'
 import { isBlocked } from '../abuse/number-lookups'
 import { shortageOf } from '../abuse/spending'
-import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
-import { withdrawalOf } from '../recipients/consent'
 import { holdOtherSpellings } from '../recipients/held-recipients'
 import { type HeldRecipient, holdRecipient } from '../recipients/recipients'
-import { type LiveRow, lockLive } from './live'
+import { type LiveRow, lockLive, noteJoined } from './live'
 import { type SendInput, startable } from './new-request'
-import { ownedBy } from './owner'
 import { joinPage } from './pages'
 import { guardedSend, limitedSend } from './weighed-send'
 
@@ -42,7 +38,8 @@ export async function joinLive(tx: Queries, keyring: Keyring, joining: Joining) 
   const live = await lockJoinable(tx, input, [recipient.id, ...others])
   if (!live || (await isRefusedElsewise(tx, input, { live, recipient }))) return undefined
   if (!(await joinPage(tx, { id: page, requestId: live.requestId }))) return undefined
-  await noteJoined(tx, live, input.keyId)
+  const { requestId, channel } = live
+  await noteJoined(tx, { requestId, channel, actor: `key:${input.keyId}` })
   return joined(live, joining)
 }
 
@@ -52,11 +49,8 @@ async function lockJoinable(
   input: SendInput,
   recipientIds: readonly [string, ...string[]],
 ): Promise<LiveRow | undefined> {
-  const [recipientId] = recipientIds
-  const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const withdrawal = withdrawalOf({ ...input, recipientIds })
   // To a stranger it makes no difference who is known.
-  const found = await lockLive(tx, same, { withdrawal, isKnown: sql`false`, target: undefined })
+  const found = await lockLive(tx, { ...input, recipientIds }, { asksKnown: false })
   const { live } = found
   if (!live || live.overdue || found.withdrawal !== null) return undefined
   return reachesNobody(live.plan) === reachesNobody(input.plan) ? live : undefined
@@ -93,14 +87,3 @@ const joined = (live: LiveRow, { input, page, refusal }: Joining) => ({
   pauseSeconds: refusal.retryAfterSeconds,
   wakes: [],
 })
-
-const noteJoined = (tx: Queries, { requestId, channel }: LiveRow, keyId: string) =>
-  tx.many(sql`
-    with joined as (
-      update otp_requests set audit_seq = audit_seq + 1 where id = ${requestId}
-      returning id, app_id, audit_seq
-    ) ${auditFrom(sql`joined`, {
-      type: 'repeated',
-      actor: `key:${keyId}`,
-      detail: { channel, joined: true },
-    })}`)

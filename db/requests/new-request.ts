@@ -1,4 +1,5 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { codeFrom, type CodeSource, lengthOf, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
@@ -11,9 +12,16 @@ import { maxChecks } from '../../core/limits'
 import type { OtpRequestInput } from '../../core/otp-request'
 import type { Plan, Step } from '../../core/plan'
 import type { Risk } from '../../core/risk'
-import { type DialStrings, openWindowFrom, placeInPlan } from '../attempts/ussd'
+import {
+  type DialStrings,
+  openWindowFrom,
+  placeInPlan,
+  type WindowParams,
+  windowParams,
+} from '../attempts/ussd'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import type { Consent } from '../recipients/consent'
 import type { IdempotencyKey } from './idempotency'
 import type { Owner } from './owner'
@@ -86,6 +94,74 @@ interface NewRow {
   guard: MessageGuard | null
 }
 
+interface NewParams extends Owner {
+  requestId: string
+  recipientId: string
+  purpose: string
+  risk: Risk
+  country: string | null
+  locale: string
+  brand: string
+  /** The caller's texts, sealed under `kid`. */
+  message: Buffer | null
+  metadata: Buffer | null
+  kid: string | null
+  /** JSON, as `money`, `guard` and `detail` are. */
+  plan: string
+  salt: Buffer
+  mac: Buffer
+  codeKid: string
+  codeLength: number
+  codeAlphabet: Alphabet
+  at: string
+  lifetimeSeconds: number
+  money: string | null
+  guard: string | null
+  isTest: boolean
+  actor: string
+  /** Of the audit row. */
+  detail: string
+  ip: string | null
+}
+
+/** @param also further CTEs */
+const creating = (p: Named<NewParams>, also = sql``): SQL => sql`
+  with made as (
+    insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
+      message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
+      code_alphabet, max_checks, audit_seq, created_at, expires_at, money, guard, test_number,
+      template_revision, autofill_domain, android_app_hash)
+    select ${p.requestId}, ${p.appId}, ${p.recipientId}, ${p.purpose}, ${p.environment}, ${p.risk},
+      ${p.country}, ${p.locale}, ${p.brand}, ${p.message}, ${p.metadata}, ${p.kid},
+      ${p.plan}::jsonb, ${p.salt}, ${p.mac}, ${p.codeKid}, ${p.codeLength}, ${p.codeAlphabet}, ${maxChecks}, 1,
+      ${p.at}::timestamptz, ${p.at}::timestamptz + make_interval(secs => ${p.lifetimeSeconds}),
+      ${p.money}::jsonb, ${p.guard}::jsonb, ${p.isTest},
+      apps.template_revision, apps.autofill_domain, apps.android_app_hash
+    from apps where apps.id = ${p.appId}
+    returning id, app_id, audit_seq, expires_at
+  ), logged as (${auditFrom(sql`made`, {
+    type: 'requested',
+    actor: p.actor,
+    detail: sql`${p.detail}::jsonb`,
+  })}), context as (
+    insert into request_contexts (request_id, ip)
+    select id, ${p.ip}::inet from made where ${p.ip}::inet is not null
+  ) ${also}
+  select expires_at as "expiresAt" from made`
+
+const CreatedRow = z.strictObject({ expiresAt: z.date() })
+
+const createStatement = statement('create_request', CreatedRow, (p: Named<NewParams>) =>
+  creating(p),
+)
+
+const createDialable = statement(
+  'create_dialable_request',
+  CreatedRow,
+  (p: Named<NewParams & WindowParams>) =>
+    creating(p, sql`, dialable as (${openWindowFrom(sql`made`, p)})`),
+)
+
 /** Writes the row of a request that begins; its code can be dialled for from now on, where the plan has such a step. */
 export async function createRequest(
   tx: Queries,
@@ -96,34 +172,27 @@ export async function createRequest(
   const { seed, mac } = makeCode(keyring, input, requestId)
   const { message, metadata, kid } = sealTexts(keyring, requestId, input)
   const place = placeInPlan(input.plan, input.dialStrings)
-  const opening = place && { keyring, phoneNumber: input.recipient.value, place }
   const first = input.plan[0]
   if (!first) throw new Error('A request needs at least one step.')
-  const row = await tx.one<{ expiresAt: Date }>(sql`
-    with made as (
-      insert into otp_requests (id, app_id, recipient_id, purpose, environment, risk, country, locale, brand,
-        message_ciphertext, metadata_ciphertext, seal_kid, plan, code_salt, code_mac, code_kid, code_length,
-        code_alphabet, max_checks, audit_seq, created_at, expires_at, money, guard, test_number,
-        template_revision, autofill_domain, android_app_hash)
-      select ${requestId}, ${input.appId}, ${recipientId}, ${input.purpose}, ${input.environment}, ${input.risk},
-        ${input.country}, ${input.locale}, ${input.brand},
-        ${message}, ${metadata}, ${kid},
-        ${JSON.stringify(input.plan)}::jsonb, ${seed.salt}, ${mac}, ${seed.kid}, ${seed.length},
-        ${input.codeAlphabet}, ${maxChecks}, 1, ${at}, ${at}::timestamptz + make_interval(secs => ${input.lifetimeSeconds}),
-        ${input.money ? JSON.stringify(input.money) : null}::jsonb, ${guard && JSON.stringify(guard)}::jsonb,
-        ${reachesNobody(input.plan)},
-        apps.template_revision, apps.autofill_domain, apps.android_app_hash
-      from apps where apps.id = ${input.appId}
-      returning id, app_id, audit_seq, expires_at
-    ), logged as (${auditFrom(sql`made`, {
-      type: 'requested',
-      actor: `key:${input.keyId}`,
-      detail: requestedDetail(input, first.channel),
-    })}), context as (
-      insert into request_contexts (request_id, ip)
-      select id, ${input.ip ?? null}::inet from made where ${input.ip !== undefined}
-    )${opening ? sql`, dialable as (${openWindowFrom(sql`made`, opening)})` : sql``}
-    select expires_at as "expiresAt" from made`)
+  const made: NewParams = {
+    ...{ requestId, recipientId, at, message, metadata, kid, mac },
+    ...{ appId: input.appId, purpose: input.purpose, environment: input.environment },
+    ...{ risk: input.risk, country: input.country, locale: input.locale, brand: input.brand },
+    ...{ salt: seed.salt, codeKid: seed.kid, codeLength: seed.length },
+    ...{ codeAlphabet: input.codeAlphabet, lifetimeSeconds: input.lifetimeSeconds },
+    plan: JSON.stringify(input.plan),
+    money: input.money ? JSON.stringify(input.money) : null,
+    guard: guard && JSON.stringify(guard),
+    isTest: reachesNobody(input.plan),
+    actor: `key:${input.keyId}`,
+    detail: JSON.stringify(requestedDetail(input, first.channel)),
+    ip: input.ip ?? null,
+  }
+  const row = await tx.one(
+    place
+      ? createDialable({ ...made, ...windowParams(keyring, input.recipient.value, place) })
+      : createStatement(made),
+  )
   if (!row) throw new Error('Postgres returned no row for a new request.')
   const { plan, country } = input
   return {

@@ -1,4 +1,3 @@
-import { sql } from 'drizzle-orm'
 import type { Keyring } from '../../codes/keyring'
 import { reachesNobody } from '../../core/abuse/number'
 import type { MessageGuard } from '../../core/abuse/message-guard'
@@ -9,18 +8,22 @@ import { type Guarded, type GuardedSend, guardSend } from '../abuse/guard'
 import { type Limited, takeLimits } from '../abuse/limits'
 import { messageGuard } from '../abuse/message-window'
 import { type Shortage, shortageOf } from '../abuse/spending'
-import { auditFrom } from '../audit/entry'
-import { keepConsent, liftWithdrawal, withdrawalOf } from '../recipients/consent'
+import { keepConsent, liftWithdrawal } from '../recipients/consent'
 import { reopenWindow } from '../attempts/ussd'
-import { closeOverdue, dueNow, setState } from './ending'
+import { closeOverdue } from './ending'
 import { claimIdempotencyKey, moveIdempotencyKey } from './idempotency'
 import { type Database, isLockConflict, type Queries } from '../index'
 import { isSharedLimit, joinLive } from './joined-page'
-import { liveColumns, type LiveRow, lockLive } from './live'
+import {
+  type LiveKey,
+  type LiveRow,
+  lockLive,
+  readReplayed,
+  repeatLive,
+  supersedeLive,
+} from './live'
 import { createRequest, type SendInput, type Startable, startable } from './new-request'
-import { ownedBy } from './owner'
 import { holdOtherSpellings } from '../recipients/held-recipients'
-import { knownOf } from '../recipients/known'
 import { addPage, movePages } from './pages'
 import { guardedSend, limitedSend } from './weighed-send'
 import { holdRecipient } from '../recipients/recipients'
@@ -135,13 +138,9 @@ async function decide(tx: Queries, keyring: Keyring, input: SendInput): Promise<
   if (input.protection.refused) throw new Refused(input.protection.refused)
   const { at, pauseSeconds } = slot
 
-  const same = sql`${ownedBy(input)} and recipient_id = ${recipientId} and purpose = ${input.purpose}`
-  const subscriber = { ...input, recipientIds: [recipientId, ...others] }
-  const found = await lockLive(tx, same, {
-    withdrawal: withdrawalOf(subscriber),
-    isKnown: knownOf({ ...input, recipientId, moment: sql`now()` }),
-    target: input.explicitStep?.channel,
-  })
+  const subscriber: LiveKey = { ...input, recipientIds: [recipientId, ...others] }
+  const target = input.explicitStep?.channel
+  const found = await lockLive(tx, subscriber, { asksKnown: true, target })
   if (found.withdrawal === 'stands') throw new Refused({ outcome: 'opted_out' })
   if (found.withdrawal === 'lifted') await liftWithdrawal(tx, subscriber)
   if (found.live?.overdue) await closeOverdue(tx, found.live.requestId, 'api')
@@ -192,18 +191,11 @@ async function repeat(
   const step = live.plan.find(({ channel }) => channel === target) ?? input.explicitStep
   // Nothing claimed yet means the first message is still on its way out.
   const isDue = step !== undefined && live.everClaimed && !live.targetClaimed
-  const row = await tx.one<{ sends: number; resendSeq: number; dueAt: Date }>(sql`
-    with asked as (
-      update otp_requests set sends = sends + 1, audit_seq = audit_seq + 1, money = coalesce(${moneyIn(input)}::jsonb, money),
-        guard = ${guard && JSON.stringify(guard)}::jsonb
-        ${isDue ? sql`, resend_seq = resend_seq + 1, resend_step = ${JSON.stringify(step)}::jsonb, signal_due_at = ${dueNow}` : sql``}
-      where id = ${live.requestId} returning id, app_id, audit_seq, sends, resend_seq, signal_due_at
-    ), logged as (${auditFrom(sql`asked`, {
-      type: isDue ? 'resend_requested' : 'repeated',
-      actor: `key:${input.keyId}`,
-      detail: { channel: target },
-    })})
-    select sends, resend_seq as "resendSeq", signal_due_at as "dueAt" from asked`)
+  const repetition = {
+    ...{ requestId: live.requestId, actor: `key:${input.keyId}`, channel: target },
+    ...{ money: moneyIn(input), guard: guard && JSON.stringify(guard) },
+  }
+  const row = await repeatLive(tx, repetition, isDue ? JSON.stringify(step) : undefined)
   const instruction =
     isDue && step.channel === 'ussd'
       ? await reopenWindow(tx, keyring, {
@@ -226,7 +218,7 @@ async function repeat(
     ended: false,
     resend: isDue ? 'sent' : 'already_sending',
     wakes:
-      isDue && row
+      isDue && row?.dueAt
         ? [
             {
               requestId: live.requestId,
@@ -241,24 +233,15 @@ async function repeat(
 }
 
 async function supersede(tx: Queries, requestId: string, keyId: string): Promise<Wake[]> {
-  const rows = await tx.many<{ dueAt: Date | null }>(sql`
-    with ended as (
-      update otp_requests set ${setState('cancelled', 'superseded')}
-      where id = ${requestId} and state = 'pending' returning id, app_id, audit_seq, signal_due_at
-    ), logged as (${auditFrom(sql`ended`, { type: 'cancelled', actor: `key:${keyId}`, detail: { reason: 'superseded' } })})
-    select signal_due_at as "dueAt" from ended`)
-  return rows.flatMap(({ dueAt }) =>
-    dueAt ? [{ requestId, dueAt, signal: 'cancelled' as const }] : [],
-  )
+  const dueAt = await supersedeLive(tx, { requestId, actor: `key:${keyId}` })
+  return dueAt ? [{ requestId, dueAt, signal: 'cancelled' }] : []
 }
 
 async function replayOf(
   tx: Queries,
   prior: { requestId: string; outcome: string },
 ): Promise<SendDecision> {
-  const row = await tx.one<LiveRow & { appId: string; ended: boolean }>(sql`
-    select ${liveColumns(undefined)}, app_id as "appId", state <> 'pending' as ended
-    from otp_requests r where id = ${prior.requestId}`)
+  const row = await readReplayed(tx, prior.requestId)
   if (!row) throw new Error('An idempotency key names a request that is not there.')
   return {
     ...startable(row.appId, row),
