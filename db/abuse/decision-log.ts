@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { ProtectionMode } from '../../core/abuse/protection'
 import type { Finding } from '../../core/abuse/rules'
 import { type Verdict, verdicts } from '../../core/abuse/verdict'
@@ -6,32 +7,44 @@ import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from '../requests/owner'
 import { ofServedApps, type Place } from '../requests/region'
+import { type Named, statement } from '../statement'
 
 /** What was decided about one send, as people read it. */
-export interface DecisionView {
-  id: string
+export type DecisionView = z.infer<typeof DecisionRow>
+
+const DecisionRow = z.strictObject({
+  id: z.string(),
   /** A refused send made no request of this id. */
-  requestId: string
-  appId: string
-  environment: Environment
-  country: string | null
-  at: Date
-  verdict: Verdict
-  mode: ProtectionMode
-  findings: Finding[]
+  requestId: z.string(),
+  appId: z.string(),
+  environment: z.enum(environments),
+  country: z.string().nullable(),
+  at: z.date(),
+  verdict: z.enum(verdicts),
+  mode: z.custom<ProtectionMode>(),
+  findings: z.custom<Finding[]>(Array.isArray),
   /** What became of it: its code came back (`converted`), or did not (`unconverted`); null until that is known. */
-  outcome: string | null
-}
+  outcome: z.string().nullable(),
+})
 
 // In an order by, a bare name means the column of the answer before that of the table: `id` would be its text, in which
 // 9 comes after 10. So everything below names the table's as d.id.
 const columns = sql`d.id::text as id, d.request_id as "requestId", d.app_id as "appId", d.environment, d.country, d.at,
   d.verdict, d.mode, d.findings, d.outcome`
 
+const lastStatement = statement(
+  'read_last_decision',
+  DecisionRow,
+  (p: Named<Owner & { requestId: string }>) => sql`
+  select ${columns} from send_decisions d
+  where request_id = ${p.requestId} and ${ownedBy(p)} order by d.id desc limit 1`,
+)
+
 /** The newest decision about a request's sends. */
-export const lastDecision = (db: Queries, { requestId, ...owner }: Owner & { requestId: string }) =>
-  db.one<DecisionView>(sql`select ${columns} from send_decisions d
-    where request_id = ${requestId} and ${ownedBy(owner)} order by d.id desc limit 1`)
+export const lastDecision = (
+  db: Queries,
+  { requestId, appId, environment }: Owner & { requestId: string },
+) => db.one(lastStatement({ requestId, appId, environment }))
 
 export interface DecisionFilter {
   /** Every app when absent, of those that `servedBy` serves where that is given. */

@@ -1,9 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { RecipientKind } from '../../core/channel'
-import type { DeliveryState, EventType } from '../../core/event'
-import type { Environment } from '../../core/state'
+import { z } from 'zod'
+import { recipientKinds } from '../../core/channel'
+import { type DeliveryState, eventTypes } from '../../core/event'
+import { environments } from '../../core/state'
 import type { Queries } from '../index'
 import { isServedIn } from '../requests/region'
+import { type Named, statement } from '../statement'
 
 /** Calls at a time over all processes, so that receivers that are slow keep no others waiting. */
 const most = {
@@ -15,32 +17,36 @@ const most = {
   retriesOfApp: 20,
 }
 
-/** Everything a call needs, read by the statement that claims it. */
-export interface TakenDelivery {
-  id: string
-  replays: number
-  endpointId: string
-  url: string
-  secretCiphertext: Buffer
-  secretKid: string
-  previousSecretCiphertext: Buffer | null
-  previousSecretKid: string | null
-  eventId: string
-  type: EventType
-  environment: Environment
-  detail: Record<string, string | number | boolean | null>
-  at: Date
-  appId: string
-  requestId: string | null
-  purpose: string | null
-  metadataCiphertext: Buffer | null
-  sealKid: string | null
-  recipientId: string | null
-  recipientKind: RecipientKind | null
+const bytes = z.instanceof(Buffer)
+
+const TakenRow = z.strictObject({
+  id: z.string(),
+  replays: z.int(),
+  endpointId: z.string(),
+  url: z.string(),
+  secretCiphertext: bytes,
+  secretKid: z.string(),
+  previousSecretCiphertext: bytes.nullable(),
+  previousSecretKid: z.string().nullable(),
+  eventId: z.string(),
+  type: z.enum(eventTypes),
+  environment: z.enum(environments),
+  detail: z.custom<Record<string, string | number | boolean | null>>(),
+  at: z.date(),
+  appId: z.string(),
+  requestId: z.string().nullable(),
+  purpose: z.string().nullable(),
+  metadataCiphertext: bytes.nullable(),
+  sealKid: z.string().nullable(),
+  recipientId: z.string().nullable(),
+  recipientKind: z.enum(recipientKinds).nullable(),
   /** Null once erased. */
-  ciphertext: Buffer | null
-  kid: string | null
-}
+  ciphertext: bytes.nullable(),
+  kid: z.string().nullable(),
+})
+
+/** Everything a call needs, read by the statement that claims it. */
+export type TakenDelivery = z.infer<typeof TakenRow>
 
 const takenColumns = sql`taken.id, taken.replays, e.id as "endpointId", e.url,
   e.secret_ciphertext as "secretCiphertext", e.secret_kid as "secretKid",
@@ -56,11 +62,11 @@ const takenColumns = sql`taken.id, taken.replays, e.id as "endpointId", e.url,
 const allowed = sql`case when e.failing_since is null then ${most.toEndpoint}::int else ${most.toFailingEndpoint}::int end`
 
 /** Delivery `c` is being called now. */
-const isCalled = (claimSeconds: number): SQL =>
+const isCalled = (claimSeconds: SQL): SQL =>
   sql`c.claimed_at > now() - make_interval(secs => ${claimSeconds})`
 
 /** Delivery `d` is called by nobody now. */
-const isFree = (claimSeconds: number): SQL =>
+const isFree = (claimSeconds: SQL): SQL =>
   sql`(d.claimed_at is null or d.claimed_at <= now() - make_interval(secs => ${claimSeconds}))`
 
 /** Who takes deliveries. */
@@ -75,39 +81,66 @@ export interface Taker {
 const isWanted = sql`e.deleted_at is null and e.disabled_at is null`
 
 /** Of endpoint `e`: it is called, and from here. */
-const isCalledFrom = (region: string | undefined): SQL =>
+const isCalledFrom = (region: SQL): SQL =>
   sql`${isWanted} and exists (select from apps where apps.id = e.app_id and ${isServedIn(region)})`
+
+interface TakerParams {
+  claimSeconds: number
+  region: string | null
+}
+
+const takeStatement = statement(
+  'take_due',
+  TakenRow,
+  (p: Named<TakerParams & { limit: number }>) => sql`
+  with called as (
+    select e.id, e.app_id, ${allowed} as allowed, busy.calls, sum(busy.calls) over (partition by e.app_id) as calls_of_app
+    from event_endpoints e cross join lateral (
+      select count(*) as calls from event_deliveries c where c.endpoint_id = e.id and ${isCalled(p.claimSeconds)}) busy
+    where ${isCalledFrom(p.region)} and exists (select from event_deliveries where state = 'due')
+  ), waiting as (
+    select next.id, next.due_at, e.app_id, e.calls_of_app, e.calls + next.place as turn
+    from called e cross join lateral (
+      select id, due_at, row_number() over (order by due_at) as place from (
+        select id, due_at from event_deliveries d
+        where d.endpoint_id = e.id and d.state = 'due' and d.due_at <= now() and ${isFree(p.claimSeconds)}
+        order by due_at limit greatest(0, e.allowed - e.calls) for update skip locked) free) next
+  ), lined_up as (
+    select id, due_at, turn, calls_of_app + row_number() over (partition by app_id order by turn, due_at) as turn_of_app
+    from waiting
+  ), taken as (
+    update event_deliveries set claimed_at = clock_timestamp() where id in (
+      select id from lined_up where turn_of_app <= ${most.ofApp} order by turn, due_at limit ${p.limit})
+    returning id, replays, endpoint_id, event_id
+  ) select ${takenColumns}`,
+)
 
 /**
  * Takes deliveries that are due, each for one sender only, and of each endpoint and app only as many as they may get at
  * a time. Whoever has the fewest calls under way comes first, however long others have waited in a longer line.
  */
-export async function takeDue(
+export const takeDue = (
   db: Queries,
   { limit, claimSeconds, region }: Taker & { limit: number },
-): Promise<TakenDelivery[]> {
-  return db.many<TakenDelivery>(sql`
-    with called as (
-      select e.id, e.app_id, ${allowed} as allowed, busy.calls, sum(busy.calls) over (partition by e.app_id) as calls_of_app
-      from event_endpoints e cross join lateral (
-        select count(*) as calls from event_deliveries c where c.endpoint_id = e.id and ${isCalled(claimSeconds)}) busy
-      where ${isCalledFrom(region)} and exists (select from event_deliveries where state = 'due')
-    ), waiting as (
-      select next.id, next.due_at, e.app_id, e.calls_of_app, e.calls + next.place as turn
-      from called e cross join lateral (
-        select id, due_at, row_number() over (order by due_at) as place from (
-          select id, due_at from event_deliveries d
-          where d.endpoint_id = e.id and d.state = 'due' and d.due_at <= now() and ${isFree(claimSeconds)}
-          order by due_at limit greatest(0, e.allowed - e.calls) for update skip locked) free) next
-    ), lined_up as (
-      select id, due_at, turn, calls_of_app + row_number() over (partition by app_id order by turn, due_at) as turn_of_app
-      from waiting
-    ), taken as (
-      update event_deliveries set claimed_at = clock_timestamp() where id in (
-        select id from lined_up where turn_of_app <= ${most.ofApp} order by turn, due_at limit ${limit})
-      returning id, replays, endpoint_id, event_id
-    ) select ${takenColumns}`)
-}
+): Promise<TakenDelivery[]> =>
+  db.many(takeStatement({ limit, claimSeconds, region: region ?? null }))
+
+type RetryParams = TakerParams & Pick<TakenDelivery, 'id' | 'replays'>
+
+const retryStatement = statement(
+  'take_for_retry',
+  TakenRow,
+  (p: Named<RetryParams>) => sql`
+  with taken as (
+    update event_deliveries d set claimed_at = clock_timestamp(), state = 'retrying' from event_endpoints e
+    where d.id = ${p.id} and d.replays = ${p.replays} and d.state in ('due', 'retrying')
+      and e.id = d.endpoint_id and ${isCalledFrom(p.region)} and ${isFree(p.claimSeconds)}
+      and (select count(*) from event_deliveries c where c.endpoint_id = e.id and ${isCalled(p.claimSeconds)}) < ${allowed}
+      and (select count(*) from event_deliveries c join event_endpoints same on same.id = c.endpoint_id
+        where same.app_id = e.app_id and c.state = 'retrying' and ${isCalled(p.claimSeconds)}) < ${most.retriesOfApp}
+    returning d.id, d.replays, d.endpoint_id, d.event_id
+  ) select ${takenColumns}`,
+)
 
 /**
  * Takes a delivery for its run's next try.
@@ -118,16 +151,7 @@ export async function takeForRetry(
   db: Queries,
   { id, replays, claimSeconds, region }: Taker & { id: string; replays: number },
 ): Promise<TakenDelivery | 'busy' | DeliveryState> {
-  const taken = await db.one<TakenDelivery>(sql`
-    with taken as (
-      update event_deliveries d set claimed_at = clock_timestamp(), state = 'retrying' from event_endpoints e
-      where d.id = ${id} and d.replays = ${replays} and d.state in ('due', 'retrying')
-        and e.id = d.endpoint_id and ${isCalledFrom(region)} and ${isFree(claimSeconds)}
-        and (select count(*) from event_deliveries c where c.endpoint_id = e.id and ${isCalled(claimSeconds)}) < ${allowed}
-        and (select count(*) from event_deliveries c join event_endpoints same on same.id = c.endpoint_id
-          where same.app_id = e.app_id and c.state = 'retrying' and ${isCalled(claimSeconds)}) < ${most.retriesOfApp}
-      returning d.id, d.replays, d.endpoint_id, d.event_id
-    ) select ${takenColumns}`)
+  const taken = await db.one(retryStatement({ id, replays, claimSeconds, region: region ?? null }))
   return taken ?? leftToItsRun(db, { id, replays })
 }
 

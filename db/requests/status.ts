@@ -1,22 +1,25 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { sealedIn, unseal } from '../../codes/seal'
-import type { AuditType } from '../../core/audit'
-import type { Channel } from '../../core/channel'
-import type { Fault } from '../../core/fault'
+import { auditTypes } from '../../core/audit'
+import { type Channel, channels } from '../../core/channel'
+import { faults } from '../../core/fault'
 import { shownEvents } from '../../core/limits'
 import type { ShownReason } from '../../core/page-request'
 import { type Plan, ruleFor } from '../../core/plan'
-import type { ReceiptStatus, SuccessRule } from '../../core/receipt'
-import type { Reason, State } from '../../core/state'
+import { receiptStatuses, type SuccessRule } from '../../core/receipt'
+import { isPlan } from '../../core/shape'
+import { reasons, type State, states } from '../../core/state'
 import { type StepStatus, stepStatus } from '../../core/step-status'
 import { type DecisionView, lastDecision } from '../abuse/decision-log'
 import { instructionOf } from '../attempts/ussd'
 import { channelInProgress } from './channel-in-progress'
 import { closeOverdue } from './ending'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { type Owner, ownedBy } from './owner'
-import { endingFound, type PageColumns, pageColumns, requestOrPage, verifiedPage } from './pages'
+import { endingFound, pageColumns, requestOrPage, verifiedPage } from './pages'
 
 /** What every view of a request shows. */
 export interface RequestSummary {
@@ -37,34 +40,42 @@ export interface RequestSummary {
   verifiedPageId: string | null
 }
 
-export interface AttemptView {
-  attemptId: string
-  step: number
-  channel: Channel
-  provider: string
-  state: 'open' | 'accepted' | 'refused' | 'in_doubt'
+const AttemptRow = z.strictObject({
+  /** Of the request, as of the same look. */
+  version: z.int(),
+  attemptId: z.string(),
+  step: z.int(),
+  channel: z.enum(channels),
+  provider: z.string(),
+  state: z.enum(['open', 'accepted', 'refused', 'in_doubt']),
   /** The best receipt so far. */
-  status: ReceiptStatus | null
-  fault: Fault | null
+  status: z.enum(receiptStatuses).nullable(),
+  fault: z.enum(faults).nullable(),
   /** The provider made the code of this message itself. */
-  delegated: boolean
-  wasted: boolean
-  claimedAt: Date
-  finishedAt: Date | null
-  deliveredAt: Date | null
+  delegated: z.boolean(),
+  wasted: z.boolean(),
+  claimedAt: z.date(),
+  finishedAt: z.date().nullable(),
+  deliveredAt: z.date().nullable(),
   /** By the provider's word, or else estimated by the policy's prices; null where neither says. */
-  cost: { amount: string; currency: string; estimated: boolean } | null
+  cost: z
+    .strictObject({ amount: z.string(), currency: z.string(), estimated: z.boolean() })
+    .nullable(),
   /** What there is to dial. */
-  instruction: string | null
-}
+  instruction: z.string().nullable(),
+})
 
-export interface EventView {
-  sequence: number
-  type: AuditType
-  at: Date
-  actor: string
-  detail: Record<string, string | number | boolean | null>
-}
+export type AttemptView = Omit<z.infer<typeof AttemptRow>, 'version'>
+
+const EventRow = z.strictObject({
+  sequence: z.int(),
+  type: z.enum(auditTypes),
+  at: z.date(),
+  actor: z.string(),
+  detail: z.custom<Record<string, string | number | boolean | null>>(),
+})
+
+export type EventView = z.infer<typeof EventRow>
 
 export interface StepView {
   channel: Channel
@@ -97,24 +108,38 @@ export interface RequestStatus extends RequestSummary {
   events: EventView[]
 }
 
-interface StatusRow extends Omit<RequestSummary, 'reason'>, PageColumns {
-  reason: Reason | null
-  overdue: boolean
-  version: number
-  runId: string | null
-  checks: number
-  maxChecks: number
-  sends: number
-  plan: Plan
-  currentStep: number
-  leaveStep: number
-  planEnded: boolean
+const StatusRow = z.strictObject({
+  requestId: z.string(),
+  state: z.enum(states),
+  reason: z.enum(reasons).nullable(),
+  channel: z.enum(channels),
+  isTest: z.boolean(),
+  purpose: z.string(),
+  createdAt: z.date(),
+  expiresAt: z.date(),
+  endedAt: z.date().nullable(),
+  deliveredAt: z.date().nullable(),
+  verifiedPageId: z.string().nullable(),
+  overdue: z.boolean(),
+  version: z.int(),
+  runId: z.string().nullable(),
+  checks: z.int(),
+  maxChecks: z.int(),
+  sends: z.int(),
+  plan: z.custom<Plan>(isPlan),
+  currentStep: z.int(),
+  leaveStep: z.int(),
+  planEnded: z.boolean(),
   /** Some step succeeded, and not before the plan came to its end without another one. */
-  succeeded: boolean
-  instruction: string | null
-  metadataCiphertext: Buffer | null
-  sealKid: string | null
-}
+  succeeded: z.boolean(),
+  instruction: z.string().nullable(),
+  metadataCiphertext: z.instanceof(Buffer).nullable(),
+  sealKid: z.string().nullable(),
+  pageId: z.string().nullable(),
+  pageChecks: z.int().nullable(),
+  pageVerifiedAt: z.date().nullable(),
+  pageEndedAt: z.date().nullable(),
+})
 
 const summaryColumns = sql`r.id as "requestId", r.state, r.reason, ${channelInProgress} as channel, r.test_number as "isTest", r.purpose,
   r.created_at as "createdAt", r.expires_at as "expiresAt", r.ended_at as "endedAt", r.delivered_at as "deliveredAt",
@@ -130,7 +155,8 @@ export async function readStatus(
   { requestId: id, ...owner }: Owner & { requestId: string },
   looks = mostLooks,
 ): Promise<RequestStatus | undefined> {
-  const row = await readRow(db, { ...owner, requestId: id })
+  const { appId, environment } = owner
+  const row = await db.one(statusStatement({ id, appId, environment }))
   if (!row) return undefined
   const { requestId } = row
   const again = () => readStatus(db, keyring, { ...owner, requestId: id }, looks - 1)
@@ -139,9 +165,9 @@ export async function readStatus(
     return again()
   }
   const [attempts, decision, events] = await Promise.all([
-    readAttempts(db, requestId),
+    db.many(attemptsStatement({ requestId })),
     lastDecision(db, { ...owner, requestId }),
-    readEvents(db, requestId, row.version),
+    db.many(eventsStatement({ requestId, version: row.version })),
   ])
   // Something happened between the two looks: told apart, a step would have succeeded before its request had.
   if (looks > 1 && attempts.some(({ version }) => version !== row.version)) return again()
@@ -186,43 +212,67 @@ export async function readStatus(
 }
 
 /** The newest, and those that tell of a step that was passed over. A request is a chain of its own, without gaps. */
-const readEvents = (db: Queries, requestId: string, version: number) =>
-  db.many<EventView>(sql`
-    select sequence, type, at, actor, detail from audit_events
-    where chain = ${requestId} and sequence <= ${version}
-      and (sequence > ${version - shownEvents} or type = 'step_skipped')
-    order by sequence`)
+const eventsStatement = statement(
+  'read_events',
+  EventRow,
+  (p: Named<{ requestId: string; version: number }>) => sql`
+  select sequence, type, at, actor, detail from audit_events
+  where chain = ${p.requestId} and sequence <= ${p.version}::int
+    and (sequence > ${p.version}::int - ${shownEvents} or type = 'step_skipped')
+  order by sequence`,
+)
 
-const readRow = (db: Queries, { requestId, ...owner }: Owner & { requestId: string }) =>
-  db.one<StatusRow>(sql`
-    select ${summaryColumns}, r.state = 'pending' and r.expires_at <= now() as overdue,
-      r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
-      r.current_step as "currentStep", r.leave_step as "leaveStep",
-      r.plan_ended_at is not null or (r.state = 'failed' and r.reason in ('no_channel_accepted', 'budget_exceeded')) as "planEnded",
-      r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
-      r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid", ${pageColumns}
-    from ${requestOrPage(sql`${requestId}`)} where ${ownedBy(owner)}`)
+const statusStatement = statement(
+  'read_status',
+  StatusRow,
+  (p: Named<Owner & { id: string }>) => sql`
+  select ${summaryColumns}, r.state = 'pending' and r.expires_at <= now() as overdue,
+    r.audit_seq as version, r.run_id as "runId", r.checks, r.max_checks as "maxChecks", r.sends, r.plan,
+    r.current_step as "currentStep", r.leave_step as "leaveStep",
+    r.plan_ended_at is not null or (r.state = 'failed' and r.reason in ('no_channel_accepted', 'budget_exceeded')) as "planEnded",
+    r.succeeded_at > r.plan_ended_at is true as succeeded, ${instructionOf} as instruction,
+    r.metadata_ciphertext as "metadataCiphertext", r.seal_kid as "sealKid", ${pageColumns}
+  from ${requestOrPage(p.id)} where ${ownedBy(p)}`,
+)
 
-const readAttempts = (db: Queries, requestId: string) =>
-  db.many<AttemptView & { version: number }>(sql`
-    select (select audit_seq from otp_requests where id = ${requestId}) as version, id as "attemptId", step, channel, provider, state, status, fault, delegated, wasted,
-      claimed_at as "claimedAt", finished_at as "finishedAt",
-      case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
-      case when cost_amount is not null
-          then jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency, 'estimated', false)
-        when estimate_amount is not null and state <> 'refused'
-          then jsonb_build_object('amount', estimate_amount::text, 'currency', estimate_currency, 'estimated', true) end as cost,
-      instruction
-    from attempts where request_id = ${requestId} order by number`)
+const attemptsStatement = statement(
+  'read_attempts',
+  AttemptRow,
+  (p: Named<{ requestId: string }>) => sql`
+  select (select audit_seq from otp_requests where id = ${p.requestId}) as version, id as "attemptId", step, channel,
+    provider, state, status, fault, delegated, wasted, claimed_at as "claimedAt", finished_at as "finishedAt",
+    case when status in ('delivered', 'answered') then status_at end as "deliveredAt",
+    case when cost_amount is not null
+        then jsonb_build_object('amount', cost_amount::text, 'currency', cost_currency, 'estimated', false)
+      when estimate_amount is not null and state <> 'refused'
+        then jsonb_build_object('amount', estimate_amount::text, 'currency', estimate_currency, 'estimated', true) end as cost,
+    instruction
+  from attempts where request_id = ${p.requestId} order by number`,
+)
+
+const versionStatement = statement(
+  'read_version',
+  z.strictObject({ version: z.int(), final: z.boolean() }),
+  (p: Named<{ requestId: string }>) => sql`
+  select audit_seq as version, state <> 'pending' or expires_at <= now() as final
+  from otp_requests where id = ${p.requestId}`,
+)
 
 /** The cheapest look at a request, for callers that wait. */
-export const versionOf = (db: Queries, requestId: string) =>
-  db.one<{ version: number; final: boolean }>(sql`
-    select audit_seq as version, state <> 'pending' or expires_at <= now() as final
-    from otp_requests where id = ${requestId}`)
+export const versionOf = (db: Queries, requestId: string) => db.one(versionStatement({ requestId }))
+
+const answerStatement = statement(
+  'read_first_answer',
+  z.strictObject({
+    state: z.enum(['accepted', 'refused', 'in_doubt']),
+    provider: z.string(),
+    fault: z.enum(faults).nullable(),
+  }),
+  (p: Named<{ requestId: string }>) => sql`
+  select state, provider, fault from attempts
+  where request_id = ${p.requestId} and state <> 'open' order by number limit 1`,
+)
 
 /** The first answer that a provider gave, if one did. */
 export const firstAnswer = (db: Queries, requestId: string) =>
-  db.one<{ state: 'accepted' | 'refused' | 'in_doubt'; provider: string; fault: Fault | null }>(sql`
-    select state, provider, fault from attempts
-    where request_id = ${requestId} and state <> 'open' order by number limit 1`)
+  db.one(answerStatement({ requestId }))
