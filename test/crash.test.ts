@@ -21,7 +21,8 @@ const accepted = new Set<string>()
 const pointOf = new Map<string, string>()
 
 beforeAll(async () => {
-  rig = await startRig({ steps: { sms: { timeoutMs: 45_000 }, whatsapp: { timeoutMs: 6_000 } } })
+  // A call in doubt is repeated within a third of its step: on a busy machine a worker is back only after 10 s or more.
+  rig = await startRig({ steps: { sms: { timeoutMs: 120_000 }, whatsapp: { timeoutMs: 6_000 } } })
   client = clientOf(rig)
 }, 120_000)
 afterAll(() => rig.stop(), 60_000)
