@@ -11,7 +11,8 @@ import { rowsOf } from '../../core/abuse/scopes'
 import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Queries } from '../index'
-import { momentOf, secondsOf } from './moment'
+import { type Named, NoRow, statement } from '../statement'
+import { momentIn, momentOf, secondsIn } from './moment'
 
 const firstLife = blockLives[0]
 /**
@@ -59,6 +60,29 @@ export async function raiseBlock(db: Queries, block: NewBlock): Promise<boolean>
   return true
 }
 
+interface BlockedParams {
+  name: string
+  /** Of the scope's standings. */
+  rows: string[]
+  persists: boolean
+  at: Date | null
+}
+
+const blockedStatement = statement(
+  'note_blocked',
+  NoRow,
+  (p: Named<BlockedParams>) => sql`
+  update send_blocks b set refused = refused + 1, last_refused_at = ${momentIn(p.at)},
+    until = case when (refused + 1 >= ${challengesPersistFrom} and refused + 1 > solved * ${askedToSolved}::float8
+          and asks = 'challenge')
+        or (refused + 1 >= ${persistsFrom} and asks = 'block' and ${p.persists}::boolean and not exists (
+          select from send_standings s where s.name = any(${p.rows}::text[])
+            and faded_count(s.passed_hour, ${secondsIn(p.at)} - s.at, 3600) >= 1))
+      then greatest(until, least(${momentIn(p.at)} + make_interval(secs => ${firstLife}),
+        since + make_interval(secs => ${persistsSeconds}))) else until end
+  where name = ${p.name}`,
+)
+
 /**
  * Notes that a block refused a send. As long as refusals go on, and nobody comes back from its place, it does not end:
  * else each end would let the next few messages through.
@@ -68,21 +92,19 @@ export async function noteBlocked(
   { kind, name }: Parameters<typeof rowsOf>[0],
   at?: Date,
 ): Promise<void> {
-  const seconds = secondsOf(at)
-  await db.many(sql`
-    update send_blocks b set refused = refused + 1, last_refused_at = ${momentOf(at)},
-      until = case when (refused + 1 >= ${challengesPersistFrom} and refused + 1 > solved * ${askedToSolved}::float8
-            and asks = 'challenge')
-          or (refused + 1 >= ${persistsFrom} and asks = 'block' and ${mayPersist({ scope: kind })} and not exists (
-            select from send_standings s where s.name = any(${sql.param(rowsOf({ kind, name }))}::text[])
-              and faded_count(s.passed_hour, ${seconds} - s.at, 3600) >= 1))
-        then greatest(until, least(${momentOf(at)} + make_interval(secs => ${firstLife}),
-          since + make_interval(secs => ${persistsSeconds}))) else until end
-    where name = ${name}`)
+  const rows = rowsOf({ kind, name })
+  await db.many(
+    blockedStatement({ name, rows, persists: mayPersist({ scope: kind }), at: at ?? null }),
+  )
 }
+
+const solvedStatement = statement(
+  'note_solved',
+  NoRow,
+  (p: Named<{ names: string[] }>) =>
+    sql`update send_blocks set solved = solved + 1 where name = any(${p.names}::text[])`,
+)
 
 /** Notes that a send passed these blocks by a solved challenge. */
 export const noteSolved = (db: Queries, names: readonly string[]): Promise<unknown> =>
-  db.many(
-    sql`update send_blocks set solved = solved + 1 where name = any(${sql.param([...names])}::text[])`,
-  )
+  db.many(solvedStatement({ names: [...names] }))

@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { keptAs, keptIndex, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
 import type { LineType } from '../../core/abuse/protection'
 import { rowsOf, type ScopedSend, scopesOf } from '../../core/abuse/scopes'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** Numbers change hands, and carriers: so long an answer about one is believed. */
 const keptFor = sql`interval '30 days'`
@@ -36,12 +38,18 @@ export const readLookup = (
     select valid, line_type as "lineType", risk_score as "riskScore" from number_lookups
     where index in ${indexesOf(keyring, looked)} and provider = ${looked.provider} and expires_at > now() limit 1`)
 
+const findBlock = statement(
+  'find_block',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ names: string[] }>) => sql`
+  select id from send_blocks
+  where name = any(${p.names}::text[]) and asks = 'block' and lifted_at is null and until > now() limit 1`,
+)
+
 /** Whether a block stands over a place that a send is counted in. */
 export async function isBlocked(db: Queries, send: ScopedSend): Promise<boolean> {
-  const scopes = sql.param(scopesOf(send).flatMap(rowsOf))
-  const block = await db.one(sql`select from send_blocks
-    where name = any(${scopes}::text[]) and asks = 'block' and lifted_at is null and until > now() limit 1`)
-  return block !== undefined
+  const names = scopesOf(send).flatMap(rowsOf)
+  return (await db.one(findBlock({ names }))) !== undefined
 }
 
 /** Keeps an answer; what was heard before goes. */

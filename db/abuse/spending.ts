@@ -12,7 +12,7 @@ import type { Channel } from '../../core/channel'
 import type { Plan } from '../../core/plan'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
-import { momentOf } from './moment'
+import { momentIn, momentOf } from './moment'
 
 /** One window of an app's budget, as it is now; decimal numbers with a point. */
 export interface BudgetWindow {
@@ -109,6 +109,34 @@ export async function spendMoney(
   return row?.spent === true
 }
 
+interface ShortageParams extends Purse {
+  price: string | null
+  hour: string | null
+  day: string | null
+  at: Date | null
+}
+
+const shortageStatement = statement(
+  'find_shortage',
+  z.strictObject({ window: z.enum(['hour', 'day']), retryAfterSeconds: z.int() }),
+  (p: Named<ShortageParams>) => sql`
+  with asked as (
+    select ${momentIn(p.at)} as moment, ${p.price}::numeric as price
+  ), held as (
+    select moment, price, coalesce(reserved[hour_of(moment)] + spent[hour_of(moment)], 0) as of_hour,
+      coalesce(sum_of(reserved) + sum_of(spent), 0) as of_day
+    from asked left join spending on app_id = ${p.appId} and live = ${p.live} and currency = ${p.currency}
+      and day = day_of(moment)
+  ), short as (
+    select moment, case when price is null or of_day + price > ${p.day}::numeric then 'day'
+      when of_hour + price > ${p.hour}::numeric then 'hour' end as "window"
+    from held
+  )
+  select "window", greatest(1, ceil(extract(epoch from
+    date_trunc("window", moment, 'UTC') + ${lengthOf(sql`"window"`)} - moment)))::int as "retryAfterSeconds"
+  from short where "window" is not null`,
+)
+
 /**
  * Whether a budget has no room for a message, so that a send is refused before its request is made. Nothing is taken: the claim of its call asks again.
  * @param at the time to go by; the database's when absent
@@ -119,22 +147,10 @@ export async function findShortage(
   at?: Date,
 ): Promise<Shortage | undefined> {
   if (budget?.hour === undefined && budget?.day === undefined) return undefined
-  return db.one<Shortage>(sql`
-    with asked as (
-      select ${momentOf(at)} as moment, ${price ?? null}::numeric as price
-    ), held as (
-      select moment, price, coalesce(reserved[hour_of(moment)] + spent[hour_of(moment)], 0) as of_hour,
-        coalesce(sum_of(reserved) + sum_of(spent), 0) as of_day
-      from asked left join spending on app_id = ${appId} and live = ${live} and currency = ${currency}
-        and day = day_of(moment)
-    ), short as (
-      select moment, case when price is null or of_day + price > ${budget.day ?? null}::numeric then 'day'
-        when of_hour + price > ${budget.hour ?? null}::numeric then 'hour' end as "window"
-      from held
-    )
-    select "window", greatest(1, ceil(extract(epoch from
-      date_trunc("window", moment, 'UTC') + ${lengthOf(sql`"window"`)} - moment)))::int as "retryAfterSeconds"
-    from short where "window" is not null`)
+  const { hour = null, day = null } = budget
+  return db.one(
+    shortageStatement({ appId, live, currency, price: price ?? null, hour, day, at: at ?? null }),
+  )
 }
 
 /** Which budget has no room even for the cheapest message of a plan. The claim of each call asks again, for its own price. */

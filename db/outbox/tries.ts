@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import type { DeliveryState } from '../../core/event'
+import { type DeliveryState, deliveryStates } from '../../core/event'
 import { disableEndpoint } from './endpoints'
 import type { TakenDelivery } from './taking'
 import type { Database, Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** A first call that failed while its run could not be started is made again after this. */
 const untilNextFirstCallSeconds = 30
@@ -25,6 +25,20 @@ export interface Try {
   fault?: string | undefined
 }
 
+const noteReceived = statement(
+  'note_receiving',
+  NoRow,
+  (p: Named<{ id: string }>) =>
+    sql`update event_endpoints set failing_since = null where id = ${p.id} and failing_since is not null`,
+)
+
+const noteFailing = statement(
+  'note_failing',
+  NoRow,
+  (p: Named<{ id: string }>) =>
+    sql`update event_endpoints set failing_since = now() where id = ${p.id} and failing_since is null`,
+)
+
 /**
  * Writes down a call. A failed first one stays due, for later, until {@link markRetrying} tells that its run has it.
  * @param last no try follows, if this one failed
@@ -44,13 +58,38 @@ export async function recordTry(
   }
   const state = await record(db, taken, made, { final: last })
   // In a statement of its own: it holds no delivery then.
-  await db.many(
-    made.received
-      ? sql`update event_endpoints set failing_since = null where id = ${id} and failing_since is not null`
-      : sql`update event_endpoints set failing_since = now() where id = ${id} and failing_since is null`,
-  )
+  await db.many(made.received ? noteReceived({ id }) : noteFailing({ id }))
   return state
 }
+
+interface RecordParams extends Taken {
+  received: boolean
+  final: boolean
+  milliseconds: number
+  httpStatus: number | null
+  fault: string | null
+}
+
+const recordStatement = statement(
+  'record_try',
+  z.strictObject({ state: z.enum(deliveryStates) }),
+  (p: Named<RecordParams>) => sql`
+    with called as (
+      update event_deliveries set tries = tries + 1, claimed_at = null,
+        state = case when ${p.received}::boolean then 'delivered' when ${p.final}::boolean then 'failed' else state end::delivery_state,
+        delivered_at = case when ${p.received}::boolean then clock_timestamp() end,
+        due_at = now() + make_interval(secs => ${untilNextFirstCallSeconds})
+      where id = ${p.id} and replays = ${p.replays}
+        -- Perhaps given up with its endpoint while the call was made: that it was received counts all the same.
+        and state <> 'delivered'
+      returning id, tries, state
+    ), logged as (
+      insert into event_tries (delivery_id, number, at, milliseconds, http_status, fault)
+      select id, tries, clock_timestamp() - make_interval(secs => ${p.milliseconds}::float8 / 1000), ${p.milliseconds}::int,
+        ${p.httpStatus}::smallint, ${p.fault}::text from called
+    )
+    select state from called`,
+)
 
 async function record(
   db: Queries,
@@ -58,33 +97,37 @@ async function record(
   { received, milliseconds, httpStatus, fault }: Try,
   { final }: { final: boolean },
 ): Promise<DeliveryState | undefined> {
-  const row = await db.one<{ state: DeliveryState }>(sql`
-    with called as (
-      update event_deliveries set tries = tries + 1, claimed_at = null,
-        state = case when ${received} then 'delivered' when ${final} then 'failed' else state end::delivery_state,
-        delivered_at = case when ${received} then clock_timestamp() end,
-        due_at = now() + make_interval(secs => ${untilNextFirstCallSeconds})
-      where id = ${id} and replays = ${replays}
-        -- Perhaps given up with its endpoint while the call was made: that it was received counts all the same.
-        and state <> 'delivered'
-      returning id, tries, state
-    ), logged as (
-      insert into event_tries (delivery_id, number, at, milliseconds, http_status, fault)
-      select id, tries, clock_timestamp() - make_interval(secs => ${milliseconds / 1_000}), ${milliseconds},
-        ${httpStatus ?? null}, ${fault ?? null} from called
-    )
-    select state from called`)
+  const row = await db.one(
+    recordStatement({
+      ...{ id, replays, received, final, milliseconds },
+      ...{ httpStatus: httpStatus ?? null, fault: fault ?? null },
+    }),
+  )
   return row?.state
 }
 
+const failingStatement = statement(
+  'has_failed_for_days',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ endpointId: string }>) => sql`
+  select id from event_endpoints where id = ${p.endpointId}
+    and failing_since < now() - make_interval(days => ${failingDays})`,
+)
+
 const hasFailedForDays = async (db: Queries, endpointId: string): Promise<boolean> =>
-  (await db.one(sql`select from event_endpoints where id = ${endpointId}
-    and failing_since < now() - make_interval(days => ${failingDays})`)) !== undefined
+  (await db.one(failingStatement({ endpointId }))) !== undefined
+
+const retryingStatement = statement(
+  'mark_retrying',
+  NoRow,
+  (p: Named<Taken>) => sql`
+  update event_deliveries set state = 'retrying'
+  where id = ${p.id} and replays = ${p.replays} and state = 'due'`,
+)
 
 /** The delivery's run has started: the loop has nothing more to do with it. */
 export async function markRetrying(db: Queries, { id, replays }: Taken): Promise<void> {
-  await db.many(sql`update event_deliveries set state = 'retrying'
-    where id = ${id} and replays = ${replays} and state = 'due'`)
+  await db.many(retryingStatement({ id, replays }))
 }
 
 /**
