@@ -8,7 +8,9 @@ import {
   resolveAlert,
 } from '../db/abuse/alerts'
 import { readAppFigures, sumAppHours } from '../db/abuse/app-hours'
+import { createDatabase } from '../db'
 import { deleteOutlived } from '../db/upkeep/cleanup'
+import { noteSent } from './harness/sent'
 import { requestsOnly } from './harness/requests'
 import { later, noon, watchedApp } from './harness/watched-app'
 
@@ -179,5 +181,20 @@ describe('hourly sums', () => {
       matured: 5,
       converted: 1,
     })
+  })
+
+  test('hours without a send are not summed, however long nobody sent', async () => {
+    const db = createDatabase(requests.url, { max: 1 })
+    const sent = noteSent(db.pool)
+    await requests.db.many(sql`delete from app_hours`)
+    const years = (count: number) => new Date(Date.now() + count * 365 * 86_400_000)
+    expect(await sumAppHours(db, years(1))).toBe(0)
+    expect(sent.map(({ name }) => name)).toEqual(['find_hours_to_sum'])
+    await requests.db
+      .many(sql`insert into send_decisions (request_id, app_id, environment, at, verdict, mode)
+      select 'refused', 'app', 'production', ${years(2).toISOString()}::timestamptz - hours * interval '1 hour', 'blocked', 'block'
+      from unnest('{20,3}'::int[]) hours`)
+    expect(await sumAppHours(db, years(2))).toBe(2)
+    await db.close()
   })
 })

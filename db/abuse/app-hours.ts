@@ -1,9 +1,11 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { AppFigures } from '../../core/alerts/figures'
 import { usualDays } from '../../core/alerts/figures'
 import { publishablePurpose } from '../../core/page-request'
 import type { Queries } from '../index'
-import { momentOf } from './moment'
+import { type Named, NoRow, statement } from '../statement'
+import { momentIn, momentOf } from './moment'
 
 /** The sums of this hour are this old at most, in seconds, while somebody keeps them. */
 const freshSeconds = 50
@@ -15,45 +17,49 @@ const longestPause = 48
 const arrivesWithin = 180
 /** So long after the end of its life a code counts as one that did not come back. */
 const graceSeconds = 60
-const hourMs = 3_600_000
 
-/**
- * Sums up what sends came to by app, environment, country and hour, unless that was just done; after a pause it begins
- * with the hour where it stopped. Hour by hour, so that no statement is long; two of these at once write the same.
- * @param at the time to go by; the database's when absent
- * @returns how many hours were summed
- */
-export async function sumAppHours(db: Queries, at?: Date): Promise<number> {
-  const late = sql`make_interval(secs => ${lateSeconds})`
-  const due = await db.one<{ since: Date; now: Date }>(sql`
-    with clock as (select ${momentOf(at)} as now), recent as (select now, now - make_interval(hours => ${longestPause}) as least from clock)
+const late = sql`make_interval(secs => ${lateSeconds})`
+const nextHour = sql`hour + interval '1 hour'`
+
+/** The hours to sum, the oldest first; those in which nobody asked for anything have no sums, and are left out. */
+const hoursStatement = statement(
+  'find_hours_to_sum',
+  z.strictObject({ hour: z.date() }),
+  (p: Named<{ at: Date | null }>) => sql`
+  with clock as (
+    select ${momentIn(p.at)} as now
+  ), recent as (
+    select now, now - make_interval(hours => ${longestPause}) as least from clock
+  ), due as (
     select now, greatest(date_trunc('hour', least), least(date_trunc('hour', now - ${late}),
-        (select coalesce(max(hour), '-infinity') from app_hours where hour <= now),
-        -- Nobody summed it again once its codes had had their time: nobody was there.
-        (select min(hour) from app_hours where hour > least and hour <= now
-          and summed_at < hour + interval '1 hour' + ${late}))) as since
+      (select coalesce(max(hour), '-infinity') from app_hours where hour <= now),
+      -- Nobody summed it again once its codes had had their time: nobody was there.
+      (select min(hour) from app_hours where hour > least and hour <= now
+        and summed_at < hour + interval '1 hour' + ${late}))) as since
     from recent where not exists (select from app_hours where hour >= date_trunc('hour', now) and hour <= now
-      and summed_at > now - make_interval(secs => ${freshSeconds}))`)
-  if (!due) return 0
-  let count = 0
-  for (let hour = due.since.getTime(); hour <= due.now.getTime(); hour += hourMs) {
-    await sumHour(db, new Date(hour), at)
-    count++
-  }
-  return count
-}
+      and summed_at > now - make_interval(secs => ${freshSeconds}))
+  )
+  select hour from due cross join generate_series(since, now, interval '1 hour') hour
+  where exists (select from otp_requests where created_at >= hour and created_at < ${nextHour})
+    or exists (select from apps a cross join lateral (
+      select from send_decisions where app_id = a.id and at >= hour and at < ${nextHour} limit 1) decision)
+  order by 1`,
+)
 
-const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
-  const within = (column: string) =>
-    sql`${sql.raw(column)} >= ${hour} and ${sql.raw(column)} < ${new Date(hour.getTime() + hourMs)}`
-  return db.many(sql`
-    with clock as (select ${momentOf(at)} as now), decided as (
+const within = (column: string, hour: SQL) =>
+  sql`${sql.raw(column)} >= ${hour}::timestamptz and ${sql.raw(column)} < ${hour}::timestamptz + interval '1 hour'`
+
+const sumStatement = statement(
+  'sum_app_hour',
+  NoRow,
+  (p: Named<{ hour: Date; at: Date | null }>) => sql`
+    with clock as (select ${momentIn(p.at)} as now), decided as (
       select d.app_id, d.environment, coalesce(d.country, '') as country,
         count(*) filter (where d.verdict = 'allowed') as sends, count(*) filter (where d.verdict = 'challenge') as challenged,
         count(*) filter (where d.verdict = 'blocked') as blocked,
         0 as due, 0 as reached, 0 as matured, 0 as converted, 0 as locked
       -- App by app, as the index has them.
-      from apps a cross join lateral (select * from send_decisions where app_id = a.id and ${within('at')} offset 0) d
+      from apps a cross join lateral (select * from send_decisions where app_id = a.id and ${within('at', p.hour)} offset 0) d
       group by 1, 2, 3
     ), asked as (
       select app_id, environment, coalesce(country, '') as country, 0, 0, 0,
@@ -65,7 +71,7 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
         count(*) filter (where state = 'locked' or (purpose = ${publishablePurpose}
           and exists (select from page_requests p where p.request_id = r.id and p.checks >= r.max_checks and p.verified_at is null)))
       from clock, lateral (select *, attempt_seq > 0 as tried from otp_requests
-        where ${within('created_at')} and not test_number) r
+        where ${within('created_at', p.hour)} and not test_number) r
       group by 1, 2, 3
     ), sums as (
       select app_id, environment, country, sum(sends) as sends, sum(challenged) as challenged, sum(blocked) as blocked,
@@ -75,11 +81,23 @@ const sumHour = (db: Queries, hour: Date, at: Date | undefined) => {
     )
     insert into app_hours as h (app_id, environment, country, hour, sends, challenged, blocked, due, reached, matured,
       converted, locked, summed_at)
-    select app_id, environment, country, ${hour}, sends, challenged, blocked, due, reached, matured, converted, locked,
+    select app_id, environment, country, ${p.hour}::timestamptz, sends, challenged, blocked, due, reached, matured, converted, locked,
       now from sums, clock order by 1, 2, 3
     on conflict (app_id, environment, country, hour) do update set sends = excluded.sends, challenged = excluded.challenged,
       blocked = excluded.blocked, due = excluded.due, reached = excluded.reached,
-      matured = excluded.matured, converted = excluded.converted, locked = excluded.locked, summed_at = excluded.summed_at`)
+      matured = excluded.matured, converted = excluded.converted, locked = excluded.locked, summed_at = excluded.summed_at`,
+)
+
+/**
+ * Sums up what sends came to by app, environment, country and hour, unless that was just done; after a pause it begins
+ * with the hour where it stopped. Hour by hour, so that no statement is long; two of these at once write the same.
+ * @param at the time to go by; the database's when absent
+ * @returns how many hours were summed
+ */
+export async function sumAppHours(db: Queries, at?: Date): Promise<number> {
+  const hours = await db.many(hoursStatement({ at: at ?? null }))
+  for (const { hour } of hours) await db.many(sumStatement({ hour, at: at ?? null }))
+  return hours.length
 }
 
 /** Apps with a send within the last day. */
