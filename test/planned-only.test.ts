@@ -62,32 +62,63 @@ describe('whoever reaches Temporal', () => {
     expect(await messagesTo(phone)).toBe(3)
   })
 
-  test.each([
+  const startRun = async (
+    workflowId: string,
+    requestId: string,
+    steps: readonly (typeof step)[],
+  ) => {
+    const { expires_at: expiresAt } = await client.status(requestId)
+    return temporal.workflow.start('otpRequest', {
+      taskQueue: system.temporal.taskQueue,
+      workflowId,
+      args: [{ requestId, steps, expiresAt: Date.parse(expiresAt) }],
+    })
+  }
+  const ownSteps: [string, (typeof step)[]][] = [
     ['by a test account', [step, step, step, step]],
     [
       'by accounts of the plan, step after step',
       [1, 2, 3, 4].map(() => ({ ...step, providers: ['twilio'] })),
     ],
-  ])('has nothing more sent by a run of their own: %s', async (_, steps) => {
-    const phone = freshPhone()
+  ]
+
+  test.each(ownSteps)(
+    'has nothing more sent by a run in the place of the real one: %s',
+    async (_, steps) => {
+      const phone = freshPhone()
+      const id = await client.sent(phone)
+      await until(async () => (await client.status(id)).steps[0]?.status === 'succeeded')
+      await temporal.workflow.getHandle(id).terminate()
+      const run = await startRun(id, id, steps)
+      // It gets no further than to wait for the end; all that it may ask for it has asked for by then.
+      await until(
+        async () => {
+          const { events } = await run.fetchHistory()
+          return (events ?? []).some((event) => event.timerStartedEventAttributes)
+        },
+        { what: 'a timer of the other run' },
+      )
+      expect(await messagesTo(phone)).toBe(1)
+      await run.terminate()
+    },
+  )
+
+  test.each([
+    ['that ends at once', []],
+    ['whose step has no account', [{ ...step, providers: [] }]],
+    [
+      'that hurries through the plan',
+      [1, 2].map(() => ({ ...step, providers: ['twilio'], timeoutMs: 1 })),
+    ],
+    ...ownSteps,
+  ])('does nothing to a request by a run of another id %s', async (_, steps) => {
+    const phone = await silent()
     const id = await client.sent(phone)
-    await until(async () => (await client.status(id)).steps[0]?.status === 'succeeded')
-    const { expires_at: expiresAt } = await client.status(id)
-    const run = await temporal.workflow.start('otpRequest', {
-      taskQueue: system.temporal.taskQueue,
-      workflowId: `evil-${id}-${String(steps[0]?.providers)}`,
-      args: [{ requestId: id, steps, expiresAt: Date.parse(expiresAt) }],
-    })
-    // It gets no further than to wait for the end; all that it may ask for it has asked for by then.
-    await until(
-      async () => {
-        const { events } = await run.fetchHistory()
-        return (events ?? []).some((event) => event.timerStartedEventAttributes)
-      },
-      { what: 'a timer of the other run' },
-    )
-    expect(await messagesTo(phone)).toBe(1)
-    await run.terminate()
+    const run = await startRun(`other-${id}`, id, steps)
+    await expect(run.result()).rejects.toMatchObject({ cause: { type: 'InvalidInput' } })
+    await planEnded(id)
+    expect((await client.status(id)).state).toBe('pending')
+    expect(await messagesTo(phone)).toBe(3)
   })
 })
 

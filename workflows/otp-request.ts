@@ -1,4 +1,10 @@
-import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow'
+import {
+  CancellationScope,
+  condition,
+  isCancellation,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow'
 import { minLifeForStepMs } from '../core/plan'
 import { isOtpRequestInput, type OtpRequestInput } from '../core/otp-request'
 import type { State } from '../core/state'
@@ -16,6 +22,8 @@ import { look } from './looking'
  */
 export async function otpRequest(input: OtpRequestInput): Promise<State> {
   if (!isOtpRequestInput(input)) throw refuseInput()
+  // Whoever reaches Temporal could end a request by a run of another id before its own has called anybody.
+  if (workflowInfo().workflowId !== input.requestId) throw refuseInput()
   const run = new Run(input)
   run.listen()
   try {
