@@ -67,7 +67,11 @@ export function statement<Params extends object, Row>(
   const query = dialect.sqlToQuery(sql`${built}`.inlineParams())
   const order = query.params.map((param) => (param as Placeholder).name)
   const known = new Set(order)
-  const marked = query.sql.trim().replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
+  // Behind its first word, where Postgres's own figures keep it; a comment of ours may come before that.
+  const marked = query.sql
+    .replace(/^(?:\s+|--.*\n)*/, '')
+    .replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
+    .trim()
   return (params) => {
     const surplus = Object.keys(params).filter((key) => !known.has(key))
     if (surplus.length > 0) throw new Error(`The statement ${name} does not use ${surplus.join()}.`)

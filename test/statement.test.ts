@@ -56,6 +56,21 @@ describe('a statement', () => {
     expect(findShelves({ id: 'a', least: 1 }).text).toBe(findShelves({ id: 'b', least: 2 }).text)
   })
 
+  test('is marked with its name also where a comment of ours comes first', () => {
+    const explained = statement(
+      'explained',
+      NoRow,
+      ({ id }: Named<{ id: string }>) => sql`
+      -- Why this is so.
+
+      -- And more.
+      update shelves set places = places where id = ${id}`,
+    )
+    expect(explained({ id: 'a' }).text).toBe(
+      'update /* explained */ shelves set places = places where id = $1',
+    )
+  })
+
   test('takes each of its parameters and no other: neither compiles, and a surplus one is refused', () => {
     // @ts-expect-error: `least` is missing.
     findShelves({ id: 'a' })
