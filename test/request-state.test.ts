@@ -7,21 +7,15 @@ import { recordReceipt } from '../db/attempts/receipts'
 import { searchRequests } from '../db/requests/search'
 import { readStatus } from '../db/requests/status'
 import { type State, states } from '../core/state'
+import type { Bound } from '../db/statement'
 import { clearSignalDue } from '../db/requests/signals'
 import { failNotStarted } from '../db/requests/starts'
+import { explained } from './harness/explained'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>
-let db: Requests['db']
-let keyring: Requests['keyring']
-let open: Requests['open']
-let openUnstarted: Requests['openUnstarted']
-let claim: Requests['claim']
-let stateOf: Requests['stateOf']
-let check: Requests['check']
-let shiftTime: Requests['shiftTime']
-let owner: Requests['owner']
-let close: Requests['close']
+let { db, keyring, open, openUnstarted, claim, stateOf, check, shiftTime, owner, close } =
+  {} as Requests
 
 beforeAll(async () => {
   ;({ db, keyring, open, openUnstarted, claim, stateOf, check, shiftTime, owner, close } =
@@ -52,15 +46,16 @@ describe('a status', () => {
 
   test('is found by an index, however many events others have', async () => {
     const { requestId } = await open()
-    const statements: SQL[] = []
-    const many = <T>(statement: SQL) => {
+    const statements: Bound<unknown>[] = []
+    const many = <T>(statement: SQL | Bound<T>) => {
+      if (!('text' in statement)) throw new Error('A statement of a status has no name.')
       statements.push(statement)
       return db.many<T>(statement)
     }
     await readStatus({ ...db, many }, keyring, { ...owner, requestId })
     const plans = await db.transaction(async (tx) => {
       await tx.many(sql`set local enable_seqscan = off`)
-      return Promise.all(statements.map((statement) => tx.many(sql`explain ${statement}`)))
+      return Promise.all(statements.map((statement) => tx.many(explained(statement))))
     })
     expect(plans).toHaveLength(2)
     expect(JSON.stringify(plans)).toContain('audit_events_chain_sequence')
