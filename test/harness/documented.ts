@@ -1,12 +1,13 @@
 import { expect } from '@jest/globals'
-import { z } from 'zod'
 import type { Answer, TestClient } from './client'
+import { documentJudge } from './document-judge'
+import type { JsonSchema, Schemas } from './json-schema-arbitrary'
 
 interface OpenApi {
   paths: Record<string, Record<string, { responses: Record<string, { content?: Content }> }>>
-  components: { schemas: Record<string, object> }
+  components: { schemas: Schemas }
 }
-type Content = Record<string, { schema?: object }>
+type Content = Record<string, { schema?: JsonSchema }>
 
 interface Seen {
   method: string
@@ -31,17 +32,7 @@ export async function openApiCheck(url: string): Promise<(seen: Seen) => string 
       pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
       methods,
     }))
-  const compiled = new Map<object, z.ZodType>()
-
-  const compile = (schema: object): z.ZodType => {
-    const known = compiled.get(schema)
-    if (known) return known
-    const whole = { ...schema, $defs: components.schemas }
-    const local = JSON.stringify(whole).replaceAll('#/components/schemas/', '#/$defs/')
-    const made = z.fromJSONSchema(JSON.parse(local) as Parameters<typeof z.fromJSONSchema>[0])
-    compiled.set(schema, made)
-    return made
-  }
+  const judge = documentJudge(components.schemas)
 
   return ({ method, path, status, contentType, body }: Seen): string | undefined => {
     const [bare = ''] = path.split('?')
@@ -51,8 +42,8 @@ export async function openApiCheck(url: string): Promise<(seen: Seen) => string 
     const [media = ''] = (contentType ?? '').split(';')
     const schema = response.content?.[media]?.schema
     if (!schema) return `${method} ${bare} ${status} is not documented as ${media}`
-    const { error } = compile(schema).safeParse(body)
-    return error && `${method} ${bare} ${status}: ${z.prettifyError(error)}`
+    const fault = judge(schema, body)
+    return fault && `${method} ${bare} ${status}: ${fault}`
   }
 }
 
