@@ -10,7 +10,7 @@ import { healthScheduleId } from '../engine/schedules'
 import { createProviders, type AccountConfig } from '../providers'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { closeServer, listen } from './harness/listening'
-import { pauseSchedule, triggerRun } from './harness/schedules'
+import { asWorkersDo, pauseSchedule, triggerRun } from './harness/schedules'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -181,10 +181,10 @@ describe('the schedule', () => {
     const connection = await Connection.connect(system.temporal.connection)
     try {
       const temporal = new Client({ connection })
-      await Promise.all([system.engine.scheduleHealth(), system.engine.scheduleHealth()])
+      await Promise.all([1, 2].map(() => asWorkersDo(() => system.engine.scheduleHealth())))
       const handle = temporal.schedule.getHandle(healthScheduleId(system.temporal.taskQueue))
       await pauseSchedule(handle)
-      await system.engine.scheduleHealth()
+      await asWorkersDo(() => system.engine.scheduleHealth())
       const { state, policies, spec } = await handle.describe()
       expect(state.paused).toBe(true)
       expect(policies.overlap).toBe('SKIP')

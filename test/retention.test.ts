@@ -10,7 +10,7 @@ import { retire, type Retired } from '../db/upkeep/retention'
 import { retentionScheduleId } from '../engine/schedules'
 import { clientOf, freshPhone, type TestClient, until, untilState } from './harness/client'
 import { dumpPostgres, dumpTemporal, findLeaks } from './harness/leaks'
-import { pauseSchedule, triggerRun } from './harness/schedules'
+import { asWorkersDo, pauseSchedule, triggerRun } from './harness/schedules'
 import { startSystem, type System } from './harness/system'
 
 let system: System
@@ -249,10 +249,10 @@ describe('the schedule', () => {
     const connection = await Connection.connect(system.temporal.connection)
     try {
       const temporal = new Client({ connection })
-      await Promise.all([system.engine.scheduleRetention(), system.engine.scheduleRetention()])
+      await Promise.all([1, 2].map(() => asWorkersDo(() => system.engine.scheduleRetention())))
       const handle = temporal.schedule.getHandle(retentionScheduleId(system.temporal.taskQueue))
       await pauseSchedule(handle)
-      await system.engine.scheduleRetention()
+      await asWorkersDo(() => system.engine.scheduleRetention())
       const { state, policies } = await handle.describe()
       expect(state.paused).toBe(true)
       expect(policies.overlap).toBe('SKIP')

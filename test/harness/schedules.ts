@@ -1,5 +1,19 @@
-import { type ScheduleHandle, ScheduleOverlapPolicy } from '@temporalio/client'
+import { isGrpcDeadlineError, type ScheduleHandle, ScheduleOverlapPolicy } from '@temporalio/client'
 import { until } from './client'
+
+/** Makes a schedule or brings it up to date, again where Temporal took too long on a busy machine. */
+export const asWorkersDo = (make: () => Promise<void>): Promise<unknown> =>
+  until(
+    () =>
+      make().then(
+        () => true,
+        (error: unknown) => {
+          if (isGrpcDeadlineError(error)) return false
+          throw error
+        },
+      ),
+    { within: 50_000, what: 'the schedule' },
+  )
 
 /**
  * Pauses a schedule, and waits until Temporal has taken that up. It is asked until it has: where an update is still on
