@@ -1,5 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { ofServedApps, type Place } from '../requests/region'
 
 /** A sealed row as it leaves the house: with what somebody needs who keeps it elsewhere. */
@@ -63,13 +65,19 @@ export async function* exportAudit(
   }
 }
 
+const sealStatement = statement(
+  'is_seal_of',
+  z.strictObject({ appId: z.string() }),
+  (p: Named<{ appId: string; number: string }>) => sql`
+  select e.app_id as "appId" from audit_seals s join audit_events e on e.id = s.event_id
+  where s.number = ${p.number}::bigint and e.app_id = ${p.appId}`,
+)
+
 /** Whether the seal of this number is one of the app's rows. */
 export const isSealOf = async (
   db: Queries,
-  { appId, number }: { appId: string; number: string },
-): Promise<boolean> =>
-  (await db.one(sql`select from audit_seals s join audit_events e on e.id = s.event_id
-    where s.number = ${number}::bigint and e.app_id = ${appId}`)) !== undefined
+  seal: { appId: string; number: string },
+): Promise<boolean> => (await db.one(sealStatement(seal))) !== undefined
 
 const conditions = ({ appId, servedBy, from, to }: ExportFilter): SQL =>
   sql.join([

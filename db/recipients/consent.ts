@@ -1,7 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import type { RecipientKind } from '../../core/channel'
-import type { Environment } from '../../core/state'
+import { type Environment, environments } from '../../core/state'
 import type { Wake } from '../../core/wake'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { setState } from '../requests/ending'
@@ -82,10 +83,48 @@ export async function liftWithdrawal(tx: Queries, subscriber: SubscriberKey): Pr
   await tx.many(liftStatement(subscriberParams(subscriber)))
 }
 
-interface OptOutKey {
-  recipientId: string
-  environment: Environment
+interface Saying {
+  recipientIds: string[]
+  environments: Environment[]
+  source: string
+  /** Null: now, whatever was said before. */
+  at: Date | null
 }
+
+const optOutStatement = statement(
+  'opt_out',
+  z.strictObject({ recipientId: z.string(), environment: z.enum(environments) }),
+  (p: Named<Saying>) => sql`
+  insert into opt_outs as o (recipient_id, environment, source, at)
+  select id, environment, ${p.source},
+    case when ${p.at}::timestamptz is null then clock_timestamp()
+      else least(${p.at}::timestamptz, clock_timestamp() + ${clockTolerance}) end
+  from unnest(${p.recipientIds}::text[]) id,
+    unnest(${p.environments}::text[]::key_environment[]) environment
+  on conflict (recipient_id, environment)
+    do update set source = excluded.source, at = excluded.at, lifted_at = null
+    where ${p.at}::timestamptz is null or greatest(o.at, o.lifted_at) < excluded.at
+  returning recipient_id as "recipientId", environment`,
+)
+
+const cancelStatement = statement(
+  'cancel_opted_out',
+  z.strictObject({ requestId: z.string(), appId: z.string(), dueAt: z.date().nullable() }),
+  // As many environments as recipients.
+  (p: Named<Pick<Saying, 'recipientIds' | 'environments'> & { actor: string }>) => sql`
+  with ended as (
+    update otp_requests set ${setState('cancelled', 'requested')}
+    where (recipient_id, environment) in (
+        select * from unnest(${p.recipientIds}::text[], ${p.environments}::text[]::key_environment[]))
+      and state = 'pending' and expires_at > now()
+    returning id, app_id, audit_seq, signal_due_at
+  ), logged as (${auditFrom(sql`ended`, {
+    type: 'cancelled',
+    actor: p.actor,
+    detail: { reason: 'requested', cause: 'consent_withdrawn' },
+  })})
+  select id as "requestId", app_id as "appId", signal_due_at as "dueAt" from ended`,
+)
 
 const keepStatement = statement(
   'keep_consent',
@@ -225,29 +264,17 @@ async function optOut(
     at?: Date | undefined
   },
 ): Promise<Withdrawn> {
-  const said = await tx.many<OptOutKey>(sql`
-    insert into opt_outs as o (recipient_id, environment, source, at)
-    select id, environment, ${source}, ${at ? sql`least(${at}, clock_timestamp() + ${clockTolerance})` : sql`clock_timestamp()`}
-    from unnest(${sql.param(held.map(({ id }) => id))}::text[]) id,
-      unnest(${sql.param(environments)}::text[]::key_environment[]) environment
-    on conflict (recipient_id, environment)
-      do update set source = excluded.source, at = excluded.at, lifted_at = null
-      where ${at === undefined} or greatest(o.at, o.lifted_at) < excluded.at
-    returning recipient_id as "recipientId", environment`)
-  const ids = sql.param(said.map(({ recipientId }) => recipientId))
-  const where = sql.param(said.map((row) => row.environment))
-  const ended = await tx.many<{ requestId: string; appId: string; dueAt: Date | null }>(sql`
-    with ended as (
-      update otp_requests set ${setState('cancelled', 'requested')}
-      where (recipient_id, environment) in (select * from unnest(${ids}::text[], ${where}::text[]::key_environment[]))
-        and state = 'pending' and expires_at > now()
-      returning id, app_id, audit_seq, signal_due_at
-    ), logged as (${auditFrom(sql`ended`, {
-      type: 'cancelled',
+  const recipientIds = held.map(({ id }) => id)
+  const said = await tx.many(
+    optOutStatement({ recipientIds, environments: [...environments], source, at: at ?? null }),
+  )
+  const ended = await tx.many(
+    cancelStatement({
+      recipientIds: said.map(({ recipientId }) => recipientId),
+      environments: said.map(({ environment }) => environment),
       actor,
-      detail: { reason: 'requested', cause: 'consent_withdrawn' },
-    })})
-    select id as "requestId", app_id as "appId", signal_due_at as "dueAt" from ended`)
+    }),
+  )
   for (const appId of [...new Set(held.map((row) => row.appId))].sort()) {
     const own = new Set(held.filter((row) => row.appId === appId).map(({ id }) => id))
     const theirs = said.filter(({ recipientId }) => own.has(recipientId))

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { appIndexes } from '../../codes/seal'
@@ -27,9 +27,51 @@ export const spellingsOfAddress = ({
 }: Pick<Addressee, 'kind' | 'value'>): readonly [string, ...string[]] =>
   kind === 'phone' ? [value, ...spellingsOf(value).filter((each) => each !== value)] : [value]
 
-export interface HeldRecipient {
-  id: string
-  appId: string
+const HeldRow = z.strictObject({ id: z.string(), appId: z.string() })
+export type HeldRecipient = z.infer<typeof HeldRow>
+
+interface Known {
+  kind: RecipientKind
+  /** As many as there are indexes. */
+  owners: string[]
+  indexes: Buffer[]
+}
+
+const ofKnown = (
+  p: Named<Known>,
+): SQL => sql`unnest(${p.owners}::text[], ${p.indexes}::bytea[]) as known (app_id, index)
+  join recipients r on r.app_id = known.app_id and r.kind = ${p.kind} and r.index = known.index`
+
+// Found by their indexes, held by their ids: after a wait the condition is put to the row as it has become, and one
+// that was given its index by a newer key meanwhile would no longer fit the old one.
+const holdStatement = statement(
+  'hold_recipients',
+  HeldRow,
+  (p: Named<Known>) => sql`
+  select id, app_id as "appId" from recipients
+  where erased_at is null and id = any(array(select r.id from ${ofKnown(p)}))
+  order by id for update`,
+)
+
+const knownStatement = statement(
+  'is_known_anywhere',
+  z.strictObject({ id: z.string() }),
+  (p: Named<Known>) => sql`select r.id from ${ofKnown(p)} where r.erased_at is null limit 1`,
+)
+
+/** An address under each of its spellings, as these apps may know it. */
+const knownBy = (
+  keyring: Keyring,
+  apps: readonly string[],
+  { kind, value, spellings = [] }: Pick<Addressee, 'kind' | 'value' | 'spellings'>,
+): Known => {
+  const values = [...new Set([value, ...spellings])]
+  const known = apps.flatMap((appId) =>
+    values.flatMap((each) =>
+      appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => ({ appId, index })),
+    ),
+  )
+  return { kind, owners: known.map(({ appId }) => appId), indexes: known.map(({ index }) => index) }
 }
 
 /**
@@ -39,25 +81,10 @@ export interface HeldRecipient {
 export async function holdRecipients(
   tx: Queries,
   keyring: Keyring,
-  { kind, value, spellings = [], appId, servedBy }: Addressee,
+  { appId, servedBy, ...address }: Addressee,
 ): Promise<HeldRecipient[]> {
   const apps = appId === undefined ? await allApps(tx, servedBy) : [appId]
-  const values = [...new Set([value, ...spellings])]
-  const known = apps.flatMap((app) =>
-    values.flatMap((each) =>
-      appIndexes(keyring, { appId: app, kind, value: each }).map(({ index }) => ({ app, index })),
-    ),
-  )
-  const owners = sql.param(known.map(({ app }) => app))
-  const indexes = sql.param(known.map(({ index }) => index))
-  // Found by their indexes, held by their ids: after a wait the condition is put to the row as it has become, and one
-  // that was given its index by a newer key meanwhile would no longer fit the old one.
-  return tx.many<HeldRecipient>(sql`
-    select id, app_id as "appId" from recipients
-    where erased_at is null and id = any(array(
-      select r.id from unnest(${owners}::text[], ${indexes}::bytea[]) as known (app_id, index)
-        join recipients r on r.app_id = known.app_id and r.kind = ${kind} and r.index = known.index))
-    order by id for update`)
+  return tx.many(holdStatement(knownBy(keyring, apps, address)))
 }
 
 /** Every app, or those that a place serves. */
@@ -72,21 +99,10 @@ export const allApps = async (tx: Queries, servedBy: Place | undefined): Promise
 export async function isKnownAnywhere(
   tx: Queries,
   keyring: Keyring,
-  { kind, value, spellings = [] }: Pick<Addressee, 'kind' | 'value' | 'spellings'>,
+  address: Pick<Addressee, 'kind' | 'value' | 'spellings'>,
 ): Promise<boolean> {
-  const apps = await tx.many<{ id: string }>(sql`select id from apps`)
-  const known = apps.flatMap(({ id: appId }) =>
-    [...new Set([value, ...spellings])].flatMap((each) =>
-      appIndexes(keyring, { appId, kind, value: each }).map(({ index }) => ({ appId, index })),
-    ),
-  )
-  const owners = sql.param(known.map(({ appId }) => appId))
-  const indexes = sql.param(known.map(({ index }) => index))
-  const row = await tx.one(sql`
-    select from unnest(${owners}::text[], ${indexes}::bytea[]) as known (app_id, index)
-      join recipients r on r.app_id = known.app_id and r.kind = ${kind} and r.index = known.index
-    where r.erased_at is null limit 1`)
-  return row !== undefined
+  const apps = await allApps(tx, undefined)
+  return (await tx.one(knownStatement(knownBy(keyring, apps, address)))) !== undefined
 }
 
 const holdOthers = statement(
