@@ -99,19 +99,6 @@ describe('failover', () => {
     })
   })
 
-  test('a failure receipt moves on at once', async () => {
-    const phone = freshPhone()
-    await client.script(phone, { on: { channel: 'sms' }, receipt: 'failed' })
-    const id = await client.sent(phone)
-    await until(async () => (await stepStatuses(id))[1] === 'succeeded')
-    expect(await stepStatuses(id)).toEqual(['failed', 'succeeded', 'waiting', 'waiting'])
-    const [sms, voice] = (await client.status(id)).steps
-    const gap =
-      Date.parse(voice?.attempts[0]?.claimed_at ?? '') -
-      Date.parse(sms?.attempts[0]?.claimed_at ?? '')
-    expect(gap).toBeLessThan(2_500)
-  })
-
   test('a provider that refuses with 500 is left for the next healthy one of the channel', async () => {
     const phone = freshPhone()
     await client.script(phone, { on: { provider: 'sandbox-a' }, accept: { status: 500 } })
@@ -231,18 +218,6 @@ describe('an operator', () => {
 })
 
 describe('next and resend', () => {
-  test('next moves to the following channel at once', async () => {
-    const phone = freshPhone()
-    await client.script(phone, { receipt: 'none' })
-    const id = await client.sent(phone)
-    await until(async () => (await client.inbox(phone)).length === 1)
-    const asked = Date.now()
-    expect(await client.call('POST', `/otp/${id}/next`)).toMatchObject({ status: 200 })
-    await until(async () => (await channelsOf(phone)).includes('voice'), { within: 2_000 })
-    expect(Date.now() - asked).toBeLessThan(2_000)
-    expect((await stepStatuses(id))[0]).toBe('left')
-  })
-
   test('next after a delivered SMS goes on too, and the last channel has no next', async () => {
     const phone = freshPhone()
     const id = await client.sent(phone, { channels: ['sms', 'voice'] })
@@ -307,5 +282,44 @@ describe('receipts', () => {
       return seen.events.some(({ type }) => type === 'late_receipt') && seen
     })
     expect(status.state).toBe('cancelled')
+  })
+})
+
+describe('at once, long before the timer of the step ends', () => {
+  const smsTimeoutMs = 30_000
+  let patient: System
+  let user: TestClient
+  beforeAll(async () => {
+    patient = await startSystem({ steps: { sms: { timeoutMs: smsTimeoutMs } } })
+    user = clientOf(patient)
+  })
+  afterAll(() => patient.stop())
+
+  /** How long after the SMS the call was claimed, in milliseconds, by the database's clock. */
+  async function msUntilCall(id: string): Promise<number> {
+    const { steps } = await until(async () => {
+      const status = await user.status(id)
+      return status.steps[1]?.attempts[0] && status
+    })
+    const [sms, voice] = steps.map(({ attempts }) => Date.parse(attempts[0]?.claimed_at ?? ''))
+    return Number(voice) - Number(sms)
+  }
+
+  test('a failure receipt moves on', async () => {
+    const phone = freshPhone()
+    await user.script(phone, { on: { channel: 'sms' }, receipt: 'failed' })
+    const id = await user.sent(phone)
+    expect(await msUntilCall(id)).toBeLessThan(smsTimeoutMs / 2)
+    expect((await user.status(id)).steps[0]).toMatchObject({ status: 'failed' })
+  })
+
+  test('next moves to the following channel', async () => {
+    const phone = freshPhone()
+    await user.script(phone, { receipt: 'none' })
+    const id = await user.sent(phone)
+    await until(async () => (await user.inbox(phone)).length === 1)
+    expect(await user.call('POST', `/otp/${id}/next`)).toMatchObject({ status: 200 })
+    expect(await msUntilCall(id)).toBeLessThan(smsTimeoutMs / 2)
+    expect((await user.status(id)).steps[0]).toMatchObject({ status: 'left' })
   })
 })

@@ -91,15 +91,12 @@ describe.each(names)('the client in %s', (name) => {
   })
 
   test.concurrent('is told why a send was refused', async () => {
-    const started = Date.now()
     const { code, answer } = await run([...send, '12'])
     expect(code).not.toBe(0)
     expect(answer[shell || name.startsWith('Python') ? 'error_code' : 'errorCode']).toBe(
       'INVALID_NUMBER',
     )
     expect(answer[shell ? 'message' : 'error']).toMatch(/\w+\.$/)
-    // A retry would have waited a second and more.
-    if (name === 'Python with retries') expect(Date.now() - started).toBeLessThan(5_000)
   })
 })
 
