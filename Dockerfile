@@ -19,6 +19,7 @@ COPY --from=packages /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./
 COPY migrations migrations
+COPY db/functions db/functions
 COPY docs/runbooks docs/runbooks
 COPY sandbox/page sandbox/page
 # A volume that is mounted here takes over the owner, so that key file and roots can be written without root.

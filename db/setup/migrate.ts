@@ -4,6 +4,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator'
 import pg from 'pg'
+import { hasNewestFunctions, makeFunctions } from './functions'
 import { grantTo } from './grants'
 import { makeIndexes } from './indexes'
 import { isSeparated, roles } from './roles'
@@ -28,6 +29,7 @@ export async function migrate(databaseUrl: string, serviceUrl = databaseUrl): Pr
       await client.query(`set role ${roles.owner}`)
     }
     await runMigrations(drizzle(client), { migrationsFolder: folder })
+    await makeFunctions(client)
     await makeIndexes(client)
     const role = roleOf(serviceUrl)
     if (role !== roleOf(databaseUrl)) await grantTo(client, role)
@@ -65,7 +67,7 @@ async function requireNewest(client: pg.Client): Promise<void> {
     'select max(created_at)::text as at from drizzle.__drizzle_migrations',
   )
   const newest = readMigrationFiles({ migrationsFolder: folder }).at(-1)?.folderMillis
-  if (Number(rows[0]?.at) !== newest)
+  if (Number(rows[0]?.at) !== newest || !(await hasNewestFunctions(client)))
     throw new Error(
       'they are of another version, and this role may not change them: name one that may in MIGRATION_DATABASE_URL',
     )
