@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api'
 import { Client } from 'pg'
 import * as schema from '../db/schema'
+import { migrate } from '../db/setup/migrate'
 import { dumpSchema } from '../db/setup/schema-dump'
 import { asSuperuser, freshDatabase, type FreshDatabase } from './harness/database'
 
@@ -58,4 +59,24 @@ test('drizzle-kit finds nothing to migrate', async () => {
     readFileSync(`migrations/meta/${newest}_snapshot.json`, 'utf8'),
   ) as ReturnType<typeof generateDrizzleJson>
   expect(await generateMigration(snapshot, generateDrizzleJson(schema))).toEqual([])
+})
+
+test('every function has a file, and every file a function', async () => {
+  const names = [...(await dumpOf(migrated)).matchAll(/FUNCTION public\.(\w+)\(/g)]
+  const files = readdirSync('db/functions').map((file) => file.replace(/\.sql$/, ''))
+  expect(names.map(([, name]) => name)).toEqual(files.sort())
+})
+
+test('a function whose file has changed since is made anew, and no other', async () => {
+  const dump = await dumpOf(migrated)
+  await asSuperuser(migrated.adminUrl, [
+    `create or replace function sum_of(hours numeric[]) returns numeric language sql immutable as 'select -1::numeric'`,
+    `create or replace function hour_of(moment timestamptz) returns integer language sql stable as 'select -1'`,
+    `update drizzle.functions set digest = 'of an older version' where name = 'sum_of'`,
+  ])
+  await migrate(migrated.adminUrl)
+  const [hourOf] = /CREATE OR REPLACE FUNCTION public\.hour_of[^]*?;\n/.exec(dump) ?? []
+  const after = await dumpOf(migrated)
+  expect(after).not.toContain(hourOf)
+  expect(after).toContain(/CREATE OR REPLACE FUNCTION public\.sum_of[^]*?;\n/.exec(dump)?.[0])
 })
