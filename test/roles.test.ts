@@ -197,7 +197,9 @@ describe('a database that one role owned', () => {
     // Nothing to do, so nobody need be able to do it.
     await bringUpToDate(service)
     await asOne(superuser.href, (db) =>
-      db.many(sql`update drizzle.functions set digest = 'of another version' where name = 'sum_of'`),
+      db.many(
+        sql`update drizzle.functions set digest = 'of another version' where name = 'sum_of'`,
+      ),
     )
     await expect(bringUpToDate(service)).rejects.toThrow(
       /name one that may in MIGRATION_DATABASE_URL/,
