@@ -81,8 +81,8 @@ const tightFloors: Readonly<Record<ScopeKind, number>> = {
 }
 /** A country where hardly anybody has ever come back has less. */
 const coldCountryFloor = { usual: 15, tight: 5 } as const
-/** Codes of the last month that make a country one with users; `count_send` knows it too. */
-const warmFrom = 3
+/** Number of codes of the last month that make a country one with users. */
+export const warmFrom = 3
 /** An app from which fewer codes came back is new. */
 const newApp = 20
 const newAppFloors = { country: 40, cold: 60 } as const

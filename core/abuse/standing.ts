@@ -12,6 +12,9 @@ export const memory = {
   ever: 30 * 86_400,
 } as const
 
+/** Number of places that a block's row keeps. */
+export const placesKept = 12
+
 /** What is remembered of a scope's sends, as of one moment; every count fades, see {@link memory}. */
 export interface Standing {
   pending: number

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { placeInBlock } from '../../codes/scope-digest'
 import type { Keyring } from '../../codes/keyring'
 import type { ProtectionMode, ProtectionSettings } from '../../core/abuse/protection'
-import { type Finding, judgeSend, type KnownScope } from '../../core/abuse/rules'
+import { type Finding, judgeSend, type KnownScope, warmFrom } from '../../core/abuse/rules'
 import {
   blockOf,
   rangeOf,
@@ -12,7 +12,7 @@ import {
   type ScopedSend,
   scopesOf,
 } from '../../core/abuse/scopes'
-import { noStanding } from '../../core/abuse/standing'
+import { memory, noStanding, placesKept } from '../../core/abuse/standing'
 import { type Verdict, verdictOf } from '../../core/abuse/verdict'
 import type { Queries } from '../index'
 import { type Named, NoRow, statement } from '../statement'
@@ -141,6 +141,7 @@ async function count(
         maturesAfter: send.lifetimeSeconds + graceSeconds,
         at,
         ...{ passes, block, place },
+        ...{ memory, warmFrom, placesKept },
         counted: listed(counted),
         others: listed(others),
         cold: listed(cold),

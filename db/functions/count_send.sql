@@ -14,14 +14,22 @@ declare
   home text[] := send ->> 'home';
   block_name text := send ->> 'block';
   block_place integer := send ->> 'place';
+  -- How many seconds each count remembers, and two limits: from `core/abuse`, where they are judged.
+  pending_s float8 := send -> 'memory' ->> 'pending';
+  passed_s float8 := send -> 'memory' ->> 'passed';
+  hour_s float8 := send -> 'memory' ->> 'hour';
+  day_s float8 := send -> 'memory' ->> 'day';
+  ever_s float8 := send -> 'memory' ->> 'ever';
+  warm_from float8 := send ->> 'warmFrom';
+  places_kept integer := send ->> 'placesKept';
   is_warm boolean;
   made bigint;
   blocks json;
   standings json;
 begin
   -- A country where people have come back is not cold.
-  is_warm := coalesce((select sum(faded_count(s.passed_ever, now_s - s.at, 2592000)) from send_standings s
-    where s.name = any(home)) >= 3, false);
+  is_warm := coalesce((select sum(faded_count(s.passed_ever, now_s - s.at, ever_s)) from send_standings s
+    where s.name = any(home)) >= warm_from, false);
   if is_warm then
     rows_to_count := array(select n from unnest(rows_to_count) n where n <> all(cold));
     rows_to_read := array(select n from unnest(rows_to_read) n where n <> all(cold));
@@ -42,25 +50,25 @@ begin
     select n, now_s, 1, case when n = block_name then array[block_place] else '{}' end
     from unnest(rows_to_count) n order by n collate "C"
     on conflict (name) do update set at = greatest(s.at, now_s),
-      pending = faded_count(s.pending, now_s - s.at, 600) + 1,
-      passed = faded_count(s.passed, now_s - s.at, 600),
-      passed_hour = faded_count(s.passed_hour, now_s - s.at, 3600),
-      failed = faded_count(s.failed, now_s - s.at, 86400),
-      passed_day = faded_count(s.passed_day, now_s - s.at, 86400),
-      passed_ever = faded_count(s.passed_ever, now_s - s.at, 2592000),
-      failed_ever = faded_count(s.failed_ever, now_s - s.at, 2592000),
-      failed_hour = faded_count(s.failed_hour, now_s - s.at, 3600),
-      places = case when s.name = block_name then (excluded.places || s.places)[1:12] else s.places end
+      pending = faded_count(s.pending, now_s - s.at, pending_s) + 1,
+      passed = faded_count(s.passed, now_s - s.at, passed_s),
+      passed_hour = faded_count(s.passed_hour, now_s - s.at, hour_s),
+      failed = faded_count(s.failed, now_s - s.at, day_s),
+      passed_day = faded_count(s.passed_day, now_s - s.at, day_s),
+      passed_ever = faded_count(s.passed_ever, now_s - s.at, ever_s),
+      failed_ever = faded_count(s.failed_ever, now_s - s.at, ever_s),
+      failed_hour = faded_count(s.failed_hour, now_s - s.at, hour_s),
+      places = case when s.name = block_name then (excluded.places || s.places)[1:places_kept] else s.places end
     returning s.*
   )
   select json_agg(known) into standings from (
     select name, pending, passed, passed_hour as "passedHour", failed, passed_day as "passedDay",
       passed_ever as "passedEver", failed_ever as "failedEver", failed_hour as "failedHour", places from now_counted
     union all
-    select s.name, faded_count(s.pending, now_s - s.at, 600), faded_count(s.passed, now_s - s.at, 600),
-      faded_count(s.passed_hour, now_s - s.at, 3600), faded_count(s.failed, now_s - s.at, 86400),
-      faded_count(s.passed_day, now_s - s.at, 86400), faded_count(s.passed_ever, now_s - s.at, 2592000),
-      faded_count(s.failed_ever, now_s - s.at, 2592000), faded_count(s.failed_hour, now_s - s.at, 3600), s.places
+    select s.name, faded_count(s.pending, now_s - s.at, pending_s), faded_count(s.passed, now_s - s.at, passed_s),
+      faded_count(s.passed_hour, now_s - s.at, hour_s), faded_count(s.failed, now_s - s.at, day_s),
+      faded_count(s.passed_day, now_s - s.at, day_s), faded_count(s.passed_ever, now_s - s.at, ever_s),
+      faded_count(s.failed_ever, now_s - s.at, ever_s), faded_count(s.failed_hour, now_s - s.at, hour_s), s.places
     from send_standings s where s.name = any(rows_to_read)
   ) known;
   return json_build_object('at', moment, 'warm', is_warm, 'decision', made::text, 'blocks', blocks, 'standings', standings);
