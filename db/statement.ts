@@ -1,5 +1,6 @@
-import { is, Placeholder, type SQL, sql } from 'drizzle-orm'
-import { PgDialect } from 'drizzle-orm/pg-core'
+import { type GetColumnData, is, Param, Placeholder, type Query, type SQL, sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { type PgColumn, PgDialect } from 'drizzle-orm/pg-core'
 import { z } from 'zod'
 
 /** In the builder of a statement: what stands in its text for each of its parameters. */
@@ -59,26 +60,81 @@ export function statement<Params extends object, Row>(
   row: z.ZodType<Row, Row>,
   text: (named: Named<Params>) => SQL,
 ): Statement<Params, Row> {
+  takeName(name)
+  const built = text(placeholders<Params>())
+  refuseLists(name, dialect.sqlToQuery(built).params)
+  return binder(name, row, dialect.sqlToQuery(sql`${built}`.inlineParams()))
+}
+
+/** What drizzle's typed queries are built from; it has no connection, so that a query can only be sent by its name. */
+const builder = drizzle.mock()
+type Built = PromiseLike<unknown> & { toSQL(): Query }
+
+/** The rows of a typed query; it has none without `returning`. */
+type RowOf<Q> = Awaited<Q> extends readonly (infer Row)[] ? Row : never
+
+/**
+ * A plain read or write as a constant statement, by drizzle's typed queries: tables, columns and rows are those of
+ * `db/schema`, so nothing is cast and no schema of rows is written. What a promise about concurrency depends on is
+ * written as SQL instead, see {@link statement}.
+ * @param name as of a statement
+ * @param build gets the parameters by name; what it selects or returns is written with {@link columns}
+ */
+export function query<Params extends object, Q extends Built>(
+  name: string,
+  build: (named: Named<Params>, db: typeof builder) => Q,
+): Statement<Params, RowOf<Q>> {
+  takeName(name)
+  const built = build(placeholders<Params>(), builder).toSQL()
+  return binder(name, z.custom<RowOf<Q>>(), built)
+}
+
+/** Columns under the names that rows have in TypeScript. */
+export const columns = <Fields extends Record<string, PgColumn>>(fields: Fields) =>
+  Object.fromEntries(
+    Object.entries(fields).map(([key, column]) => [key, sql`${column}`.as(key)]),
+  ) as { [Key in keyof Fields]: SQL.Aliased<GetColumnData<Fields[Key]>> }
+
+function takeName(name: string): void {
   if (!nameShape.test(name) || names.has(name))
     throw new Error(`A statement cannot be called ${name}: taken, or not in snake case.`)
   names.add(name)
-  const built = text(placeholders<Params>())
-  refuseLists(name, dialect.sqlToQuery(built).params)
-  const query = dialect.sqlToQuery(sql`${built}`.inlineParams())
-  const order = query.params.map((param) => (param as Placeholder).name)
-  const known = new Set(order)
+}
+
+function binder<Params extends object, Row>(
+  name: string,
+  row: z.ZodType<Row, Row>,
+  { sql: text, params }: Query,
+): Statement<Params, Row> {
+  const known = new Set(params.flatMap((param) => placeholderIn(param)?.name ?? []))
   // Behind its first word, where Postgres's own figures keep it; a comment of ours may come before that.
-  const marked = query.sql
+  const marked = text
     .replace(/^(?:\s+|--.*\n)*/, '')
     .replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
     .trim()
-  return (params) => {
-    const surplus = Object.keys(params).filter((key) => !known.has(key))
+  return (given) => {
+    const surplus = Object.keys(given).filter((key) => !known.has(key))
     if (surplus.length > 0) throw new Error(`The statement ${name} does not use ${surplus.join()}.`)
-    const given = params as Record<string, unknown>
-    return { name, text: marked, values: order.map((key) => given[key]), row }
+    return { name, text: marked, values: params.map(valueFrom(given)), row }
   }
 }
+
+const placeholderIn = (param: unknown): Placeholder | undefined => {
+  const inner = is(param, Param) ? param.value : param
+  return is(inner, Placeholder) ? inner : undefined
+}
+
+/** What is sent for a parameter of the text: a constant, or what was given, as its column encodes it. */
+const valueFrom =
+  (given: object) =>
+  (param: unknown): unknown => {
+    const placeholder = placeholderIn(param)
+    if (!placeholder) return param
+    const value: unknown = Reflect.get(given, placeholder.name)
+    return is(param, Param) && value !== null && value !== undefined
+      ? param.encoder.mapToDriverValue(value)
+      : value
+  }
 
 const placeholders = <Params>(): Named<Params> =>
   new Proxy({} as Named<Params>, {

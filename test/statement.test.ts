@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { sql } from 'drizzle-orm'
+import { eq, gte, sql } from 'drizzle-orm'
+import { integer, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import pino from 'pino'
 import { z } from 'zod'
 import { createDatabase, type Database, type StatementOptions } from '../db'
 import { errorForLog } from '../db/error-for-log'
-import { type Named, NoRow, RowFault, statement } from '../db/statement'
+import { columns, type Named, NoRow, query, RowFault, statement } from '../db/statement'
 import { asSuperuser, type FreshDatabase, freshDatabase } from './harness/database'
 import { createPostgresProxy } from './harness/postgres-proxy'
 
@@ -213,5 +214,52 @@ test('a migration that changes the type of a column is survived by connections t
   await onEach()
   expect(await db.transaction((tx) => tx.one(find({})))).toMatchObject({
     madeAt: expect.any(String),
+  })
+})
+
+describe('a typed query', () => {
+  const shelves = pgTable('shelves', {
+    id: text().primaryKey(),
+    places: integer().notNull(),
+    madeAt: timestamp('made_at', { withTimezone: true }).defaultNow(),
+  })
+  const listShelves = query('list_large_shelves', ({ least }: Named<{ least: number }>, db) =>
+    db
+      .select(columns({ id: shelves.id, madeAt: shelves.madeAt }))
+      .from(shelves)
+      .where(gte(shelves.places, least))
+      .orderBy(shelves.id),
+  )
+  const addShelf = query('add_shelf', ({ id }: Named<{ id: string }>, db) =>
+    db
+      .insert(shelves)
+      .values({ id, places: 7 })
+      .returning(columns({ places: shelves.places })),
+  )
+  const widenShelf = query(
+    'widen_shelf',
+    ({ id, places }: Named<{ id: string; places: number | null }>, db) =>
+      db.update(shelves).set({ places }).where(eq(shelves.id, id)),
+  )
+
+  test('has rows of the types and names of the schema in TypeScript, and is prepared', async () => {
+    const db = connect()
+    const rows = await db.many(listShelves({ least: 5 }))
+    const row: { id: string; madeAt: Date | null } | undefined = rows[0]
+    expect(row).toEqual({ id: 'b', madeAt: expect.any(Date) })
+    // @ts-expect-error: it selects no places.
+    expect(row?.places).toBeUndefined()
+    expect(await db.many(prepared)).toContainEqual(
+      expect.objectContaining({ name: 'list_large_shelves' }),
+    )
+  })
+
+  test('writes what it is given, and reads back what it returns', async () => {
+    const db = connect()
+    expect(await db.one(addShelf({ id: 'c' }))).toEqual({ places: 7 })
+    expect(await db.many(widenShelf({ id: 'c', places: 8 }))).toEqual([])
+    await expect(db.many(widenShelf({ id: 'c', places: null }))).rejects.toThrow('not-null')
+    // @ts-expect-error: it sets `places`.
+    await expect(db.many(widenShelf({ id: 'c' }))).rejects.toThrow('not-null')
   })
 })
