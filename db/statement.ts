@@ -1,5 +1,5 @@
 import { type GetColumnData, is, Param, Placeholder, type Query, type SQL, sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/node-postgres'
+import { drizzle } from 'drizzle-orm/pg-proxy'
 import { type PgColumn, PgDialect } from 'drizzle-orm/pg-core'
 import { z } from 'zod'
 
@@ -66,8 +66,8 @@ export function statement<Params extends object, Row>(
   return binder(name, row, dialect.sqlToQuery(sql`${built}`.inlineParams()))
 }
 
-/** What drizzle's typed queries are built from; it has no connection, so that a query can only be sent by its name. */
-const builder = drizzle.mock()
+/** What drizzle's typed queries are built from. It has no connection, so that a query is only sent by its name. */
+const builder = drizzle(() => Promise.reject(new Error('A typed query is sent by its name.')))
 type Built = PromiseLike<unknown> & { toSQL(): Query }
 
 /** The rows of a typed query; it has none without `returning`. */

@@ -218,48 +218,55 @@ test('a migration that changes the type of a column is survived by connections t
 })
 
 describe('a typed query', () => {
-  const shelves = pgTable('shelves', {
+  const racks = pgTable('racks', {
     id: text().primaryKey(),
     places: integer().notNull(),
     madeAt: timestamp('made_at', { withTimezone: true }).defaultNow(),
   })
-  const listShelves = query('list_large_shelves', ({ least }: Named<{ least: number }>, db) =>
-    db
-      .select(columns({ id: shelves.id, madeAt: shelves.madeAt }))
-      .from(shelves)
-      .where(gte(shelves.places, least))
-      .orderBy(shelves.id),
+  beforeAll(() =>
+    asSuperuser(fresh.adminUrl, [
+      `create table racks (id text primary key, places int not null, made_at timestamptz default now())`,
+      `insert into racks values ('b', 5)`,
+      `grant select, insert, update on racks to public`,
+    ]),
   )
-  const addShelf = query('add_shelf', ({ id }: Named<{ id: string }>, db) =>
+  const listRacks = query('list_large_racks', ({ least }: Named<{ least: number }>, db) =>
     db
-      .insert(shelves)
+      .select(columns({ id: racks.id, madeAt: racks.madeAt }))
+      .from(racks)
+      .where(gte(racks.places, least))
+      .orderBy(racks.id),
+  )
+  const addRack = query('add_rack', ({ id }: Named<{ id: string }>, db) =>
+    db
+      .insert(racks)
       .values({ id, places: 7 })
-      .returning(columns({ places: shelves.places })),
+      .returning(columns({ places: racks.places })),
   )
-  const widenShelf = query(
-    'widen_shelf',
+  const widenRack = query(
+    'widen_rack',
     ({ id, places }: Named<{ id: string; places: number | null }>, db) =>
-      db.update(shelves).set({ places }).where(eq(shelves.id, id)),
+      db.update(racks).set({ places }).where(eq(racks.id, id)),
   )
 
   test('has rows of the types and names of the schema in TypeScript, and is prepared', async () => {
     const db = connect()
-    const rows = await db.many(listShelves({ least: 5 }))
+    const rows = await db.many(listRacks({ least: 5 }))
     const row: { id: string; madeAt: Date | null } | undefined = rows[0]
     expect(row).toEqual({ id: 'b', madeAt: expect.any(Date) })
     // @ts-expect-error: it selects no places.
     expect(row?.places).toBeUndefined()
     expect(await db.many(prepared)).toContainEqual(
-      expect.objectContaining({ name: 'list_large_shelves' }),
+      expect.objectContaining({ name: 'list_large_racks' }),
     )
   })
 
   test('writes what it is given, and reads back what it returns', async () => {
     const db = connect()
-    expect(await db.one(addShelf({ id: 'c' }))).toEqual({ places: 7 })
-    expect(await db.many(widenShelf({ id: 'c', places: 8 }))).toEqual([])
-    await expect(db.many(widenShelf({ id: 'c', places: null }))).rejects.toThrow('not-null')
+    expect(await db.one(addRack({ id: 'c' }))).toEqual({ places: 7 })
+    expect(await db.many(widenRack({ id: 'c', places: 8 }))).toEqual([])
+    await expect(db.many(widenRack({ id: 'c', places: null }))).rejects.toThrow('not-null')
     // @ts-expect-error: it sets `places`.
-    await expect(db.many(widenShelf({ id: 'c' }))).rejects.toThrow('not-null')
+    await expect(db.many(widenRack({ id: 'c' }))).rejects.toThrow('not-null')
   })
 })
