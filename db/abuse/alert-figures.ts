@@ -1,12 +1,24 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { ProviderFigures, RouteFigures } from '../../core/alerts/provider-rules'
-import type { Environment } from '../../core/state'
+import { channels } from '../../core/channel'
+import { environments } from '../../core/state'
 import type { Queries } from '../index'
-import { momentOf } from './moment'
+import { type Named, statement } from '../statement'
+import { momentIn } from './moment'
 
-/** What each route achieved in the last hours, of those that were used in the last day. */
-export const readRouteFigures = (db: Queries, at?: Date): Promise<RouteFigures[]> =>
-  db.many<RouteFigures>(sql`
+const routeFigures = statement(
+  'read_route_figures',
+  z.strictObject({
+    provider: z.string(),
+    channel: z.enum(channels),
+    country: z.string(),
+    reached: z.int(),
+    due: z.int(),
+    accepted: z.int(),
+    reported: z.int(),
+  }),
+  (p: Named<{ at: Date | null }>) => sql`
     select provider, channel, country,
       coalesce(sum(coalesce((success ->> 'yes')::float8, 0)) filter (where age < 3), 0)::int as reached,
       coalesce(sum(coalesce((success ->> 'yes')::float8, 0) + coalesce((success ->> 'no')::float8, 0))
@@ -15,14 +27,27 @@ export const readRouteFigures = (db: Queries, at?: Date): Promise<RouteFigures[]
       coalesce(sum((select sum(n::float8) from jsonb_each_text(receipts) r (status, n)
         where status in ('delivered', 'answered', 'expired') or status like 'failed%')), 0)::int as reported
     from (select h.*, extract(epoch from date_trunc('hour', now) - hour) / 3600 as age
-      from provider_hours h, (select ${momentOf(at)} as now) clock
+      from provider_hours h, (select ${momentIn(p.at)} as now) clock
       where hour > now - interval '24 hours' and hour <= now) hours
-    group by 1, 2, 3 order by 1, 2, 3`)
+    group by 1, 2, 3 order by 1, 2, 3`,
+)
 
-/** How each account did in the last two hours. */
-export const readProviderFigures = (db: Queries, at?: Date): Promise<ProviderFigures[]> =>
-  db.many<ProviderFigures>(sql`
-    with clock as (select date_trunc('hour', t) as hour, t from (select ${momentOf(at)} as t) now), pinged as (
+/** What each route achieved in the last hours, of those that were used in the last day. */
+export const readRouteFigures = (db: Queries, at?: Date): Promise<RouteFigures[]> =>
+  db.many(routeFigures({ at: at ?? null }))
+
+const providerFigures = statement(
+  'read_provider_figures',
+  z.strictObject({
+    provider: z.string(),
+    good: z.int(),
+    bad: z.int(),
+    acceptMs: z.record(z.string(), z.number()),
+    open: z.array(z.enum(channels)),
+    openSeconds: z.number(),
+  }),
+  (p: Named<{ at: Date | null }>) => sql`
+    with clock as (select date_trunc('hour', t) as hour, t from (select ${momentIn(p.at)} as t) now), pinged as (
       select provider, sum(good) as good, sum(bad) as bad from provider_ping_hours p, clock
       where p.hour >= clock.hour - interval '1 hour' and p.hour <= clock.hour group by 1
     ), accepted as (
@@ -38,22 +63,35 @@ export const readProviderFigures = (db: Queries, at?: Date): Promise<ProviderFig
     )
     select provider, coalesce(good, 0)::int as good, coalesce(bad, 0)::int as bad, coalesce(buckets, '{}') as "acceptMs",
       coalesce(channels, '{}') as open, coalesce(seconds, 0)::float8 as "openSeconds"
-    from pinged full join accepted using (provider) full join open using (provider) order by 1`)
+    from pinged full join accepted using (provider) full join open using (provider) order by 1`,
+)
+
+/** How each account did in the last two hours. */
+export const readProviderFigures = (db: Queries, at?: Date): Promise<ProviderFigures[]> =>
+  db.many(providerFigures({ at: at ?? null }))
+
+const StandingBlocksRow = z.strictObject({
+  appId: z.string(),
+  environment: z.enum(environments),
+  blocks: z.int(),
+  /** Of the newest; the label is a country, or a number's beginning. */
+  rule: z.string(),
+  scope: z.string(),
+  label: z.string().nullable(),
+})
 
 /** Blocks that stand now, by app. */
-export interface StandingBlocks {
-  appId: string
-  environment: Environment
-  blocks: number
-  /** Of the newest; the label is a country, or a number's beginning. */
-  rule: string
-  scope: string
-  label: string | null
-}
+export type StandingBlocks = z.infer<typeof StandingBlocksRow>
 
-export const readStandingBlocks = (db: Queries, at?: Date): Promise<StandingBlocks[]> =>
-  db.many<StandingBlocks>(sql`
+const standingBlocks = statement(
+  'read_standing_blocks',
+  StandingBlocksRow,
+  (p: Named<{ at: Date | null }>) => sql`
     select distinct on (app_id, environment) app_id as "appId", environment,
       (count(*) over (partition by app_id, environment))::int as blocks, rule, scope, label
-    from send_blocks, (select ${momentOf(at)} as t) now
-    where since <= t and until > t and lifted_at is null order by app_id, environment, since desc, id`)
+    from send_blocks, (select ${momentIn(p.at)} as t) now
+    where since <= t and until > t and lifted_at is null order by app_id, environment, since desc, id`,
+)
+
+export const readStandingBlocks = (db: Queries, at?: Date): Promise<StandingBlocks[]> =>
+  db.many(standingBlocks({ at: at ?? null }))

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { noticeKinds, noticePauses } from '../../core/alerts/rule'
 import type { ToldAlert } from '../../core/alerts/text'
 import type { Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 const NoticeRow = z.strictObject({
   noticeId: z.string(),
@@ -50,15 +50,29 @@ export const takeNotices = (
   { limit, claimSeconds }: { limit: number; claimSeconds: number },
 ): Promise<TakenNotice[]> => db.many(takeStatement({ limit, claimSeconds }))
 
+const toldStatement = statement(
+  'note_told',
+  NoRow,
+  (p: Named<{ noticeId: string; target: string }>) => sql`
+  update alert_notices set told_to = told_to || ${p.target}::text where id = ${p.noticeId}::bigint`,
+)
+
 /** One receiver has it: however the others do, it does not get it again. */
 export const noteTold = (
   db: Queries,
   { noticeId }: Pick<TakenNotice, 'noticeId'>,
   target: string,
-): Promise<unknown> =>
-  db.many(
-    sql`update alert_notices set told_to = told_to || ${target}::text where id = ${noticeId}::bigint`,
-  )
+): Promise<unknown> => db.many(toldStatement({ noticeId, target }))
+
+const finishStatement = statement(
+  'finish_notice',
+  NoRow,
+  (
+    p: Named<{ noticeId: string; tries: number; fault: string | null; pause: number | null }>,
+  ) => sql`
+  update alert_notices set fault = ${p.fault}, due_at = clock_timestamp() + make_interval(secs => ${p.pause}::int)
+  where id = ${p.noticeId}::bigint and tries = ${p.tries}`,
+)
 
 /**
  * Says how it went: done, or due again after a pause, and given up after the last one.
@@ -71,8 +85,6 @@ export async function finishNotice(
   fault?: string,
 ): Promise<boolean> {
   const pause = fault === undefined ? undefined : noticePauses[tries - 1]
-  await db.many(sql`update alert_notices set fault = ${fault ?? null},
-      due_at = clock_timestamp() + make_interval(secs => ${pause ?? null}::int)
-    where id = ${noticeId}::bigint and tries = ${tries}`)
+  await db.many(finishStatement({ noticeId, tries, fault: fault ?? null, pause: pause ?? null }))
   return fault !== undefined && pause === undefined
 }

@@ -3,9 +3,10 @@ import { z } from 'zod'
 import type { AppFigures } from '../../core/alerts/figures'
 import { usualDays } from '../../core/alerts/figures'
 import { publishablePurpose } from '../../core/page-request'
+import { environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Named, NoRow, statement } from '../statement'
-import { momentIn, momentOf } from './moment'
+import { momentIn } from './moment'
 
 /** The sums of this hour are this old at most, in seconds, while somebody keeps them. */
 const freshSeconds = 50
@@ -100,24 +101,74 @@ export async function sumAppHours(db: Queries, at?: Date): Promise<number> {
   return hours.length
 }
 
+const activeStatement = statement(
+  'find_active_apps',
+  z.strictObject({ appId: z.string() }),
+  (p: Named<{ at: Date | null }>) => sql`
+    with clock as (select date_trunc('hour', ${momentIn(p.at)}) as now)
+    select distinct app_id as "appId" from app_hours, clock
+    where hour > now - interval '24 hours' and hour <= now order by 1`,
+)
+
 /** Apps with a send within the last day. */
 export async function activeApps(db: Queries, at?: Date): Promise<string[]> {
-  const rows = await db.many<{ appId: string }>(sql`
-    with clock as (select date_trunc('hour', ${momentOf(at)}) as now)
-    select distinct app_id as "appId" from app_hours, clock
-    where hour > now - interval '24 hours' and hour <= now order by 1`)
+  const rows = await db.many(activeStatement({ at: at ?? null }))
   return rows.map(({ appId }) => appId)
 }
 
-/**
- * What alerts about an app are judged by, of every country with a send within the last day: sums of the last hours, and
- * what was usual at this time of the day. App by app, so that no statement is long however many there are.
- */
-export const readAppFigures = (db: Queries, appId: string, at?: Date): Promise<AppFigures[]> =>
-  db.many<AppFigures>(sql`
-    with clock as (select date_trunc('hour', ${momentOf(at)}) as now), active as (
+/** The sums of an app's days as one. */
+const together = sql.raw(
+  [
+    ...['sends', 'refused', 'locked', 'due', 'reached', 'matured', 'converted', 'sends_six'],
+    ...['week_sends', 'week_refused', 'week_locked', 'week_matured', 'week_converted'],
+  ]
+    .map((name) => `sum(${name})::int as ${name}`)
+    .join(', '),
+)
+
+type Sums = Readonly<Record<string, string>>
+
+/** Sums of the last hours, the one under way included. */
+const recent = (hours: number, sums: Sums) => summed(`age < ${hours}`, sums)
+/** Sums of the week before that. */
+const usually = (sums: Sums) => summed('age >= 4 and age < 172', sums)
+
+const summed = (condition: string, sums: Sums) =>
+  sql.raw(
+    Object.entries(sums)
+      .map(([name, what]) => `coalesce(sum(${what}) filter (where ${condition}), 0) as ${name}`)
+      .join(', '),
+  )
+
+const AppFiguresRow = z.strictObject({
+  appId: z.string(),
+  environment: z.enum(environments),
+  country: z.string(),
+  days: z.custom<AppFigures['days']>(Array.isArray),
+  oldest: z.int(),
+  sends: z.int(),
+  refused: z.int(),
+  locked: z.int(),
+  due: z.int(),
+  reached: z.int(),
+  matured: z.int(),
+  converted: z.int(),
+  sendsSix: z.int(),
+  weekSends: z.int(),
+  weekRefused: z.int(),
+  weekLocked: z.int(),
+  weekMatured: z.int(),
+  weekConverted: z.int(),
+  users: z.int(),
+})
+
+const figuresStatement = statement(
+  'read_app_figures',
+  AppFiguresRow,
+  (p: Named<{ appId: string; at: Date | null }>) => sql`
+    with clock as (select date_trunc('hour', ${momentIn(p.at)}) as now), active as (
       select distinct app_id, environment, country from app_hours, clock
-      where app_id = ${appId} and hour > now - interval '24 hours' and hour <= now
+      where app_id = ${p.appId} and hour > now - interval '24 hours' and hour <= now
     -- Once: every sum below asks for the age.
     ), hours as materialized (
       select h.*, (extract(epoch from now - h.hour)::int / 3600) as age
@@ -150,28 +201,12 @@ export const readAppFigures = (db: Queries, appId: string, at?: Date): Promise<A
         else (select coalesce(sum(m.converted), 0) from app_hours m
           where m.app_id = s.app_id and m.environment = s.environment and m.country = s.country
             and m.hour > now - interval '28 days' and m.hour <= now - interval '24 hours') end::int as users
-    from clock, sums s order by 1, 2, 3`)
-
-/** The sums of an app's days as one. */
-const together = sql.raw(
-  [
-    ...['sends', 'refused', 'locked', 'due', 'reached', 'matured', 'converted', 'sends_six'],
-    ...['week_sends', 'week_refused', 'week_locked', 'week_matured', 'week_converted'],
-  ]
-    .map((name) => `sum(${name})::int as ${name}`)
-    .join(', '),
+    from clock, sums s order by 1, 2, 3`,
 )
 
-type Sums = Readonly<Record<string, string>>
-
-/** Sums of the last hours, the one under way included. */
-const recent = (hours: number, sums: Sums) => summed(`age < ${hours}`, sums)
-/** Sums of the week before that. */
-const usually = (sums: Sums) => summed('age >= 4 and age < 172', sums)
-
-const summed = (condition: string, sums: Sums) =>
-  sql.raw(
-    Object.entries(sums)
-      .map(([name, what]) => `coalesce(sum(${what}) filter (where ${condition}), 0) as ${name}`)
-      .join(', '),
-  )
+/**
+ * What alerts about an app are judged by, of every country with a send within the last day: sums of the last hours, and
+ * what was usual at this time of the day. App by app, so that no statement is long however many there are.
+ */
+export const readAppFigures = (db: Queries, appId: string, at?: Date): Promise<AppFigures[]> =>
+  db.many(figuresStatement({ appId, at: at ?? null }))
