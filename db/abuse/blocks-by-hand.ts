@@ -1,34 +1,38 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { randomId } from '../../codes/random-id'
-import { rowsOf, type Scope, type ScopeKind, scopesOf } from '../../core/abuse/scopes'
-import type { Environment } from '../../core/state'
+import { rowsOf, type Scope, type ScopeKind, scopeKinds, scopesOf } from '../../core/abuse/scopes'
+import { type Environment, environments } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
 import { ofServedApps, type Place } from '../requests/region'
+import { type Named, NoRow, statement } from '../statement'
+
+const BlockRow = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  appId: z.string(),
+  environment: z.enum(environments),
+  scope: z.enum(scopeKinds),
+  /** A country or the beginning of a number; null where it would be somebody's address, or is the whole app. */
+  label: z.string().nullable(),
+  rule: z.string(),
+  asks: z.enum(['block', 'challenge']),
+  /** How often in a row. */
+  level: z.int(),
+  since: z.date(),
+  /** The same in UTC with the microseconds that a Date drops: where a page of blocks ends. */
+  sinceExactly: z.string(),
+  /** Null: until somebody lifts it. */
+  until: z.date().nullable(),
+  liftedAt: z.date().nullable(),
+  stands: z.boolean(),
+  refused: z.int(),
+  lastRefusedAt: z.date().nullable(),
+})
 
 /** A block as people read it. */
-export interface BlockView {
-  id: string
-  name: string
-  appId: string
-  environment: Environment
-  scope: ScopeKind
-  /** A country or the beginning of a number; null where it would be somebody's address, or is the whole app. */
-  label: string | null
-  rule: string
-  asks: 'block' | 'challenge'
-  /** How often in a row. */
-  level: number
-  since: Date
-  /** The same in UTC with the microseconds that a Date drops: where a page of blocks ends. */
-  sinceExactly: string
-  /** Null: until somebody lifts it. */
-  until: Date | null
-  liftedAt: Date | null
-  stands: boolean
-  refused: number
-  lastRefusedAt: Date | null
-}
+export type BlockView = z.infer<typeof BlockRow>
 
 const stands = sql`(until > now() and lifted_at is null)`
 const columns = sql`id, name, app_id as "appId", environment, scope, label, rule, asks, level, since,
@@ -50,7 +54,7 @@ export interface BlockFilter {
   after?: { since: string; id: string } | undefined
 }
 
-/** The newest first. */
+/** The newest first. Unnamed: the filters make too many combinations for a constant of each. */
 export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[]> {
   const { appId, servedBy, environment, limit, after } = filter
   const conditions: SQL[] = [
@@ -65,11 +69,45 @@ export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[
     where ${sql.join(conditions, sql` and `)} order by since desc, id desc limit ${limit}`)
 }
 
+const findStatement = statement(
+  'find_block',
+  BlockRow,
+  (p: Named<{ id: string }>) => sql`select ${columns} from send_blocks where id = ${p.id}`,
+)
+
 export const findBlock = (db: Queries, id: string): Promise<BlockView | undefined> =>
-  db.one<BlockView>(sql`select ${columns} from send_blocks where id = ${id}`)
+  db.one(findStatement({ id }))
 
 /** The oldest message that may still be counted as one that did not come back, in minutes. */
 const unsettledMinutes = 30
+
+const liftStatement = statement(
+  'lift_block',
+  BlockRow,
+  (p: Named<{ id: string }>) => sql`
+      update send_blocks set lifted_at = clock_timestamp() where id = ${p.id} and ${stands} returning ${columns}`,
+)
+
+const forgetDecisionsStatement = statement(
+  'forget_decisions_of_scope',
+  NoRow,
+  (p: Named<{ appId: string; environment: Environment; scope: ScopeKind; rows: string[] }>) => sql`
+      update send_decisions d set scopes = array(select n from unnest(d.scopes) n where n <> all(${p.rows}::text[])),
+        place = case when ${p.scope}::text = 'block' then null else place end
+      where app_id = ${p.appId} and environment = ${p.environment}::key_environment and matures_at is not null
+        and at > now() - make_interval(mins => ${unsettledMinutes}) and d.scopes && ${p.rows}::text[]`,
+)
+
+const forgetStandingsStatement = statement(
+  'forget_standings_of_scope',
+  NoRow,
+  (p: Named<{ rows: string[] }>) => sql`
+      with held as (
+        select name from send_standings where name = any(${p.rows}::text[]) order by name collate "C" for update
+      )
+      update send_standings s set pending = 0, failed = 0, failed_hour = 0, failed_ever = greatest(failed_ever - failed, 0), places = '{}'
+      from held where s.name = held.name`,
+)
 
 /**
  * Ends a block, and forgets what its scope was found guilty of, the messages that are still out included: else the next
@@ -81,23 +119,13 @@ export const liftBlock = (
   { id, actor }: { id: string; actor: string },
 ): Promise<BlockView | undefined> =>
   db.transaction(async (tx) => {
-    const lifted = await tx.one<BlockView>(sql`
-      update send_blocks set lifted_at = clock_timestamp() where id = ${id} and ${stands} returning ${columns}`)
+    const lifted = await tx.one(liftStatement({ id }))
     if (!lifted) return undefined
     const { appId, environment, scope, name, label, rule } = lifted
-    const rows = sql`${sql.param(rowsOf({ kind: scope, name }))}::text[]`
+    const rows = rowsOf({ kind: scope, name })
     // In the order of who counts what matured: decisions, then standings.
-    await tx.many(sql`
-      update send_decisions d set scopes = array(select n from unnest(d.scopes) n where n <> all(${rows})),
-        place = case when ${scope} = 'block' then null else place end
-      where app_id = ${appId} and environment = ${environment} and matures_at is not null
-        and at > now() - make_interval(mins => ${unsettledMinutes}) and d.scopes && ${rows}`)
-    await tx.many(sql`
-      with held as (
-        select name from send_standings where name = any(${rows}) order by name collate "C" for update
-      )
-      update send_standings s set pending = 0, failed = 0, failed_hour = 0, failed_ever = greatest(failed_ever - failed, 0), places = '{}'
-      from held where s.name = held.name`)
+    await tx.many(forgetDecisionsStatement({ appId, environment, scope, rows }))
+    await tx.many(forgetStandingsStatement({ rows }))
     const detail = { block_id: id, environment, scope, label, rule }
     await tx.many(auditAdmin({ appId, type: 'block_lifted', actor, detail }))
     return lifted
@@ -125,20 +153,42 @@ export interface BlockByHand {
   actor: string
 }
 
+interface RaiseParams {
+  id: string
+  name: string
+  appId: string
+  environment: Environment
+  scope: ScopeKind
+  label: string | null
+  asks: 'block' | 'challenge'
+  /** Null: until somebody lifts it. */
+  seconds: number | null
+}
+
+const raiseStatement = statement(
+  'raise_block_by_hand',
+  BlockRow,
+  (p: Named<RaiseParams>) => sql`
+      insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
+      values (${p.id}, ${p.name}, ${p.appId}, ${p.environment}, ${p.scope}, ${p.label}, 'by_hand', ${p.asks}, 1, now(),
+        coalesce(now() + make_interval(secs => ${p.seconds}), 'infinity'))
+      on conflict (name) do update set rule = 'by_hand', asks = excluded.asks, since = excluded.since,
+        until = excluded.until, level = 1, lifted_at = null, refused = 0, last_refused_at = null
+      returning ${columns}`,
+)
+
 /** Raises a block that no rule asked for; one that stands gives way to it. */
 export const raiseByHand = (db: Database, wish: BlockByHand): Promise<BlockView> =>
   db.transaction(async (tx) => {
     const { appId, environment, scope, asks, seconds, actor } = wish
     const { name } = scopeByHand(wish)
     const label = wish.place ?? null
-    const until =
-      seconds === undefined ? sql`'infinity'` : sql`make_interval(secs => ${seconds}) + now()`
-    const raised = await tx.one<BlockView>(sql`
-      insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
-      values (${randomId('blk')}, ${name}, ${appId}, ${environment}, ${scope}, ${label}, 'by_hand', ${asks}, 1, now(), ${until})
-      on conflict (name) do update set rule = 'by_hand', asks = excluded.asks, since = excluded.since,
-        until = excluded.until, level = 1, lifted_at = null, refused = 0, last_refused_at = null
-      returning ${columns}`)
+    const raised = await tx.one(
+      raiseStatement({
+        ...{ id: randomId('blk'), name, appId, environment, scope, label, asks },
+        seconds: seconds ?? null,
+      }),
+    )
     if (!raised) throw new Error('Postgres returned no row for a block.')
     const detail = {
       block_id: raised.id,

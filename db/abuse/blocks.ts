@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { randomId } from '../../codes/random-id'
 import {
   blockLives,
@@ -8,11 +9,12 @@ import {
   mayPersist,
 } from '../../core/abuse/rules'
 import { rowsOf } from '../../core/abuse/scopes'
+import { memory } from '../../core/abuse/standing'
 import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Queries } from '../index'
 import { type Named, NoRow, statement } from '../statement'
-import { momentIn, momentOf, secondsIn } from './moment'
+import { momentIn, secondsIn } from './moment'
 
 const firstLife = blockLives[0]
 /**
@@ -33,6 +35,42 @@ export interface NewBlock {
   at?: Date | undefined
 }
 
+interface RaiseParams {
+  id: string
+  name: string
+  appId: string
+  environment: Environment
+  label: string | null
+  rule: string
+  scope: string
+  asks: Finding['asks']
+  /** The least and the greatest level that the finding allows. */
+  first: number
+  most: number
+  at: Date | null
+}
+
+const lives = sql.raw(`(array[${blockLives.join()}])`)
+
+const raiseStatement = statement(
+  'raise_block',
+  z.strictObject({ level: z.int() }),
+  (p: Named<RaiseParams>) => {
+    const isNext = sql`b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})`
+    const level = sql`least(greatest(case when ${isNext} then b.level + 1 else 1 end, ${p.first}::int), ${p.most}::int)`
+    return sql`
+    insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
+    select ${p.id}, ${p.name}, ${p.appId}, ${p.environment}::key_environment, ${p.scope}, ${p.label},
+      ${p.rule}, ${p.asks}, ${p.first}::int, t, t + make_interval(secs => ${lives}[${p.first}::int])
+      from (select ${momentIn(p.at)} as t) now
+    on conflict (name) do update set rule = excluded.rule, asks = excluded.asks, since = excluded.since, lifted_at = null,
+      refused = 0, solved = 0, last_refused_at = null, level = ${level},
+      until = coalesce(excluded.since + make_interval(secs => ${lives}[${level}]), 'infinity')
+    where b.until <= excluded.since or b.lifted_at is not null
+    returning level`
+  },
+)
+
 /**
  * Raises a block, longer than the last one of the same scope where that was within a week; where one stands, it stays
  * as it is. @returns whether it was raised
@@ -40,19 +78,12 @@ export interface NewBlock {
 export async function raiseBlock(db: Queries, block: NewBlock): Promise<boolean> {
   const { appId, environment, finding, label, at } = block
   const { first, most } = levelsOf(finding)
-  const lives = sql`${sql.param([...blockLives])}::int[]`
-  const isNext = sql`b.lifted_at is null and b.until > excluded.since - make_interval(secs => ${blockMemorySeconds})`
-  const level = sql`least(greatest(case when ${isNext} then b.level + 1 else 1 end, ${first}::int), ${most}::int)`
-  const raised = await db.one<{ level: number }>(sql`
-    insert into send_blocks as b (id, name, app_id, environment, scope, label, rule, asks, level, since, until)
-    select ${randomId('blk')}, ${finding.name}, ${appId}, ${environment}::key_environment, ${finding.scope}, ${label},
-      ${finding.rule}, ${finding.asks}, ${first}, t, t + make_interval(secs => (${lives})[${first}::int])
-      from (select ${momentOf(at)} as t) now
-    on conflict (name) do update set rule = excluded.rule, asks = excluded.asks, since = excluded.since, lifted_at = null,
-      refused = 0, solved = 0, last_refused_at = null, level = ${level},
-      until = coalesce(excluded.since + make_interval(secs => (${lives})[${level}]), 'infinity')
-    where b.until <= excluded.since or b.lifted_at is not null
-    returning level`)
+  const raised = await db.one(
+    raiseStatement({
+      ...{ id: randomId('blk'), name: finding.name, appId, environment, label, first, most },
+      ...{ rule: finding.rule, scope: finding.scope, asks: finding.asks, at: at ?? null },
+    }),
+  )
   if (!raised) return false
   const { rule, scope, asks } = finding
   const detail = { scope, label, rule, asks, level: raised.level, environment }
@@ -77,7 +108,7 @@ const blockedStatement = statement(
           and asks = 'challenge')
         or (refused + 1 >= ${persistsFrom} and asks = 'block' and ${p.persists}::boolean and not exists (
           select from send_standings s where s.name = any(${p.rows}::text[])
-            and faded_count(s.passed_hour, ${secondsIn(p.at)} - s.at, 3600) >= 1))
+            and faded_count(s.passed_hour, ${secondsIn(p.at)} - s.at, ${memory.hour}) >= 1))
       then greatest(until, least(${momentIn(p.at)} + make_interval(secs => ${firstLife}),
         since + make_interval(secs => ${persistsSeconds}))) else until end
   where name = ${p.name}`,

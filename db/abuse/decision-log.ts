@@ -7,7 +7,7 @@ import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
 import { type Owner, ownedBy } from '../requests/owner'
 import { ofServedApps, type Place } from '../requests/region'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** What was decided about one send, as people read it. */
 export type DecisionView = z.infer<typeof DecisionRow>
@@ -61,7 +61,8 @@ export interface DecisionFilter {
 
 /**
  * Decisions, the newest first: of each app, environment and verdict that is asked for the newest by their index, and of
- * those together the newest. Those of one request have an index of their own.
+ * those together the newest. Those of one request have an index of their own. Unnamed: the filters make too many
+ * combinations for a constant of each.
  */
 export function listDecisions(db: Queries, filter: DecisionFilter): Promise<DecisionView[]> {
   const { appId, servedBy, environment, verdict, requestId, since, before, limit } = filter
@@ -119,12 +120,24 @@ export interface TurnedAway {
   rule: string
 }
 
-/** Writes down what the rules did not decide; it raises no block. */
-export async function noteTurnedAway(db: Queries, send: TurnedAway): Promise<void> {
-  const asks = send.verdict === 'blocked' ? 'block' : 'challenge'
-  const finding = { rule: send.rule, scope: 'send', name: '', asks, count: 1, limit: 1 }
-  await db.many(sql`
+const turnedAwayStatement = statement(
+  'note_turned_away',
+  NoRow,
+  (p: Named<Omit<TurnedAway, 'rule'> & { findings: string }>) => sql`
     insert into send_decisions (request_id, app_id, environment, country, at, verdict, mode, findings)
-    values (${send.requestId}, ${send.appId}, ${send.environment}, ${send.country}, clock_timestamp(),
-      ${send.verdict}, ${send.mode}, ${JSON.stringify([finding])}::jsonb)`)
+    values (${p.requestId}, ${p.appId}, ${p.environment}, ${p.country}, clock_timestamp(),
+      ${p.verdict}, ${p.mode}, ${p.findings}::jsonb)`,
+)
+
+/** Writes down what the rules did not decide; it raises no block. */
+export async function noteTurnedAway(db: Queries, { rule, ...send }: TurnedAway): Promise<void> {
+  const asks = send.verdict === 'blocked' ? 'block' : 'challenge'
+  const finding = { rule, scope: 'send', name: '', asks, count: 1, limit: 1 }
+  const { requestId, appId, environment, country, verdict, mode } = send
+  await db.many(
+    turnedAwayStatement({
+      ...{ requestId, appId, environment, country, verdict, mode },
+      findings: JSON.stringify([finding]),
+    }),
+  )
 }
