@@ -70,7 +70,7 @@ export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[
 }
 
 const findStatement = statement(
-  'find_block',
+  'read_block',
   BlockRow,
   (p: Named<{ id: string }>) => sql`select ${columns} from send_blocks where id = ${p.id}`,
 )

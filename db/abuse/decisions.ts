@@ -10,8 +10,8 @@ import type { Queries } from '../index'
 import { type Named, NoRow, statement } from '../statement'
 import { noteBlocked, raiseBlock } from './blocks'
 import { type Guarded, type GuardedSend, labelOf } from './guard'
-import { momentIn, momentOf, secondsIn, secondsOf } from './moment'
-import { byScope, type StandingRow } from './standing-rows'
+import { momentIn, secondsIn } from './moment'
+import { byScope, StandingRow } from './standing-rows'
 
 interface RefusalParams {
   requestId: string
@@ -301,18 +301,37 @@ async function judgeAll(
   return raised
 }
 
+const shutStatement = statement(
+  'count_shut_blocks',
+  z.strictObject({ name: z.string(), count: z.int() }),
+  (p: Named<{ appIds: readonly string[]; at: Date | null }>) => sql`
+    select environment || '|' || app_id as name, count(*)::int as count from send_blocks
+    where app_id = any(${p.appIds}::text[]) and scope = 'block' and lifted_at is null and until > ${momentIn(p.at)}
+    group by 1`,
+)
+
 /** How many number blocks of apps are shut, by environment and app. */
 async function countBlocks(
   db: Queries,
   appIds: readonly string[],
   at: Date | undefined,
 ): Promise<Map<string, number>> {
-  const rows = await db.many<{ name: string; count: number }>(sql`
-    select environment || '|' || app_id as name, count(*)::int as count from send_blocks
-    where app_id = any(${sql.param([...appIds])}) and scope = 'block' and lifted_at is null and until > ${momentOf(at)}
-    group by 1`)
+  const rows = await db.many(shutStatement({ appIds, at: at ?? null }))
   return new Map(rows.map(({ name, count }) => [name, count]))
 }
+
+const standingsStatement = statement(
+  'read_standings',
+  StandingRow,
+  (p: Named<{ names: string[]; at: Date | null }>) => sql`
+    select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
+      ${faded('passed_hour', memory.hour)} as "passedHour",
+      ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
+      ${faded('passed_ever', memory.ever)} as "passedEver",
+      ${faded('failed_ever', memory.ever)} as "failedEver",
+      ${faded('failed_hour', memory.hour)} as "failedHour", s.places
+    from send_standings s, (select ${secondsIn(p.at)} as now_s) clock where s.name = any(${p.names}::text[])`,
+)
 
 /** What is known of scopes now. */
 export async function readStandings(
@@ -321,13 +340,6 @@ export async function readStandings(
   at?: Date,
 ): Promise<Map<string, Standing>> {
   const names = [...new Set(scopes.flatMap(rowsOf))]
-  const rows = await db.many<StandingRow>(sql`
-    select s.name, ${faded('pending', memory.pending)} as pending, ${faded('passed', memory.passed)} as passed,
-      ${faded('passed_hour', memory.hour)} as "passedHour",
-      ${faded('failed', memory.day)} as failed, ${faded('passed_day', memory.day)} as "passedDay",
-      ${faded('passed_ever', memory.ever)} as "passedEver",
-      ${faded('failed_ever', memory.ever)} as "failedEver",
-      ${faded('failed_hour', memory.hour)} as "failedHour", s.places
-    from send_standings s, (select ${secondsOf(at)} as now_s) clock where s.name = any(${sql.param(names)})`)
+  const rows = await db.many(standingsStatement({ names, at: at ?? null }))
   return byScope(rows)
 }

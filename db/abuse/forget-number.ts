@@ -3,6 +3,32 @@ import { keptAs, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
 import type { Queries } from '../index'
 import { type Addressee, allApps } from '../recipients/held-recipients'
+import { type Named, NoRow, statement } from '../statement'
+
+const forgetEntries = statement(
+  'forget_list_entries',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from list_entries where index = any(${p.digests}::bytea[])`,
+)
+const forgetAllowed = statement(
+  'forget_allow_entries',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from list_entries where index = any(${p.digests}::bytea[]) and verdict = 'allow'`,
+)
+const forgetTestNumbers = statement(
+  'forget_test_numbers',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from test_numbers where index = any(${p.digests}::bytea[])`,
+)
+const forgetLookups = statement(
+  'forget_number_lookups',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from number_lookups where index = any(${p.digests}::bytea[])`,
+)
 
 /**
  * Removes what lists, test numbers and look-ups keep about an address. Where every app is to forget it, so are the
@@ -18,15 +44,13 @@ export async function forgetNumber(
   const listKinds = kind === 'phone' ? ['phone_number', 'prefix'] : ['email']
   const entriesOf = (app: string | null) =>
     listKinds.map((listKind) => keptAs.listEntry(app, listKind, value))
-  const under = (names: string[]) => sql`any(${sql.param(keptIndexes(keyring, names))}::bytea[])`
+  const under = (names: string[]) => ({ digests: keptIndexes(keyring, names) })
   const listed = apps.flatMap(entriesOf)
-  await tx.many(sql`delete from list_entries where index = ${under(listed)}`)
-  if (appId === undefined)
-    await tx.many(sql`delete from list_entries
-      where index = ${under(entriesOf(null))} and verdict = 'allow'`)
+  await tx.many(forgetEntries(under(listed)))
+  if (appId === undefined) await tx.many(forgetAllowed(under(entriesOf(null))))
   if (kind !== 'phone') return
   const tests = apps.map((app) => keptAs.testNumber(app, value))
-  await tx.many(sql`delete from test_numbers where index = ${under(tests)}`)
+  await tx.many(forgetTestNumbers(under(tests)))
   const lookups = apps.map((app) => keptAs.lookup(app, value))
-  await tx.many(sql`delete from number_lookups where index = ${under(lookups)}`)
+  await tx.many(forgetLookups(under(lookups)))
 }

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { placesInBlock } from '../../codes/scope-digest'
 import { scopesOf } from '../../core/abuse/scopes'
@@ -7,14 +8,32 @@ import { environments } from '../../core/state'
 import type { Queries } from '../index'
 import { mailboxWindows } from './limits'
 import { type MessageAddress, messageWindowsOf } from './message-window'
+import { type Named, NoRow, statement } from '../statement'
+
+const forgetDecisionsStatement = statement(
+  'forget_decisions',
+  NoRow,
+  (p: Named<{ recipientIds: readonly string[] }>) => sql`
+    update send_decisions set recipient_id = null, scopes = null, place = null
+    where request_id in (select id from otp_requests where recipient_id = any(${p.recipientIds}::text[]))
+      and (recipient_id is not null or scopes is not null or place is not null)`,
+)
 
 /** Takes away what leads from decisions to these recipients: that it was they, and where their number lies. */
 export async function forgetDecisions(tx: Queries, recipientIds: readonly string[]): Promise<void> {
-  await tx.many(sql`
-    update send_decisions set recipient_id = null, scopes = null, place = null
-    where request_id in (select id from otp_requests where recipient_id = any(${sql.param(recipientIds)}))
-      and (recipient_id is not null or scopes is not null or place is not null)`)
+  await tx.many(forgetDecisionsStatement({ recipientIds }))
 }
+
+const forgetPlaceStatement = statement(
+  'forget_place',
+  NoRow,
+  (p: Named<{ names: string[]; places: number[] }>) => sql`
+    with held as (
+      select name from send_standings where name = any(${p.names}::text[]) order by name collate "C" for update
+    )
+    update send_standings s set places = array(select p from unnest(s.places) p where p <> all(${p.places}::integer[]))
+    from held where s.name = held.name`,
+)
 
 /**
  * Takes a number's place out of the last ones of its block: together with the key file, and the name of the block, it
@@ -30,15 +49,23 @@ export async function forgetPlace(
       scopesOf({ app, environment, number, country: null }).filter(({ kind }) => kind === 'block'),
     ),
   )
-  const names = sql.param([...new Set(blocks.map(({ name }) => name))])
-  await tx.many(sql`
-    with held as (
-      select name from send_standings where name = any(${names}::text[]) order by name collate "C" for update
-    )
-    update send_standings s set places = array(
-      select p from unnest(s.places) p where p <> all(${sql.param(placesInBlock(keyring, number))}::integer[]))
-    from held where s.name = held.name`)
+  const names = [...new Set(blocks.map(({ name }) => name))]
+  await tx.many(forgetPlaceStatement({ names, places: placesInBlock(keyring, number) }))
 }
+
+const holdWindows = statement(
+  'hold_message_windows',
+  z.strictObject({}),
+  (p: Named<{ names: string[] }>) => sql`
+  select from send_windows where name = any(${p.names}::text[]) order by name for update`,
+)
+
+const deleteWindows = statement(
+  'delete_send_windows',
+  NoRow,
+  (p: Named<{ names: string[] }>) => sql`
+  delete from send_windows where name = any(${p.names}::text[])`,
+)
 
 /** The windows that count the messages to an address over all apps, held: before requests, as a claim locks them. */
 export async function holdMessages(
@@ -46,10 +73,7 @@ export async function holdMessages(
   keyring: Keyring,
   address: MessageAddress,
 ): Promise<void> {
-  const names = sql.param(messageWindowsOf(keyring, address))
-  await tx.many(
-    sql`select from send_windows where name = any(${names}::text[]) order by name for update`,
-  )
+  await tx.many(holdWindows({ names: messageWindowsOf(keyring, address) }))
 }
 
 /** Forgets how many messages of all apps an address got of late. */
@@ -58,8 +82,7 @@ export async function forgetMessages(
   keyring: Keyring,
   address: MessageAddress,
 ): Promise<void> {
-  const names = sql.param(messageWindowsOf(keyring, address))
-  await tx.many(sql`delete from send_windows where name = any(${names}::text[])`)
+  await tx.many(deleteWindows({ names: messageWindowsOf(keyring, address) }))
 }
 
 /** Forgets how many mails of apps the mailbox of an address got of late. */
@@ -71,7 +94,7 @@ export async function forgetMailbox(
   const names = apps.flatMap((app) =>
     environments.flatMap((environment) => mailboxWindows(keyring, { app, environment, email })),
   )
-  await tx.many(sql`delete from send_windows where name = any(${sql.param(names)})`)
+  await tx.many(deleteWindows({ names }))
 }
 
 /** A count below this is none. */

@@ -1,13 +1,21 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { keptAs, keptIndex, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
 import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
-import { type ListKind, type ListVerdict, recipientValues } from '../../core/abuse/lists'
+import {
+  type ListKind,
+  listKinds,
+  type ListVerdict,
+  listVerdicts,
+  recipientValues,
+} from '../../core/abuse/lists'
 import { auditAdmin } from '../audit/entry'
 import { holdDigests } from '../hold'
 import type { Database, Queries } from '../index'
-import { ofServedApps, type Place } from '../requests/region'
+import { isOf, type Place, type RowOwner, rowOwner } from '../requests/region'
+import { type Named, NoRow, statement } from '../statement'
 
 export type { ListKind } from '../../core/abuse/lists'
 
@@ -39,16 +47,25 @@ export interface NewListEntry extends ListValue {
   actor: string
 }
 
-interface Row extends Omit<ListEntry, 'value' | 'note'>, Sealed {}
-
-const columns = sql`id, app_id as "appId", verdict, kind, ciphertext, kid, expires_at as "expiresAt",
-  created_at as "createdAt"`
+const Row = z.strictObject({
+  id: z.string(),
+  appId: z.string().nullable(),
+  verdict: z.enum(listVerdicts),
+  kind: z.enum(listKinds),
+  ciphertext: z.instanceof(Buffer),
+  kid: z.string(),
+  expiresAt: z.date().nullable(),
+  createdAt: z.date(),
+})
 
 /** What the row of an entry keeps encrypted. */
 export const readSealedEntry = (text: string) =>
   JSON.parse(text) as Pick<ListEntry, 'value' | 'note'>
 
-const entryOf = (keyring: Keyring, { ciphertext, kid, ...row }: Row): ListEntry => ({
+const entryOf = (
+  keyring: Keyring,
+  { ciphertext, kid, ...row }: z.infer<typeof Row>,
+): ListEntry => ({
   ...row,
   ...readSealedEntry(unseal(keyring, { ciphertext, kid }, sealedIn.listEntry(row.id))),
 })
@@ -65,10 +82,34 @@ export const listDigests = (
     ),
   )
 
-const ofOwner = (appId: string | null): SQL =>
-  appId === null ? sql`app_id is null` : sql`app_id = ${appId}`
+const columns = sql`id, app_id as "appId", verdict, kind, ciphertext, kid, expires_at as "expiresAt",
+  created_at as "createdAt"`
 
-const isInForce = sql`(expires_at is null or expires_at > now())`
+const deleteStatement = statement(
+  'delete_list_entry',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from list_entries where index = any(${p.digests}::bytea[])`,
+)
+
+interface NewRow extends Sealed, Pick<ListEntry, 'id' | 'appId' | 'verdict' | 'kind'> {
+  length: number
+  index: Buffer
+  indexKid: string
+  expiresAt: Date | null
+}
+
+const addStatement = statement(
+  'add_list_entry',
+  Row,
+  (p: Named<NewRow>) => sql`
+      insert into list_entries (id, app_id, verdict, kind, length, index, index_kid, ciphertext, kid, expires_at)
+      select ${p.id}, ${p.appId}, ${p.verdict}, ${p.kind}, ${p.length}::smallint, ${p.index}::bytea, ${p.indexKid},
+        ${p.ciphertext}::bytea, ${p.kid}, ${p.expiresAt}::timestamptz
+      where (select count(*) from list_entries where app_id = ${p.appId})
+        + case when ${p.appId}::text is null then (select count(*) from list_entries where app_id is null) else 0 end < ${maxListEntries}
+      returning ${columns}`,
+)
 
 /**
  * Puts an entry on the list of an app, or of the operators; it replaces one about the same.
@@ -87,13 +128,13 @@ export function putListEntry(
   const { ciphertext, kid } = seal(keyring, text, sealedIn.listEntry(id))
   return db.transaction(async (tx) => {
     await holdDigests(tx, digests)
-    await tx.many(sql`delete from list_entries where index in ${digests}`)
-    const row = await tx.one<Row>(sql`
-      insert into list_entries (id, app_id, verdict, kind, length, index, index_kid, ciphertext, kid, expires_at)
-      select ${id}, ${appId}, ${verdict}, ${kind}, ${length}, ${index}, ${indexKid}, ${ciphertext}, ${kid},
-        ${expiresAt?.toISOString() ?? null}::timestamptz
-      where (select count(*) from list_entries where ${ofOwner(appId)}) < ${maxListEntries}
-      returning ${columns}`)
+    await tx.many(deleteStatement({ digests }))
+    const row = await tx.one(
+      addStatement({
+        ...{ id, appId, verdict, kind, length, index, indexKid, ciphertext, kid },
+        expiresAt: expiresAt ?? null,
+      }),
+    )
     if (!row) return 'full'
     const detail = { change: 'added', entry: id, verdict, kind }
     await tx.many(auditAdmin({ appId, type: 'list_changed', actor, detail }))
@@ -101,17 +142,47 @@ export function putListEntry(
   })
 }
 
+const isInForce = sql`(expires_at is null or expires_at > now())`
+
+const listOfApp = statement(
+  'list_entries_of_app',
+  Row,
+  (p: Named<{ appId: string; after: string; limit: number }>) => sql`
+    select ${columns} from list_entries where app_id = ${p.appId} and ${isInForce} and id > ${p.after}
+    order by id limit ${p.limit}`,
+)
+
+const listOfOperators = statement(
+  'list_entries_of_operators',
+  Row,
+  (p: Named<{ after: string; limit: number }>) => sql`
+    select ${columns} from list_entries where app_id is null and ${isInForce} and id > ${p.after}
+    order by id limit ${p.limit}`,
+)
+
 /** Those in force, by their ids. */
 export async function readListEntries(
   db: Queries,
   keyring: Keyring,
   { appId, after = '', limit }: { appId: string | null; after?: string | undefined; limit: number },
 ): Promise<ListEntry[]> {
-  const rows = await db.many<Row>(sql`
-    select ${columns} from list_entries where ${ofOwner(appId)} and ${isInForce} and id > ${after}
-    order by id limit ${limit}`)
+  const rows = await db.many(
+    appId === null ? listOfOperators({ after, limit }) : listOfApp({ appId, after, limit }),
+  )
   return rows.map((row) => entryOf(keyring, row))
 }
+
+const removeStatement = statement(
+  'remove_list_entry',
+  z.strictObject({
+    appId: z.string().nullable(),
+    verdict: z.enum(listVerdicts),
+    kind: z.enum(listKinds),
+  }),
+  (p: Named<RowOwner & { id: string }>) => sql`
+  delete from list_entries where id = ${p.id} and ${isOf(sql`list_entries`, p)}
+  returning app_id as "appId", verdict, kind`,
+)
 
 /**
  * Takes an entry off its list.
@@ -128,14 +199,7 @@ export function removeListEntry(
   }: { id: string; appId: string | undefined; servedBy?: Place | undefined; actor: string },
 ): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const own =
-      appId === undefined
-        ? servedBy
-          ? ofServedApps(sql`list_entries`, servedBy)
-          : sql`true`
-        : ofOwner(appId)
-    const gone = await tx.one<{ appId: string | null; verdict: ListVerdict; kind: ListKind }>(sql`
-      delete from list_entries where id = ${id} and ${own} returning app_id as "appId", verdict, kind`)
+    const gone = await tx.one(removeStatement({ id, ...rowOwner(appId, servedBy) }))
     if (!gone) return false
     const { appId: owner, verdict, kind } = gone
     const detail = { change: 'removed', entry: id, verdict, kind }

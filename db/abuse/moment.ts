@@ -4,10 +4,6 @@ import { type SQL, sql } from 'drizzle-orm'
 export const momentOf = (at: Date | undefined): SQL =>
   at === undefined ? sql`clock_timestamp()` : sql`${at.toISOString()}::timestamptz`
 
-/** The same in seconds, as counters have it. */
-export const secondsOf = (at: Date | undefined): SQL =>
-  sql`date_part('epoch', ${momentOf(at)})::float8`
-
 /** As {@link momentOf}, of a statement's parameter that is null for the database's clock. */
 export const momentIn = (at: SQL): SQL => sql`coalesce(${at}::timestamptz, clock_timestamp())`
 

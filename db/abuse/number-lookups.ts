@@ -2,21 +2,23 @@ import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { keptAs, keptIndex, keptIndexes } from '../../codes/kept-index'
 import type { Keyring } from '../../codes/keyring'
-import type { LineType } from '../../core/abuse/protection'
+import { type LineType, lineTypes } from '../../core/abuse/protection'
 import { rowsOf, type ScopedSend, scopesOf } from '../../core/abuse/scopes'
 import type { Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** Numbers change hands, and carriers: so long an answer about one is believed. */
 const keptFor = sql`interval '30 days'`
 
-/** What a look-up account said of a number. */
-export interface KeptLookup {
-  valid: boolean
-  lineType: LineType
+const LookupRow = z.strictObject({
+  valid: z.boolean(),
+  lineType: z.enum(lineTypes),
   /** 0 to 100; null where the account did not say it. */
-  riskScore: number | null
-}
+  riskScore: z.int().nullable(),
+})
+
+/** What a look-up account said of a number. */
+export type KeptLookup = z.infer<typeof LookupRow>
 
 interface Looked {
   appId: string
@@ -28,15 +30,21 @@ interface Looked {
 const indexesOf = (keyring: Keyring, { appId, number }: Omit<Looked, 'provider'>) =>
   keptIndexes(keyring, [keptAs.lookup(appId, number)])
 
+const readStatement = statement(
+  'read_lookup',
+  LookupRow,
+  (p: Named<{ digests: Buffer[]; provider: string }>) => sql`
+    select valid, line_type as "lineType", risk_score as "riskScore" from number_lookups
+    where index = any(${p.digests}::bytea[]) and provider = ${p.provider} and expires_at > now() limit 1`,
+)
+
 /** What was heard of a number within the last 30 days. */
 export const readLookup = (
   db: Queries,
   keyring: Keyring,
   looked: Looked,
 ): Promise<KeptLookup | undefined> =>
-  db.one<KeptLookup>(sql`
-    select valid, line_type as "lineType", risk_score as "riskScore" from number_lookups
-    where index in ${indexesOf(keyring, looked)} and provider = ${looked.provider} and expires_at > now() limit 1`)
+  db.one(readStatement({ digests: indexesOf(keyring, looked), provider: looked.provider }))
 
 const findBlock = statement(
   'find_block',
@@ -52,6 +60,16 @@ export async function isBlocked(db: Queries, send: ScopedSend): Promise<boolean>
   return (await db.one(findBlock({ names }))) !== undefined
 }
 
+const keepStatement = statement(
+  'keep_lookup',
+  NoRow,
+  (p: Named<KeptLookup & { index: Buffer; appId: string; provider: string }>) => sql`
+    insert into number_lookups (index, app_id, provider, valid, line_type, risk_score, expires_at)
+    values (${p.index}, ${p.appId}, ${p.provider}, ${p.valid}, ${p.lineType}, ${p.riskScore}, now() + ${keptFor})
+    on conflict (index) do update set provider = excluded.provider, valid = excluded.valid, line_type = excluded.line_type,
+      risk_score = excluded.risk_score, looked_up_at = now(), expires_at = excluded.expires_at`,
+)
+
 /** Keeps an answer; what was heard before goes. */
 export async function keepLookup(
   db: Queries,
@@ -61,9 +79,5 @@ export async function keepLookup(
 ): Promise<void> {
   const { appId, provider, number } = looked
   const { index } = keptIndex(keyring, keptAs.lookup(appId, number))
-  await db.many(sql`
-    insert into number_lookups (index, app_id, provider, valid, line_type, risk_score, expires_at)
-    values (${index}, ${appId}, ${provider}, ${valid}, ${lineType}, ${riskScore}, now() + ${keptFor})
-    on conflict (index) do update set provider = excluded.provider, valid = excluded.valid, line_type = excluded.line_type,
-      risk_score = excluded.risk_score, looked_up_at = now(), expires_at = excluded.expires_at`)
+  await db.many(keepStatement({ index, appId, provider, valid, lineType, riskScore }))
 }

@@ -8,24 +8,26 @@ import {
   purseOf,
   type RequestMoney,
 } from '../../core/abuse/money'
-import type { Channel } from '../../core/channel'
+import { channels } from '../../core/channel'
 import type { Plan } from '../../core/plan'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
-import { momentIn, momentOf } from './moment'
+import { momentIn } from './moment'
+
+const BudgetWindowRow = z.strictObject({
+  window: z.enum(['hour', 'day']),
+  /** Null: none. */
+  limit: z.string().nullable(),
+  spent: z.string(),
+  /** Of calls under way. */
+  reserved: z.string(),
+  /** Null: without a limit. Never below 0. */
+  remaining: z.string().nullable(),
+  resetsAt: z.date(),
+})
 
 /** One window of an app's budget, as it is now; decimal numbers with a point. */
-export interface BudgetWindow {
-  window: 'hour' | 'day'
-  /** Null: none. */
-  limit: string | null
-  spent: string
-  /** Of calls under way. */
-  reserved: string
-  /** Null: without a limit. Never below 0. */
-  remaining: string | null
-  resetsAt: Date
-}
+export type BudgetWindow = z.infer<typeof BudgetWindowRow>
 
 /** What a message is to cost, and what its app may spend. */
 export interface Charge extends Purse {
@@ -40,9 +42,6 @@ export interface Shortage {
   /** Until the window is over; at least 1. */
   retryAfterSeconds: number
 }
-
-const limitsOf = (budget: Budget | undefined): SQL =>
-  sql`${budget?.hour ?? null}::numeric, ${budget?.day ?? null}::numeric`
 
 /**
  * The CTE `paid` of a claim: it reserves the price of a call for the request that `from` names, and says in `is_paid`
@@ -67,6 +66,21 @@ export const payFor = (
 const lengthOf = (window: SQL): SQL =>
   sql`case ${window} when 'day' then interval '24 hours' else interval '1 hour' end`
 
+interface TakeParams extends Purse {
+  price: string | null
+  hour: string | null
+  day: string | null
+  at: Date | null
+}
+
+const takeStatement = statement(
+  'take_money',
+  z.strictObject({ taken: z.boolean() }),
+  (p: Named<TakeParams>) => sql`
+  select take_money(${p.appId}, ${p.live}, ${p.currency}, ${p.price}::numeric, ${p.hour}::numeric, ${p.day}::numeric,
+    ${momentIn(p.at)}) as taken`,
+)
+
 /**
  * Reserves the price of one message, exactly: of any number that ask at the same time, those get it that both budgets have room for.
  * In the service it is the claim of a call that does this (`claimAttempt`); this is for traffic that is replayed.
@@ -78,8 +92,10 @@ export async function takeBudget(
   { appId, live, currency, price, budget }: Charge,
   at?: Date,
 ): Promise<boolean> {
-  const row = await db.one<{ taken: boolean }>(sql`select take_money(${appId}, ${live}, ${currency},
-    ${price ?? null}::numeric, ${limitsOf(budget)}, ${momentOf(at)}) as taken`)
+  const { hour = null, day = null } = budget ?? {}
+  const row = await db.one(
+    takeStatement({ appId, live, currency, price: price ?? null, hour, day, at: at ?? null }),
+  )
   return row?.taken === true
 }
 
@@ -109,17 +125,10 @@ export async function spendMoney(
   return row?.spent === true
 }
 
-interface ShortageParams extends Purse {
-  price: string | null
-  hour: string | null
-  day: string | null
-  at: Date | null
-}
-
 const shortageStatement = statement(
   'find_shortage',
   z.strictObject({ window: z.enum(['hour', 'day']), retryAfterSeconds: z.int() }),
-  (p: Named<ShortageParams>) => sql`
+  (p: Named<TakeParams>) => sql`
   with asked as (
     select ${momentIn(p.at)} as moment, ${p.price}::numeric as price
   ), held as (
@@ -171,59 +180,74 @@ export async function shortageOf(
   return findShortage(tx, { ...purseOf(owner, money), price, budget: money.budget })
 }
 
-/**
- * What is spent and left of the hour and of the day under way.
- * @param at the time to go by; the database's when absent
- */
-export const readBudgets = (
-  db: Queries,
-  { appId, live, currency, budget }: Purse & { budget: Budget | undefined },
-  at?: Date,
-): Promise<BudgetWindow[]> =>
-  db.many<BudgetWindow>(sql`
+const budgetsStatement = statement(
+  'read_budgets',
+  BudgetWindowRow,
+  (p: Named<Omit<TakeParams, 'price'>>) => sql`
     select w."window", w.most::text as "limit", trim_scale(w.spent)::text as spent,
       trim_scale(w.reserved)::text as reserved,
       case when w.most is not null then trim_scale(greatest(w.most - w.spent - w.reserved, 0))::text end as remaining,
       date_trunc(w."window", moment, 'UTC') + ${lengthOf(sql`w."window"`)} as "resetsAt"
-    from (select ${momentOf(at)} as moment) clock
-      left join spending s on s.app_id = ${appId} and s.live = ${live} and s.currency = ${currency}
+    from (select ${momentIn(p.at)} as moment) clock
+      left join spending s on s.app_id = ${p.appId} and s.live = ${p.live} and s.currency = ${p.currency}
         and s.day = day_of(moment)
       cross join lateral (values
-        ('hour', coalesce(s.spent[hour_of(moment)], 0), coalesce(s.reserved[hour_of(moment)], 0), ${budget?.hour ?? null}::numeric),
-        ('day', sum_of(s.spent), sum_of(s.reserved), ${budget?.day ?? null}::numeric)) w ("window", spent, reserved, most)
-    order by w."window" desc`)
+        ('hour', coalesce(s.spent[hour_of(moment)], 0), coalesce(s.reserved[hour_of(moment)], 0), ${p.hour}::numeric),
+        ('day', sum_of(s.spent), sum_of(s.reserved), ${p.day}::numeric)) w ("window", spent, reserved, most)
+    order by w."window" desc`,
+)
 
-/** Where the money of a day went. */
-export interface SpendingPart {
-  channel: Channel
-  provider: string
-  country: string | null
-  /** Calls that cost something, or may. */
-  calls: number
-  /** Of them, those of which neither the provider nor the policy says the price. */
-  unpriced: number
-  amount: string
-  /** Of the amount: by the policy's prices, since the provider has not said its own. */
-  estimated: string
-  currency: string | null
+/**
+ * What is spent and left of the hour and of the day under way.
+ * @param at the time to go by; the database's when absent
+ */
+export function readBudgets(
+  db: Queries,
+  { appId, live, currency, budget }: Purse & { budget: Budget | undefined },
+  at?: Date,
+): Promise<BudgetWindow[]> {
+  const { hour = null, day = null } = budget ?? {}
+  return db.many(budgetsStatement({ appId, live, currency, hour, day, at: at ?? null }))
 }
 
-/** Where an app's money of the day under way went, most first. */
-export function readSpendingParts(
-  db: Queries,
-  { appId, live }: Pick<Purse, 'appId' | 'live'>,
-  limit: number,
-): Promise<SpendingPart[]> {
-  const currency = sql`coalesce(a.estimate_currency, a.cost_currency)`
-  return db.many<SpendingPart>(sql`
+const SpendingRow = z.strictObject({
+  channel: z.enum(channels),
+  provider: z.string(),
+  country: z.string().nullable(),
+  /** Calls that cost something, or may. */
+  calls: z.int(),
+  /** Of them, those of which neither the provider nor the policy says the price. */
+  unpriced: z.int(),
+  amount: z.string(),
+  /** Of the amount: by the policy's prices, since the provider has not said its own. */
+  estimated: z.string(),
+  currency: z.string().nullable(),
+})
+
+/** Where the money of a day went. */
+export type SpendingPart = z.infer<typeof SpendingRow>
+
+const currency = sql`coalesce(a.estimate_currency, a.cost_currency)`
+
+const partsStatement = statement(
+  'read_spending_parts',
+  SpendingRow,
+  (p: Named<Pick<Purse, 'appId' | 'live'> & { limit: number }>) => sql`
     select a.channel, a.provider, r.country, count(*)::int as calls,
       (count(*) filter (where a.counted_amount is null))::int as unpriced,
       trim_scale(coalesce(sum(a.counted_amount), 0))::text as amount,
       trim_scale(coalesce(sum(a.counted_amount) filter (where a.cost_currency is distinct from ${currency}), 0))::text as estimated,
       ${currency} as currency
     from attempts a join otp_requests r on r.id = a.request_id
-    where a.claimed_at >= date_trunc('day', clock_timestamp(), 'UTC') and r.app_id = ${appId}
-      and (r.environment = 'production') = ${live} and a.state <> 'refused' and a.send_no > 0 and not r.test_number
+    where a.claimed_at >= date_trunc('day', clock_timestamp(), 'UTC') and r.app_id = ${p.appId}
+      and (r.environment = 'production') = ${p.live} and a.state <> 'refused' and a.send_no > 0 and not r.test_number
     group by a.channel, a.provider, r.country, ${currency}
-    order by sum(a.counted_amount) desc nulls last, a.channel, a.provider, r.country limit ${limit}`)
-}
+    order by sum(a.counted_amount) desc nulls last, a.channel, a.provider, r.country limit ${p.limit}`,
+)
+
+/** Where an app's money of the day under way went, most first. */
+export const readSpendingParts = (
+  db: Queries,
+  { appId, live }: Pick<Purse, 'appId' | 'live'>,
+  limit: number,
+): Promise<SpendingPart[]> => db.many(partsStatement({ appId, live, limit }))
