@@ -276,7 +276,7 @@ export function listAlerts(db: Queries, wanted: AlertsWanted): Promise<AlertRow[
   const conditions = [
     sql`true`,
     ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
-    ...(servedBy ? [ofServedApps(sql`alerts`, servedBy)] : []),
+    ...(servedBy ? [ofServedApps(sql`alerts`, servedBy.region)] : []),
     ...(environments
       ? [sql`environment::text = any(${sql.param([...environments])}::text[])`]
       : []),

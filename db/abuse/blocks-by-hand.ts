@@ -60,7 +60,7 @@ export function listBlocks(db: Queries, filter: BlockFilter): Promise<BlockView[
   const conditions: SQL[] = [
     sql`true`,
     ...(appId === undefined ? [] : [sql`app_id = ${appId}`]),
-    ...(servedBy ? [ofServedApps(sql`send_blocks`, servedBy)] : []),
+    ...(servedBy ? [ofServedApps(sql`send_blocks`, servedBy.region)] : []),
     ...(environment === undefined ? [] : [sql`environment = ${environment}`]),
     ...(filter.stands === undefined ? [] : [sql`${stands} = ${filter.stands}`]),
     ...(after === undefined ? [] : [sql`(since, id) < (${after.since}::timestamptz, ${after.id})`]),

@@ -72,7 +72,7 @@ export function listDecisions(db: Queries, filter: DecisionFilter): Promise<Deci
   if (requestId !== undefined) {
     const own = [
       ...(appId === undefined ? [] : [sql`d.app_id = ${appId}`]),
-      ...(servedBy ? [ofServedApps(sql`d`, servedBy)] : []),
+      ...(servedBy ? [ofServedApps(sql`d`, servedBy.region)] : []),
       ...(environment === undefined ? [] : [sql`d.environment = ${environment}`]),
       ...(verdict === undefined ? [] : [sql`d.verdict = ${verdict}`]),
     ]

@@ -9,7 +9,7 @@ import { limitKeyOf } from '../../core/mailbox'
 import type { Plan } from '../../core/plan'
 import { type Environment, environments, isLive } from '../../core/state'
 import type { Queries } from '../index'
-import { momentOf } from './moment'
+import { type Named, NoRow, statement } from '../statement'
 
 // The window that counts the messages to one number, or one mailbox, over all apps. Beside the time of each message it
 // holds the app that sent it (`partners`), so that no app can use up what is kept for another.
@@ -98,6 +98,14 @@ export const countMessageFrom = (from: SQL): SQL => sql`
     -- As long ago as it will be kept.
     where t > excluded.sends[1] - (excluded.expires_at - excluded.sends[1]))`
 
+const countStatement = statement(
+  'count_message',
+  NoRow,
+  (p: Named<{ guard: string; environment: Environment; app: string; at: Date }>) =>
+    countMessageFrom(sql`(select ${p.guard}::jsonb as guard, ${p.environment}::key_environment as environment,
+      ${p.app}::text as app_id, ${p.at}::timestamptz as moment)`),
+)
+
 /**
  * Counts a message, whether there is room for it or not. In the service it is the claim of its call that does this
  * (`claimAttempt`); this is for traffic that is replayed.
@@ -116,10 +124,7 @@ export async function countMessage(
 ): Promise<void> {
   const { app, environment, recipient, limits } = message
   const window = { ...messageWindowOf(keyring, environment, recipient), ...columnsOf(limits) }
-  await db.many(
-    countMessageFrom(sql`(select ${JSON.stringify({ window })}::jsonb as guard,
-      ${environment}::key_environment as environment, ${app}::text as app_id, ${momentOf(at)} as moment)`),
-  )
+  await db.many(countStatement({ guard: JSON.stringify({ window }), environment, app, at }))
 }
 
 /**

@@ -170,7 +170,7 @@ export const listKeys = (
   },
 ): Promise<ApiKeyView[]> =>
   db.many<ApiKeyView>(sql`select ${view} from api_keys k
-    where ${within({ appId })} ${servedBy ? sql`and ${ofServedApps(sql`k`, servedBy)}` : sql``}
+    where ${within({ appId })} ${servedBy ? sql`and ${ofServedApps(sql`k`, servedBy.region)}` : sql``}
       ${state === undefined ? sql`` : sql`and ${stateOfKey} = ${state}`}
       ${
         after === undefined

@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { blameOf, breaker } from '../../core/breaker'
-import type { Channel } from '../../core/channel'
+import { type Channel, channels } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import type { Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** What a breaker guards: an account on one channel. */
 export interface Guarded {
@@ -100,6 +100,32 @@ const audited = (from: SQL, type: 'breaker_opened' | 'breaker_closed', detail: S
 const channelsOf = (from: SQL) =>
   sql`(select string_agg(channel::text, ', ' order by channel::text) from ${from})`
 
+const faultStatement = statement(
+  'note_fault',
+  z.strictObject({}),
+  (p: Named<Guarded & { fault: Fault; begunAt: Date; atOnce: boolean }>) => {
+    const atOnce = sql`${p.atOnce}::boolean`
+    const opens = sql`(${atOnce} or cardinality(${recent}) >= ${breaker.faults})`
+    return sql`
+    with noted as (
+      insert into provider_breakers as b (provider, channel, open, faults, fault, opened_at, probe_at)
+      select ${p.provider}, ${p.channel}::channel, ${atOnce}, case when ${atOnce} then '{}'
+          else array[clock_timestamp()] end, ${p.fault}::fault,
+        case when ${atOnce} then clock_timestamp() end,
+        case when ${atOnce} then clock_timestamp() + ${seconds(breaker.firstPauseSeconds)} end
+      where ${p.begunAt}::timestamptz > clock_timestamp() - ${seconds(breaker.freshSeconds)}
+      on conflict (provider, channel) do update set ${opening(opens)}
+        where not b.open and ${p.begunAt}::timestamptz > coalesce(b.closed_at, '-infinity')
+      returning channel, open
+    ), opened as (select channel from noted where open
+    ), ${audited(
+      sql`opened`,
+      'breaker_opened',
+      sql`jsonb_build_object('provider', ${p.provider}::text, 'channels', ${p.channel}::text, 'fault', ${p.fault}::text)`,
+    )} select from opened`
+  },
+)
+
 /**
  * Counts a fault of the account, unless the breaker is open or has closed since the call began. One statement under
  * the row's lock, so that of any number at once exactly one opens it; that one writes the audit row.
@@ -110,27 +136,32 @@ export async function noteFault(
   { provider, channel, fault, begunAt }: Guarded & { fault: Fault; begunAt: Date },
 ): Promise<boolean> {
   if (blameOf[fault] === 'none') return false
-  const atOnce = blameOf[fault] === 'opens'
-  const opens = sql`(${atOnce} or cardinality(${recent}) >= ${breaker.faults})`
-  const row = await db.one(sql`
-    with noted as (
-      insert into provider_breakers as b (provider, channel, open, faults, fault, opened_at, probe_at)
-      select ${provider}, ${channel}::channel, ${atOnce}, case when ${atOnce} then '{}'
-          else array[clock_timestamp()] end, ${fault}::fault,
-        case when ${atOnce} then clock_timestamp() end,
-        case when ${atOnce} then clock_timestamp() + ${seconds(breaker.firstPauseSeconds)} end
-      where ${begunAt}::timestamptz > clock_timestamp() - ${seconds(breaker.freshSeconds)}
-      on conflict (provider, channel) do update set ${opening(opens)}
-        where not b.open and ${begunAt}::timestamptz > coalesce(b.closed_at, '-infinity')
-      returning channel, open
-    ), opened as (select channel from noted where open
+  const row = await db.one(
+    faultStatement({ provider, channel, fault, begunAt, atOnce: blameOf[fault] === 'opens' }),
+  )
+  return row !== undefined
+}
+
+const ChannelRow = z.strictObject({ channel: z.enum(channels) })
+
+const openStatement = statement(
+  'open_breakers_by_ping',
+  ChannelRow,
+  (p: Named<{ provider: string; channels: readonly Channel[]; fault: Fault }>) => sql`
+    with opened as (
+      insert into provider_breakers as b (provider, channel, open, fault, by_ping, opened_at, probe_at)
+      select ${p.provider}, channel, true, ${p.fault}::fault, true, clock_timestamp(),
+        clock_timestamp() + ${seconds(breaker.firstPauseSeconds)}
+      from (select distinct unnest(${p.channels}::channel[]) as channel) its
+      on conflict (provider, channel) do update set ${opening(sql`true`)} where not b.open
+      returning channel
     ), ${audited(
       sql`opened`,
       'breaker_opened',
-      sql`jsonb_build_object('provider', ${provider}::text, 'channels', ${channel}::text, 'fault', ${fault}::text)`,
-    )} select from opened`)
-  return row !== undefined
-}
+      sql`jsonb_build_object('provider', ${p.provider}::text, 'channels', ${channelsOf(sql`opened`)},
+        'fault', ${p.fault}::text, 'by', 'ping')`,
+    )} select channel from opened`,
+)
 
 /**
  * Opens the breakers of an account on all its channels, for a health ping.
@@ -138,22 +169,9 @@ export async function noteFault(
  */
 export async function openByPing(
   db: Queries,
-  { provider, channels, fault }: { provider: string; channels: readonly Channel[]; fault: Fault },
+  ping: { provider: string; channels: readonly Channel[]; fault: Fault },
 ): Promise<Channel[]> {
-  const rows = await db.many<{ channel: Channel }>(sql`
-    with opened as (
-      insert into provider_breakers as b (provider, channel, open, fault, by_ping, opened_at, probe_at)
-      select ${provider}, channel, true, ${fault}::fault, true, clock_timestamp(),
-        clock_timestamp() + ${seconds(breaker.firstPauseSeconds)}
-      from (select distinct unnest(${sql.param(channels)}::channel[]) as channel) its
-      on conflict (provider, channel) do update set ${opening(sql`true`)} where not b.open
-      returning channel
-    ), ${audited(
-      sql`opened`,
-      'breaker_opened',
-      sql`jsonb_build_object('provider', ${provider}::text, 'channels', ${channelsOf(sql`opened`)},
-        'fault', ${fault}::text, 'by', 'ping')`,
-    )} select channel from opened`)
+  const rows = await db.many(openStatement(ping))
   return rows.map(({ channel }) => channel)
 }
 
@@ -161,7 +179,7 @@ export async function openByPing(
 const closing = sql`open = false, closed_at = clock_timestamp(), faults = '{}', fault = null, by_ping = false,
   probe_at = null, leased_until = null, failed_probes = 0`
 
-const close = (provider: string, which: SQL) => sql`
+const close = (provider: SQL, which: SQL) => sql`
   with open_ones as (
     select channel, opened_at from provider_breakers
     where provider = ${provider} and open and ${which} order by channel for update
@@ -175,42 +193,71 @@ const close = (provider: string, which: SQL) => sql`
       (select round(extract(epoch from clock_timestamp() - min(opened_at)))::int from closed))`,
   )} select channel from closed`
 
+const closeStatement = statement('close_breaker', ChannelRow, (p: Named<Guarded>) =>
+  close(p.provider, sql`channel = ${p.channel}`),
+)
+const closePingedStatement = statement(
+  'close_breakers_by_ping',
+  ChannelRow,
+  (p: Named<{ provider: string }>) => close(p.provider, sql`by_ping`),
+)
+
 /**
  * A call went through while the breaker was open: calls may go there again.
  * @returns whether it was still open
  */
 export async function closeBreaker(db: Queries, { provider, channel }: Guarded): Promise<boolean> {
-  return (await db.one(close(provider, sql`channel = ${channel}`))) !== undefined
+  return (await db.one(closeStatement({ provider, channel }))) !== undefined
 }
+
+const hastenStatement = statement(
+  'hasten_probes',
+  NoRow,
+  (p: Named<{ provider: string }>) => sql`
+  update provider_breakers set probe_at = least(probe_at, clock_timestamp()), failed_probes = 0
+  where provider = ${p.provider} and open`,
+)
 
 /**
  * Pings are good again: closes what they had opened, and lets the next call to what calls had opened be a probe.
  * @returns the channels that are closed now
  */
 export async function closeByPing(db: Queries, provider: string): Promise<Channel[]> {
-  const rows = await db.many<{ channel: Channel }>(close(provider, sql`by_ping`))
-  await db.many(sql`update provider_breakers set probe_at = least(probe_at, clock_timestamp()), failed_probes = 0
-    where provider = ${provider} and open`)
+  const rows = await db.many(closePingedStatement({ provider }))
+  await db.many(hastenStatement({ provider }))
   return rows.map(({ channel }) => channel)
 }
+
+type Probe = Guarded & { probe: number }
+
+const failStatement = statement('fail_probe', NoRow, (p: Named<Probe & { fault: Fault }>) => {
+  const pause = sql`least(${breaker.firstPauseSeconds} * power(2, least(failed_probes + 1, 30)),
+      ${breaker.longestPauseSeconds})`
+  return sql`
+    update provider_breakers set failed_probes = failed_probes + 1, fault = ${p.fault}::fault,
+      leased_until = null, probe_at = clock_timestamp() + ${seconds(pause)}
+    where ${isOf(p)} and open and probe_no = ${p.probe}`
+})
 
 /** A probe failed: the next one after a pause that is twice as long. */
 export async function failProbe(
   db: Queries,
-  { provider, channel, probe, fault }: Guarded & { probe: number; fault: Fault },
+  { provider, channel, probe, fault }: Probe & { fault: Fault },
 ): Promise<void> {
-  const pause = sql`least(${breaker.firstPauseSeconds} * power(2, least(failed_probes + 1, 30)),
-    ${breaker.longestPauseSeconds})`
-  await db.many(sql`update provider_breakers set failed_probes = failed_probes + 1, fault = ${fault}::fault,
-      leased_until = null, probe_at = clock_timestamp() + ${seconds(pause)}
-    where provider = ${provider} and channel = ${channel} and open and probe_no = ${probe}`)
+  await db.many(failStatement({ provider, channel, probe, fault }))
 }
+
+const releaseStatement = statement(
+  'release_probe',
+  NoRow,
+  (p: Named<Probe>) => sql`
+  update provider_breakers set leased_until = null where ${isOf(p)} and open and probe_no = ${p.probe}`,
+)
 
 /** A probe showed nothing: the next call is one. */
 export async function releaseProbe(
   db: Queries,
-  { provider, channel, probe }: Guarded & { probe: number },
+  { provider, channel, probe }: Probe,
 ): Promise<void> {
-  await db.many(sql`update provider_breakers set leased_until = null
-    where provider = ${provider} and channel = ${channel} and open and probe_no = ${probe}`)
+  await db.many(releaseStatement({ provider, channel, probe }))
 }

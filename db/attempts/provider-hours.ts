@@ -5,7 +5,7 @@ import { type Channel, channels } from '../../core/channel'
 import type { Fault } from '../../core/fault'
 import type { ReceiptStatus } from '../../core/receipt'
 import type { Queries } from '../index'
-import { statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** The record is this old at most, in seconds, while somebody keeps it. */
 const freshSeconds = 60
@@ -21,13 +21,13 @@ const bucketOf = (from: string, to: string) =>
     `ceil(ln(greatest(extract(epoch from ${to} - ${from})::float8 * 1000, 1)) / ln(${growth}::float8))::int`,
   )
 
-/**
- * Sums up the attempts of this hour, and at its beginning of the one before, by account, channel and country, unless
- * that was done within the last minute. After a pause it begins with the hour where it stopped. One statement, and two
- * of these at once write the same.
- */
-export async function sumProviderHours(db: Queries): Promise<void> {
-  await db.many(sql`
+const mapOf = (kind: string) =>
+  sql.raw(`coalesce(jsonb_object_agg(key, n) filter (where kind = '${kind}'), '{}')`)
+
+const sumStatement = statement(
+  'sum_provider_hours',
+  NoRow,
+  () => sql`
     with due as (
       select greatest(date_trunc('hour', now() - interval '2 days'),
         least(date_trunc('hour', now() - make_interval(secs => ${lateSeconds})),
@@ -71,11 +71,17 @@ export async function sumProviderHours(db: Queries): Promise<void> {
     order by 1, 2, 3, 4
     on conflict (hour, provider, channel, country) do update set states = excluded.states, faults = excluded.faults,
       receipts = excluded.receipts, success = excluded.success, costs = excluded.costs,
-      accept_ms = excluded.accept_ms, receipt_ms = excluded.receipt_ms, summed_at = excluded.summed_at`)
-}
+      accept_ms = excluded.accept_ms, receipt_ms = excluded.receipt_ms, summed_at = excluded.summed_at`,
+)
 
-const mapOf = (kind: string) =>
-  sql.raw(`coalesce(jsonb_object_agg(key, n) filter (where kind = '${kind}'), '{}')`)
+/**
+ * Sums up the attempts of this hour, and at its beginning of the one before, by account, channel and country, unless
+ * that was done within the last minute. After a pause it begins with the hour where it stopped. One statement, and two
+ * of these at once write the same.
+ */
+export async function sumProviderHours(db: Queries): Promise<void> {
+  await db.many(sumStatement({}))
+}
 
 /** Where messages go: what is recorded, and what routing chooses among. */
 export interface RouteKey {
@@ -99,12 +105,27 @@ export interface RouteRecord extends RouteKey {
 
 const columns = ['states', 'faults', 'receipts', 'success', 'costs', 'accept_ms', 'receipt_ms']
 
-/** The record of the last hours, this one included, by account, channel and country. */
-export function readProviderHours(db: Queries, hours: number): Promise<RouteRecord[]> {
-  const map = (column: string) =>
-    sql.raw(`coalesce(jsonb_object_agg(key, ${column === 'costs' ? 'n::text' : 'n'})
+const mapFrom = (column: string) =>
+  sql.raw(`coalesce(jsonb_object_agg(key, ${column === 'costs' ? 'n::text' : 'n'})
       filter (where kind = '${column}'), '{}')`)
-  return db.many<RouteRecord>(sql`
+
+const counts = z.record(z.string(), z.number())
+
+const hoursStatement = statement(
+  'read_provider_hours',
+  z.strictObject({
+    provider: z.string(),
+    channel: z.enum(channels),
+    country: z.string().nullable(),
+    states: counts,
+    faults: counts,
+    receipts: counts,
+    success: counts,
+    costs: z.record(z.string(), z.string()),
+    acceptMs: counts,
+    receiptMs: counts,
+  }),
+  (p: Named<{ hours: number }>) => sql`
     with counted as (
       select provider, channel, country, kind, key, sum(value::numeric) as n
       from provider_hours cross join lateral (${sql.raw(
@@ -112,13 +133,17 @@ export function readProviderHours(db: Queries, hours: number): Promise<RouteReco
           .map((column) => `select '${column}' as kind, key, value from jsonb_each_text(${column})`)
           .join(' union all '),
       )}) facts
-      where hour > date_trunc('hour', now()) - make_interval(hours => ${hours}) group by 1, 2, 3, 4, 5
+      where hour > date_trunc('hour', now()) - make_interval(hours => ${p.hours}::int) group by 1, 2, 3, 4, 5
     )
-    select provider, channel, nullif(country, '') as country, ${map('states')} as states,
-      ${map('faults')} as faults, ${map('receipts')} as receipts, ${map('success')} as success,
-      ${map('costs')} as costs, ${map('accept_ms')} as "acceptMs", ${map('receipt_ms')} as "receiptMs"
-    from counted group by 1, 2, 3 order by 1, 2, 3`)
-}
+    select provider, channel, nullif(country, '') as country, ${mapFrom('states')} as states,
+      ${mapFrom('faults')} as faults, ${mapFrom('receipts')} as receipts, ${mapFrom('success')} as success,
+      ${mapFrom('costs')} as costs, ${mapFrom('accept_ms')} as "acceptMs", ${mapFrom('receipt_ms')} as "receiptMs"
+    from counted group by 1, 2, 3 order by 1, 2, 3`,
+)
+
+/** The record of the last hours, this one included, by account, channel and country. */
+export const readProviderHours = (db: Queries, hours: number): Promise<RouteRecord[]> =>
+  db.many(hoursStatement({ hours }))
 
 /** How calls of a route went of late. */
 export interface RouteSuccess extends RouteKey {
@@ -149,15 +174,19 @@ const successStatement = statement(
 export const readRouteSuccess = (db: Queries): Promise<RouteSuccess[]> =>
   db.many(successStatement({}))
 
+const UptimeRow = z.strictObject({ provider: z.string(), good: z.int(), bad: z.int() })
+
 /** Shares of good pings, by account. */
-export interface Uptime {
-  provider: string
-  good: number
-  bad: number
-}
+export type Uptime = z.infer<typeof UptimeRow>
+
+const uptimeStatement = statement(
+  'read_uptime',
+  UptimeRow,
+  (p: Named<{ hours: number }>) => sql`
+    select provider, sum(good)::int as good, sum(bad)::int as bad from provider_ping_hours
+    where hour > date_trunc('hour', now()) - make_interval(hours => ${p.hours}::int) group by 1`,
+)
 
 /** The pings of the last hours, this one included. */
 export const readUptime = (db: Queries, hours: number): Promise<Uptime[]> =>
-  db.many<Uptime>(sql`
-    select provider, sum(good)::int as good, sum(bad)::int as bad from provider_ping_hours
-    where hour > date_trunc('hour', now()) - make_interval(hours => ${hours}) group by 1`)
+  db.many(uptimeStatement({ hours }))

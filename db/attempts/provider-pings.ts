@@ -1,9 +1,11 @@
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { blameOf, pings } from '../../core/breaker'
 import type { Channel } from '../../core/channel'
-import type { Fault } from '../../core/fault'
+import { type Fault, faults } from '../../core/fault'
 import { closeByPing, openByPing } from './breakers'
 import type { Database } from '../index'
+import { type Named, NoRow, statement } from '../statement'
 
 export interface Ping {
   provider: string
@@ -14,12 +16,35 @@ export interface Ping {
   milliseconds: number
 }
 
-interface Recorded {
-  failures: number
-  /** Before this ping. */
-  failuresBefore: number
-  faultBefore: Fault | null
-}
+const recordStatement = statement(
+  'record_ping',
+  z.strictObject({
+    failures: z.int(),
+    /** Before this ping. */
+    failuresBefore: z.int(),
+    faultBefore: z.enum(faults).nullable(),
+  }),
+  (p: Named<{ provider: string; fault: Fault | null; milliseconds: number }>) => sql`
+      with before as (select failures, fault from provider_pings where provider = ${p.provider})
+      insert into provider_pings as p (provider, at, fault, failures, milliseconds, since)
+      values (${p.provider}, clock_timestamp(), ${p.fault}::fault, (${p.fault}::fault is not null)::int,
+        ${p.milliseconds}, clock_timestamp())
+      on conflict (provider) do update set at = excluded.at, fault = excluded.fault,
+        milliseconds = excluded.milliseconds,
+        failures = case when excluded.fault is null then 0 else p.failures + 1 end,
+        since = case when (p.fault is null) = (excluded.fault is null) then p.since else excluded.at end
+      returning failures, coalesce((select failures from before), 0) as "failuresBefore",
+        (select fault from before) as "faultBefore"`,
+)
+
+const countStatement = statement(
+  'count_ping',
+  NoRow,
+  (p: Named<{ provider: string; good: number; bad: number }>) => sql`
+      insert into provider_ping_hours as h (hour, provider, good, bad)
+      values (date_trunc('hour', now()), ${p.provider}, ${p.good}, ${p.bad})
+      on conflict (hour, provider) do update set good = h.good + excluded.good, bad = h.bad + excluded.bad`,
+)
 
 /** Whether pings that fail so often in a row, the last one by this fault, open the breakers. */
 const isDown = (fault: Fault | null | undefined, failures: number): boolean =>
@@ -38,25 +63,16 @@ export function recordPing(
   // Too many calls is what a working account says.
   const fault = told === 'throttled' ? undefined : told
   return db.transaction(async (tx) => {
-    const { failures, failuresBefore, faultBefore } = (await tx.one<Recorded>(sql`
-      with before as (select failures, fault from provider_pings where provider = ${provider})
-      insert into provider_pings as p (provider, at, fault, failures, milliseconds, since)
-      values (${provider}, clock_timestamp(), ${fault ?? null}::fault, ${fault ? 1 : 0}, ${Math.round(milliseconds)},
-        clock_timestamp())
-      on conflict (provider) do update set at = excluded.at, fault = excluded.fault,
-        milliseconds = excluded.milliseconds,
-        failures = case when excluded.fault is null then 0 else p.failures + 1 end,
-        since = case when (p.fault is null) = (excluded.fault is null) then p.since else excluded.at end
-      returning failures, coalesce((select failures from before), 0) as "failuresBefore",
-        (select fault from before) as "faultBefore"`)) ?? {
-      failures: 0,
-      failuresBefore: 0,
-      faultBefore: null,
-    }
-    await tx.many(sql`
-      insert into provider_ping_hours as h (hour, provider, good, bad)
-      values (date_trunc('hour', now()), ${provider}, ${fault ? 0 : 1}, ${fault ? 1 : 0})
-      on conflict (hour, provider) do update set good = h.good + excluded.good, bad = h.bad + excluded.bad`)
+    const recorded = await tx.one(
+      recordStatement({
+        provider,
+        fault: fault ?? null,
+        milliseconds: Math.round(milliseconds),
+      }),
+    )
+    if (!recorded) throw new Error('Postgres gave no row for a ping.')
+    const { failures, failuresBefore, faultBefore } = recorded
+    await tx.many(countStatement({ provider, good: fault ? 0 : 1, bad: fault ? 1 : 0 }))
     // Those of a row may fail for different reasons: it is the moment when they first suffice that counts.
     if (fault && isDown(fault, failures) && !isDown(faultBefore, failuresBefore))
       return { opened: await openByPing(tx, { provider, channels, fault }), closed: [] }

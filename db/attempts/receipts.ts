@@ -12,7 +12,7 @@ import { dueNow } from '../requests/ending'
 import { noteFault } from './breakers'
 import { isKept, keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn } from './prices'
 import type { Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 const ReportedRow = z.strictObject({
   id: z.string(),
@@ -282,17 +282,15 @@ export async function recordReceipt(
   }
 }
 
-/** A callback for this attempt was not its provider's: written down once a minute at most. */
-export async function noteRefusedCallback(
-  db: Queries,
-  { id, requestId, provider, channel }: ReportedAttempt,
-): Promise<void> {
-  await db.many(sql`
+const refusedStatement = statement(
+  'note_refused_callback',
+  NoRow,
+  (p: Named<{ id: string; requestId: string; channel: Channel; provider: string }>) => sql`
     with request as (
-      select id from otp_requests where id = ${requestId} for update
+      select id from otp_requests where id = ${p.requestId} for update
     ), marked as (
       update attempts a set callback_refused_at = clock_timestamp() from request
-      where a.id = ${id}
+      where a.id = ${p.id}
         and (callback_refused_at is null or callback_refused_at < clock_timestamp() - interval '1 minute')
       returning a.request_id
     ), noted as (
@@ -301,20 +299,29 @@ export async function noteRefusedCallback(
     ) ${auditFrom(sql`noted`, {
       type: 'callback_refused',
       actor: 'unknown',
-      attemptId: id,
-      detail: { channel, provider, error_code: 'INVALID_SIGNATURE' },
-    })}`)
+      attemptId: p.id,
+      detail: sql`jsonb_build_object('channel', ${p.channel}::text, 'provider', ${p.provider}::text,
+        'error_code', 'INVALID_SIGNATURE')`,
+    })}`,
+)
+
+/** A callback for this attempt was not its provider's: written down once a minute at most. */
+export async function noteRefusedCallback(
+  db: Queries,
+  { id, requestId, provider, channel }: ReportedAttempt,
+): Promise<void> {
+  await db.many(refusedStatement({ id, requestId, channel, provider }))
 }
 
-/** A callback for a whole account was not its provider's: written down once a minute and account at most. */
-export async function noteRefusedAccountCallback(db: Queries, provider: string): Promise<void> {
-  const detail = { provider, error_code: 'INVALID_SIGNATURE' }
-  await db.many(sql`
+const refusedAccountStatement = statement(
+  'note_refused_account_callback',
+  NoRow,
+  (p: Named<{ provider: string }>) => sql`
     with marked as (
-      insert into provider_callbacks as p (provider, refused_at) select ${provider}, clock_timestamp()
+      insert into provider_callbacks as p (provider, refused_at) select ${p.provider}, clock_timestamp()
       -- A flood of them must not queue for the row.
       where not exists (select from provider_callbacks
-        where provider = ${provider} and refused_at > clock_timestamp() - interval '1 minute')
+        where provider = ${p.provider} and refused_at > clock_timestamp() - interval '1 minute')
       on conflict (provider) do update set refused_at = excluded.refused_at
         where p.refused_at < excluded.refused_at - interval '1 minute'
       returning provider
@@ -323,5 +330,11 @@ export async function noteRefusedAccountCallback(db: Queries, provider: string):
       on conflict (chain) do update set sequence = c.sequence + 1 returning sequence
     )
     insert into audit_events (app_id, sequence, type, actor, detail)
-    select null, sequence, 'callback_refused', 'unknown', ${JSON.stringify(detail)}::jsonb from numbered`)
+    select null, sequence, 'callback_refused', 'unknown',
+      jsonb_build_object('provider', ${p.provider}::text, 'error_code', 'INVALID_SIGNATURE') from numbered`,
+)
+
+/** A callback for a whole account was not its provider's: written down once a minute and account at most. */
+export async function noteRefusedAccountCallback(db: Queries, provider: string): Promise<void> {
+  await db.many(refusedAccountStatement({ provider }))
 }

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import type { AuditType } from '../../core/audit'
+import { type Bound, type Named, NoRow, statement } from '../statement'
 
 export interface AuditEntry {
   type: AuditType | SQL
@@ -24,6 +25,26 @@ export function auditFrom(
     select id, app_id, audit_seq, ${typed}, ${actor}, ${runId ?? null}, ${attemptId ?? null}, ${details} from ${from}`
 }
 
+const adminStatement = statement(
+  'audit_admin',
+  NoRow,
+  (
+    p: Named<{
+      chain: string
+      appId: string | null
+      type: AuditType
+      actor: string
+      detail: string
+    }>,
+  ) => sql`
+    with numbered as (
+      insert into audit_chains as c (chain, sequence) values (${p.chain}, 1)
+      on conflict (chain) do update set sequence = c.sequence + 1 returning sequence
+    )
+    insert into audit_events (app_id, sequence, type, actor, detail)
+    select ${p.appId}, sequence, ${p.type}::audit_type, ${p.actor}, ${p.detail}::jsonb from numbered`,
+)
+
 /**
  * An audit row about an app (`appId`), or about the installation (null): one statement, for the transaction that
  * makes the change. The chain's own row numbers it, so these must stay rare.
@@ -39,13 +60,7 @@ export function auditAdmin({
   actor: string
   /** Never personal data, never a secret. */
   detail?: Record<string, string | number | boolean | null | undefined>
-}): SQL {
+}): Bound<never> {
   const chain = appId === null ? 'admin' : `app:${appId}`
-  return sql`
-    with numbered as (
-      insert into audit_chains as c (chain, sequence) values (${chain}, 1)
-      on conflict (chain) do update set sequence = c.sequence + 1 returning sequence
-    )
-    insert into audit_events (app_id, sequence, type, actor, detail)
-    select ${appId}, sequence, ${type}::audit_type, ${actor}, ${JSON.stringify(detail)}::jsonb from numbered`
+  return adminStatement({ chain, appId, type, actor, detail: JSON.stringify(detail) })
 }

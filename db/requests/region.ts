@@ -21,8 +21,9 @@ export const servedIn = (region: SQL | string | undefined): SQL =>
 /**
  * The same on any table with an `app_id`; rows of no app belong to the installation, and are everybody's to see.
  * @param table as the statement calls it
+ * @param region of this process; undefined: of none
  */
-export const ofServedApps = (table: SQL, { region }: Place): SQL =>
+export const ofServedApps = (table: SQL, region: SQL | string | undefined): SQL =>
   sql`(${table}.app_id is null or exists (select from apps where apps.id = ${table}.app_id and ${isServedIn(region)}))`
 
 /** Whose row an administrator may change: any app's, that of an app which a process serves, or that of one owner. */
