@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import {
   type AuditContent,
   chainHash,
@@ -23,6 +24,7 @@ import {
 } from './root-file'
 import { contentColumns, takeSealer } from './seal'
 import type { Database, Queries } from '../index'
+import { type Named, NoRow, statement } from '../statement'
 
 /** What the next root follows. */
 interface LastRoot {
@@ -63,6 +65,14 @@ interface Span {
   at: Date
 }
 
+const noteStatement = statement(
+  'note_root',
+  NoRow,
+  (p: Named<{ number: number; lastSeal: string; digest: Buffer; at: string }>) => sql`
+  insert into audit_roots (number, last_seal, digest, at)
+  values (${p.number}, ${p.lastSeal}::bigint, ${p.digest}, ${p.at}::timestamptz)`,
+)
+
 /**
  * Writes a root when one is due: the heads of all chains that grew since the last one, in a signed file in `folder`,
  * then a note in Postgres of how far it reaches. A crash between the two leaves a file without a note, which the next
@@ -92,15 +102,26 @@ export const writeRoot = (
     const end = existsSync(rootPath(folder, number))
       ? await takeUp(keyring, folder, span)
       : await writeFile(tx, keyring, folder, span)
-    await tx.many(sql`insert into audit_roots (number, last_seal, digest, at)
-      values (${number}, ${end.last_seal}::bigint, ${digestOfRoot(end)}, ${end.at}::timestamptz)`)
+    const { last_seal: lastSeal, at: writtenAt } = end
+    await tx.many(noteStatement({ number, lastSeal, digest: digestOfRoot(end), at: writtenAt }))
     return number
   })
 
-const findLastNote = (tx: Queries): Promise<LastRoot | undefined> =>
-  tx.one<LastRoot>(sql`
+const lastNoteStatement = statement(
+  'find_last_root',
+  z.strictObject({
+    number: z.int(),
+    lastSeal: z.string(),
+    digest: z.instanceof(Buffer),
+    at: z.date(),
+    signed: z.boolean(),
+  }),
+  () => sql`
     select number, last_seal::text as "lastSeal", digest, at, false as signed
-    from audit_roots order by number desc limit 1`)
+    from audit_roots order by number desc limit 1`,
+)
+
+const findLastNote = (tx: Queries): Promise<LastRoot | undefined> => tx.one(lastNoteStatement({}))
 
 /** Whoever holds the database can write notes, but no file. */
 async function findLastRoot(
@@ -124,11 +145,22 @@ async function findLastRoot(
 const isSigned = (keyring: Keyring, end: RootEnd): boolean =>
   rootIsSigned(keyring.find('audit', end.kid).key, signedText(end), end.signature)
 
-async function newSeals(tx: Queries, after: string, most: number) {
-  const found = await tx.one<{ last: string | null; raw: number; seals: number; now: Date }>(sql`
+const newSealsStatement = statement(
+  'count_new_seals',
+  z.strictObject({
+    last: z.string().nullable(),
+    raw: z.int(),
+    seals: z.int(),
+    now: z.date(),
+  }),
+  (p: Named<{ after: string; most: number }>) => sql`
     select max(s.number)::text as last, count(s.number)::int as raw, count(e.id)::int as seals, now() as now from (
-      select * from audit_seals where number > ${after}::bigint order by number limit ${most}) s
-    left join audit_events e on e.id = s.event_id and e.chain = s.chain and e.sequence = s.sequence`)
+      select * from audit_seals where number > ${p.after}::bigint order by number limit ${p.most}) s
+    left join audit_events e on e.id = s.event_id and e.chain = s.chain and e.sequence = s.sequence`,
+)
+
+async function newSeals(tx: Queries, after: string, most: number) {
+  const found = await tx.one(newSealsStatement({ after, most }))
   if (!found) throw new Error('A statement without a condition gave no row.')
   return found
 }
@@ -171,7 +203,7 @@ interface Head {
   previous: Buffer | null
 }
 
-/** By a cursor: an hour may have seen a million chains. */
+/** By a cursor, since an hour may have seen a million chains; a cursor cannot be prepared, so these have no names. */
 async function* changedHeads(
   tx: Queries,
   keyring: Keyring,

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import {
   type AuditContent,
   chainHash,
@@ -10,6 +11,7 @@ import { type Keyring, UnknownKey } from '../../codes/keyring'
 import { type Findings, rowsNamed } from './findings'
 import { contentColumns } from './seal'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** A row and its seal; of either there may be nothing. */
 type Pair = { chain: string; sequence: number; age: number | null; queued: boolean } & (
@@ -55,38 +57,85 @@ interface Position {
   sequence: number
 }
 
+/** Where a page begins and ends: behind one position, up to another; either may be absent. */
+interface Page {
+  from?: Position | undefined
+  to?: Position | undefined
+}
+
+interface PageParams {
+  fromChain?: string
+  fromSequence?: number
+  toChain?: string
+  toSequence?: number
+}
+const pageParams = ({ from, to }: Page): PageParams => ({
+  ...(from && { fromChain: from.chain, fromSequence: from.sequence }),
+  ...(to && { toChain: to.chain, toSequence: to.sequence }),
+})
+
+type Bounds = 'whole' | 'after' | 'up_to' | 'between'
+const boundsOf = ({ from, to }: Page): Bounds =>
+  from ? (to ? 'between' : 'after') : to ? 'up_to' : 'whole'
+
+/** A constant for each way in which a page is bounded: as values, the bounds are those of an index. */
+const forEachBounds = <Made>(make: (bounds: Bounds) => Made): Record<Bounds, Made> => ({
+  whole: make('whole'),
+  after: make('after'),
+  up_to: make('up_to'),
+  between: make('between'),
+})
+
+const within = (bounds: Bounds, p: Named<PageParams>): SQL => {
+  const from = sql`(chain, sequence) > (${p.fromChain}, ${p.fromSequence}::int)`
+  const to = sql`(chain, sequence) <= (${p.toChain}, ${p.toSequence}::int)`
+  return { whole: sql`true`, after: from, up_to: to, between: sql`${from} and ${to}` }[bounds]
+}
+
+const pairStatements = forEachBounds((bounds) =>
+  statement(
+    `read_audit_pairs_${bounds}`,
+    // Whatever is there is to be judged, also what no schema expects.
+    z.custom<Pair>(),
+    (p: Named<PageParams>) => sql`
+      select chain, sequence, e.id::text as "eventId", ${contentColumns},
+        extract(epoch from clock_timestamp() - e.at)::float8 as age,
+        exists (select from audit_unsealed u where u.event_id = e.id) as queued, s.number::text as number, s.event_id::text as "sealedEvent", s.hash, s.kid
+      from (select * from audit_events where ${within(bounds, p)}) e
+        full join (select * from audit_seals where ${within(bounds, p)}) s using (chain, sequence)
+      order by chain, sequence`,
+  ),
+)
+
 /** From the very beginning, wherever somebody may have put a row. */
 async function* pairs(tx: Queries): AsyncGenerator<Pair> {
   for (let from: Position | undefined; ;) {
     const to: Position | undefined = await endOfPage(tx, from)
-    const range = sql`${after(from)} and ${
-      to ? sql`(chain, sequence) <= (${to.chain}, ${to.sequence}::int)` : sql`true`
-    }`
-    yield* await tx.many<Pair>(sql`
-      select chain, sequence, e.id::text as "eventId", ${contentColumns},
-        extract(epoch from clock_timestamp() - e.at)::float8 as age,
-        exists (select from audit_unsealed u where u.event_id = e.id) as queued, s.number::text as number, s.event_id::text as "sealedEvent", s.hash, s.kid
-      from (select * from audit_events where ${range}) e
-        full join (select * from audit_seals where ${range}) s using (chain, sequence)
-      order by chain, sequence`)
+    const page = { from, to }
+    yield* await tx.many(pairStatements[boundsOf(page)](pageParams(page)))
     if (!to) return
     from = to
   }
 }
 
-const after = (position: Position | undefined): SQL =>
-  position ? sql`(chain, sequence) > (${position.chain}, ${position.sequence}::int)` : sql`true`
+const endStatements = forEachBounds((bounds) =>
+  statement(
+    `find_end_of_page_${bounds}`,
+    z.strictObject({ chain: z.string(), sequence: z.int() }),
+    (p: Named<PageParams>) => sql`
+    select chain, sequence from (
+      (select chain, sequence from audit_events where ${within(bounds, p)}
+        order by chain, sequence offset ${pageSize - 1} limit 1)
+      union all
+      (select chain, sequence from audit_seals where ${within(bounds, p)}
+        order by chain, sequence offset ${pageSize - 1} limit 1)
+    ) ends order by chain, sequence limit 1`,
+  ),
+)
 
 /** How far a page may go so that neither table has more than a page of rows in it; undefined: to the end. */
 const endOfPage = (tx: Queries, from: Position | undefined): Promise<Position | undefined> =>
-  tx.one<Position>(sql`
-    select * from (
-      (select chain, sequence from audit_events where ${after(from)}
-        order by chain, sequence offset ${pageSize - 1} limit 1)
-      union all
-      (select chain, sequence from audit_seals where ${after(from)}
-        order by chain, sequence offset ${pageSize - 1} limit 1)
-    ) ends order by chain, sequence limit 1`)
+  tx.one(endStatements[boundsOf({ from })](pageParams({ from })))
 
 interface ChainWalk {
   chain: string

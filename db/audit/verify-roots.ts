@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import { rootIsSigned } from '../../codes/audit-chain'
 import { type Keyring, UnknownKey } from '../../codes/keyring'
 import type { Findings } from './findings'
@@ -14,6 +15,7 @@ import {
 } from './root-file'
 import { chainDeleted } from './verify-chains'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** Roots come hourly; what is sealed and has none for so long, in seconds, is told. */
 const rootWithinSeconds = 2 * 3_600
@@ -68,11 +70,22 @@ export async function verifyRoots(look: Look, files: readonly number[]): Promise
   return checked
 }
 
+const notesStatement = statement(
+  'read_roots',
+  z.strictObject({
+    number: z.int(),
+    lastSeal: z.string(),
+    digest: z.instanceof(Buffer),
+    at: z.date(),
+  }),
+  (p: Named<{ after: number }>) => sql`
+      select number, last_seal::text as "lastSeal", digest, at from audit_roots
+      where number > ${p.after} order by number limit ${pageSize}`,
+)
+
 async function* notes(tx: Queries): AsyncGenerator<Note> {
   for (let after = 0; ;) {
-    const page = await tx.many<Note>(sql`
-      select number, last_seal::text as "lastSeal", digest, at from audit_roots
-      where number > ${after} order by number limit ${pageSize}`)
+    const page: Note[] = await tx.many(notesStatement({ after }))
     yield* page
     const last = page.at(-1)
     if (!last || page.length < pageSize) return
@@ -179,18 +192,27 @@ function checkNote(findings: Findings, end: RootEnd, { number, digest, lastSeal,
     broken(findings, number, 'what Postgres noted of it was changed')
 }
 
+const headsStatement = statement(
+  'read_seals_of_root',
+  z.strictObject({ hash: z.string().nullable(), last: z.int().nullable() }),
+  (p: Named<{ chains: string[]; sequences: number[] }>) => sql`
+    select encode(s.hash, 'hex') as hash, (select max(sequence) from audit_seals l where l.chain = line.chain) as last
+    from unnest(${p.chains}::text[], ${p.sequences}::int[]) with ordinality line (chain, sequence, place)
+    left join audit_seals s on s.chain = line.chain and s.sequence = line.sequence order by place`,
+)
+
 /** What a root says of a chain is still so. */
 async function checkLines(
   { tx, findings, retainedFrom }: Look,
   number: number,
   lines: RootLine[],
 ): Promise<void> {
-  const chains = sql.param(lines.map(({ chain }) => chain))
-  const sequences = sql.param(lines.map(({ sequence }) => sequence))
-  const found = await tx.many<{ hash: string | null; last: number | null }>(sql`
-    select encode(s.hash, 'hex') as hash, (select max(sequence) from audit_seals l where l.chain = line.chain) as last
-    from unnest(${chains}::text[], ${sequences}::int[]) with ordinality line (chain, sequence, place)
-    left join audit_seals s on s.chain = line.chain and s.sequence = line.sequence order by place`)
+  const found = await tx.many(
+    headsStatement({
+      chains: lines.map(({ chain }) => chain),
+      sequences: lines.map(({ sequence }) => sequence),
+    }),
+  )
   for (const [place, { chain, sequence, hash, at, fits }] of lines.entries()) {
     const seal = found[place]
     const edited = (what: string) =>
@@ -210,6 +232,16 @@ async function checkLines(
   }
 }
 
+const newSealsStatement = statement(
+  'read_seals_without_root',
+  z.strictObject({ gone: z.string(), last: z.string(), late: z.boolean().nullable() }),
+  (p: Named<{ lastSeal: string }>) => sql`
+    select (max(s.number) - ${p.lastSeal}::bigint - count(*))::text as gone, max(s.number)::text as last,
+      min(e.at) < now() - make_interval(secs => ${rootWithinSeconds}) as late
+    from audit_seals s left join audit_events e on e.id = s.event_id
+    where s.number > ${p.lastSeal}::bigint having count(*) > 0`,
+)
+
 /**
  * Since the last root, seals still count without a gap; and they do not wait for theirs for long. How long says the
  * time of their rows, which the seals cover.
@@ -219,11 +251,7 @@ async function checkNewSeals(
   newest: RootEnd | undefined,
   lastSeal: string,
 ): Promise<void> {
-  const found = await tx.one<{ gone: string; last: string; late: boolean | null }>(sql`
-    select (max(s.number) - ${lastSeal}::bigint - count(*))::text as gone, max(s.number)::text as last,
-      min(e.at) < now() - make_interval(secs => ${rootWithinSeconds}) as late
-    from audit_seals s left join audit_events e on e.id = s.event_id
-    where s.number > ${lastSeal}::bigint having count(*) > 0`)
+  const found = await tx.one(newSealsStatement({ lastSeal }))
   if (!found) return
   if (found.gone !== '0')
     findings.add({

@@ -1,10 +1,12 @@
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { createFindings, type Finding, type Findings, rowsNamed } from './findings'
 import { rootsIn } from './root-file'
 import { chainDeleted, verifyChains } from './verify-chains'
 import { verifyRoots } from './verify-roots'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 export interface VerifyOptions {
   /** The folder of roots. */
@@ -47,30 +49,39 @@ export async function verifyAudit(
   })
 }
 
-interface ChainEnd {
-  chain: string
+const ChainEnd = z.strictObject({
+  chain: z.string(),
   /** How many rows its request or app has numbered. */
-  numbered: number
+  numbered: z.int(),
   /** The last one that there is, or that was sealed. */
-  last: number
-}
+  last: z.int(),
+})
+type ChainEnd = z.infer<typeof ChainEnd>
+
+const endsOf = (name: string, source: SQL) =>
+  statement(
+    name,
+    ChainEnd,
+    (p: Named<{ after: string }>) => sql`
+        select c.chain, c.numbered, greatest(
+          (select max(sequence) from audit_events e where e.chain = c.chain),
+          (select max(sequence) from audit_seals s where s.chain = c.chain), 0) as last
+        from (select * from (${source}) s where chain > ${p.after} order by chain limit ${pageSize}) c order by chain`,
+  )
+
+const sources = [
+  endsOf('read_ends_of_requests', sql`select id as chain, audit_seq as numbered from otp_requests`),
+  endsOf('read_ends_of_admin_chains', sql`select chain, sequence as numbered from audit_chains`),
+]
 
 /**
  * What was cut off at the end of a chain leaves no gap in it; but whoever numbers its rows knows. Retention is no
  * excuse: it takes a request away together with its rows.
  */
 async function verifyEnds(tx: Queries, findings: Findings): Promise<void> {
-  const sources = [
-    sql`select id as chain, audit_seq as numbered from otp_requests`,
-    sql`select chain, sequence as numbered from audit_chains`,
-  ]
   for (const source of sources)
     for (let after = ''; ;) {
-      const page = await tx.many<ChainEnd>(sql`
-        select c.*, greatest(
-          (select max(sequence) from audit_events e where e.chain = c.chain),
-          (select max(sequence) from audit_seals s where s.chain = c.chain), 0) as last
-        from (select * from (${source}) s where chain > ${after} order by chain limit ${pageSize}) c order by chain`)
+      const page: ChainEnd[] = await tx.many(source({ after }))
       for (const end of page) checkEnd(end, findings)
       const last = page.at(-1)
       if (!last || page.length < pageSize) break
