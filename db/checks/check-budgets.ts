@@ -1,8 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { checkBudget } from '../../core/limits'
 import { type Environment, environments } from '../../core/state'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 import { type Address, findRecipient } from '../recipients/recipients'
 
 const { challenged, daily, hourly, pause } = checkBudget
@@ -50,6 +52,15 @@ export const noteWrong = sql`
 export const isForgotten: SQL = sql`consecutive = 0
   and coalesce(wrong[array_upper(wrong, 1)], '-infinity') < now() - make_interval(secs => ${daily.windowSeconds})`
 
+const unlockStatement = statement(
+  'unlock_budget',
+  z.strictObject({ environment: z.enum(environments) }),
+  (p: Named<{ recipientId: string; within: readonly Environment[] }>) => sql`
+    update check_budgets set wrong = '{}', consecutive = 0
+    where recipient_id = ${p.recipientId} and environment::text = any(${p.within}::text[]) and not (${isForgotten})
+    returning environment`,
+)
+
 /**
  * Forgets the wrong checks of a recipient, in every environment when none is named: an operator's way out of a lock.
  * The caller audits it.
@@ -63,8 +74,6 @@ export async function unlockBudget(
 ): Promise<boolean> {
   const recipient = await findRecipient(db, keyring, address)
   if (!recipient) return false
-  const reset = await db.many(sql`update check_budgets set wrong = '{}', consecutive = 0
-    where recipient_id = ${recipient.id} and environment::text = any(${sql.param(within)}) and not (${isForgotten})
-    returning 1`)
+  const reset = await db.many(unlockStatement({ recipientId: recipient.id, within }))
   return reset.length > 0
 }

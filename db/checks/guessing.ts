@@ -7,7 +7,7 @@ import { type Environment, environments } from '../../core/state'
 import { raiseAlert } from '../abuse/alerts'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
-import { statement } from '../statement'
+import { type Named, statement } from '../statement'
 
 /**
  * Takeovers to expect from the wrong checks of the last day, of an app's requests in one environment. With more wrong
@@ -67,6 +67,16 @@ export async function sumGuesses(db: Queries): Promise<Guessed[]> {
   return [...sums.values()]
 }
 
+const recentStatement = statement(
+  'find_recent_guess_alert',
+  z.strictObject({}),
+  (p: Named<{ chain: string; level: string; environment: Environment }>) => sql`
+    select from audit_events where chain = ${p.chain} and type = 'alert'
+      and at > now() - make_interval(secs => ${guessing.alertEverySeconds})
+      and detail->>'alert' = 'guessing' and detail->>'level' = ${p.level}
+      and detail->>'environment' = ${p.environment}`,
+)
+
 /**
  * Writes an alert into the chain of an app, or of the installation (null), unless there is one of its level and
  * environment from the last hour. Processes that come at once queue for the app's lock, so one of them writes.
@@ -85,11 +95,7 @@ export function alertGuessing(
     const name = { appId, environment, rule: 'guessing', subject: '' } as const
     // Told by the row below, which comes again while it goes on.
     await raiseAlert(tx, { ...name, severity, detail: figures, isTold: true })
-    const recent =
-      await tx.one(sql`select from audit_events where chain = ${chain} and type = 'alert'
-      and at > now() - make_interval(secs => ${guessing.alertEverySeconds})
-      and detail->>'alert' = 'guessing' and detail->>'level' = ${level}
-      and detail->>'environment' = ${environment}`)
+    const recent = await tx.one(recentStatement({ chain, level, environment }))
     if (recent) return false
     const detail = { alert: 'guessing', environment, ...figures }
     await tx.many(auditAdmin({ appId, type: 'alert', actor: 'api', detail }))

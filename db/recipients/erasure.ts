@@ -1,4 +1,5 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndexes } from '../../codes/seal'
 import type { Wake } from '../../core/wake'
@@ -10,7 +11,7 @@ import {
   holdMessages,
 } from '../abuse/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
-import { endingOverdue, setState } from '../requests/ending'
+import { endingOverdue, OverdueRow, setState } from '../requests/ending'
 import { forgetNumber } from '../abuse/forget-number'
 import {
   type Addressee,
@@ -21,6 +22,7 @@ import {
 import { type Database, despiteLocks, type Queries } from '../index'
 import { eventKeyIn } from '../attempts/receipts'
 import { servedIn } from '../requests/region'
+import { type Named, NoRow, statement } from '../statement'
 
 export interface Erased {
   recipients: number
@@ -31,6 +33,32 @@ export interface Erased {
 
 /** What a row names instead of a key once there is nothing left to open. */
 const noKey = 'erased'
+
+interface RecipientIds {
+  ids: readonly string[]
+}
+
+const forgetWindows = statement(
+  'forget_windows_of_recipients',
+  NoRow,
+  (p: Named<RecipientIds>) => sql`
+  delete from send_windows where recipient_id = any(${p.ids}::text[])`,
+)
+
+const forgetDialWindows = statement(
+  'forget_ussd_windows',
+  NoRow,
+  (p: Named<{ digests: Buffer[]; isRegional: boolean; region: string | null }>) => sql`
+  delete from ussd_windows where global_index = any(${p.digests}::bytea[])
+    and (not ${p.isRegional}::boolean or request_id in (select id from otp_requests where ${servedIn(p.region)}))`,
+)
+
+const forgetDials = statement(
+  'forget_ussd_dials',
+  NoRow,
+  (p: Named<{ digests: Buffer[] }>) => sql`
+  delete from ussd_dials where global_index = any(${p.digests}::bytea[])`,
+)
 
 /**
  * Forgets an address, a number under each of its spellings: its rows stay as numbers of things that happened, with nothing that leads back to it. Live
@@ -57,7 +85,7 @@ async function erase(
   const ids = held.map(({ id }) => id)
   const dialled =
     addressee.kind === 'phone' ? spellings.flatMap((each) => globalIndexes(keyring, each)) : []
-  await tx.many(sql`delete from send_windows where recipient_id = any(${sql.param(ids)})`)
+  await tx.many(forgetWindows({ ids }))
   await holdMessages(tx, keyring, addressee)
   const wakes = await endLive(tx, ids, actor)
   const requests = await forgetRequests(tx, ids, actor)
@@ -68,10 +96,15 @@ async function erase(
   await forgetHabits(tx, ids)
   await shred(tx, ids)
   if (dialled.length > 0 && addressee.appId === undefined) {
+    const { servedBy } = addressee
     await tx.many(
-      sql`delete from ussd_windows where global_index in ${dialled} ${ofServed(addressee)}`,
+      forgetDialWindows({
+        digests: dialled,
+        isRegional: servedBy !== undefined,
+        region: servedBy?.region ?? null,
+      }),
     )
-    await tx.many(sql`delete from ussd_dials where global_index in ${dialled}`)
+    await tx.many(forgetDials({ digests: dialled }))
   }
   for (const each of spelled) await forgetNumber(tx, keyring, each)
   if (addressee.kind === 'email') await forgetMailbox(tx, keyring, { email: addressee.value, apps })
@@ -82,52 +115,98 @@ async function erase(
   return { recipients: held.length, requests: requests.length, wakes }
 }
 
-const ofServed = ({ servedBy }: Addressee) =>
-  servedBy
-    ? sql`and request_id in (select id from otp_requests where ${servedIn(servedBy.region)})`
-    : sql``
+const shredStatement = statement(
+  'shred_recipients',
+  NoRow,
+  (p: Named<RecipientIds>) => sql`
+    update recipients set index = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), ciphertext = null,
+      kid = ${noKey}, index_kid = ${noKey}, erased_at = clock_timestamp()
+    where id = any(${p.ids}::text[]) and erased_at is null`,
+)
 
 /** Takes a recipient's address away for good. The caller holds the rows. */
 export async function shred(tx: Queries, ids: readonly string[]): Promise<void> {
-  await tx.many(sql`
-    update recipients set index = uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), ciphertext = null,
-      kid = ${noKey}, index_kid = ${noKey}, erased_at = clock_timestamp()
-    where id = any(${sql.param(ids)}) and erased_at is null`)
+  await tx.many(shredStatement({ ids }))
 }
 
-const habits = [
-  sql`send_windows`,
-  sql`check_budgets`,
-  sql`preferences`,
-  sql`opt_outs`,
-  sql`recipient_verifications`,
+const forgetHabitStatements = [
+  forgetWindows,
+  ...['check_budgets', 'preferences', 'opt_outs', 'recipient_verifications'].map((table) =>
+    statement(
+      `forget_${table}`,
+      NoRow,
+      (p: Named<RecipientIds>) => sql`
+      delete from ${sql.identifier(table)} where recipient_id = any(${p.ids}::text[])`,
+    ),
+  ),
 ]
 
 /** Removes what is kept about a recipient itself: when it was written to and came back, what it prefers or wants no more. */
 export async function forgetHabits(tx: Queries, ids: readonly string[]): Promise<void> {
-  for (const table of habits)
-    await tx.many(sql`delete from ${table} where recipient_id = any(${sql.param(ids)})`)
+  for (const forget of forgetHabitStatements) await tx.many(forget({ ids }))
 }
 
-async function endLive(tx: Queries, ids: readonly string[], actor: string): Promise<Wake[]> {
-  const which = sql`recipient_id = any(${sql.param(ids)})`
-  await tx.many(endingOverdue(which, actor))
-  const ended = await tx.many<{ requestId: string; dueAt: Date | null }>(sql`
+const isTheirs = (p: Named<RecipientIds>) => sql`recipient_id = any(${p.ids}::text[])`
+
+const endOverdueStatement = statement(
+  'close_overdue_of_recipients',
+  OverdueRow,
+  (p: Named<RecipientIds & { actor: string }>) => endingOverdue(isTheirs(p), p.actor),
+)
+
+const endLiveStatement = statement(
+  'cancel_live_of_recipients',
+  z.strictObject({ requestId: z.string(), dueAt: z.date().nullable() }),
+  (p: Named<RecipientIds & { actor: string }>) => sql`
     with ended as (
       update otp_requests set ${setState('cancelled', 'erased')}
-      where ${which} and state = 'pending'
+      where ${isTheirs(p)} and state = 'pending'
       returning id, app_id, audit_seq, signal_due_at
-    ), logged as (${auditFrom(sql`ended`, { type: 'cancelled', actor, detail: { reason: 'erased' } })})
-    select id as "requestId", signal_due_at as "dueAt" from ended`)
+    ), logged as (${auditFrom(sql`ended`, { type: 'cancelled', actor: p.actor, detail: { reason: 'erased' } })})
+    select id as "requestId", signal_due_at as "dueAt" from ended`,
+)
+
+async function endLive(tx: Queries, ids: readonly string[], actor: string): Promise<Wake[]> {
+  await tx.many(endOverdueStatement({ ids, actor }))
+  const ended = await tx.many(endLiveStatement({ ids, actor }))
   return ended.flatMap(({ requestId, dueAt }) =>
     dueAt ? [{ requestId, dueAt, signal: 'cancelled' as const }] : [],
   )
 }
 
-interface ErasedRequest {
-  id: string
-  appId: string
+const ErasedRequest = z.strictObject({ id: z.string(), appId: z.string() })
+type ErasedRequest = z.infer<typeof ErasedRequest>
+
+const eraseStatement = statement(
+  'erase_requests',
+  ErasedRequest,
+  (p: Named<RecipientIds & { actor: string }>) => sql`
+    with emptied as (
+      update otp_requests set erased = true, message_ciphertext = null, metadata_ciphertext = null, seal_kid = null,
+        audit_seq = audit_seq + 1
+      where ${isTheirs(p)}
+      returning id, app_id, audit_seq
+    ), logged as (${auditFrom(sql`emptied`, { type: 'erased', actor: p.actor })})
+    select id, app_id as "appId" from emptied`,
+)
+
+interface RequestIds {
+  requestIds: readonly string[]
 }
+
+/** Removes the rows of a table that belong to requests. */
+const forgetIn = (table: string) =>
+  statement(
+    `forget_${table}_of_requests`,
+    NoRow,
+    (p: Named<RequestIds>) => sql`
+      delete from ${sql.identifier(table)} where request_id = any(${p.requestIds}::text[])`,
+  )
+const forgetPages = forgetIn('page_requests')
+const forgetOfRequests = [
+  ...['request_contexts', 'ussd_windows', 'delegated_codes', 'idempotency_keys'].map(forgetIn),
+  forgetPages,
+]
 
 /** Removes what a caller or a provider said about the recipients' requests; the requests themselves stay. */
 async function forgetRequests(
@@ -135,47 +214,51 @@ async function forgetRequests(
   recipientIds: readonly string[],
   actor: string,
 ): Promise<ErasedRequest[]> {
-  const requests = await tx.many<ErasedRequest>(sql`
-    with emptied as (
-      update otp_requests set erased = true, message_ciphertext = null, metadata_ciphertext = null, seal_kid = null,
-        audit_seq = audit_seq + 1
-      where recipient_id = any(${sql.param(recipientIds)})
-      returning id, app_id, audit_seq
-    ), logged as (${auditFrom(sql`emptied`, { type: 'erased', actor })})
-    select id, app_id as "appId" from emptied`)
-  const theirs = sql`request_id = any(${sql.param(requests.map(({ id }) => id))})`
-  await forgetMessageIds(tx, theirs)
-  for (const table of erasedTables) await tx.many(sql`delete from ${table} where ${theirs}`)
+  const requests = await tx.many(eraseStatement({ ids: recipientIds, actor }))
+  const requestIds = requests.map(({ id }) => id)
+  await forgetMessageIds(tx, requestIds)
+  for (const forget of forgetOfRequests) await tx.many(forget({ requestIds }))
   return requests
 }
 
-const erasedTables = [
-  sql`request_contexts`,
-  sql`ussd_windows`,
-  sql`delegated_codes`,
-  sql`idempotency_keys`,
-  sql`page_requests`,
-]
+const hideKeysStatement = statement(
+  'hide_event_keys',
+  NoRow,
+  (p: Named<RequestIds>) => sql`
+    update receipts set event_key = ${eventKeyIn(sql`true`, sql`event_key`)}
+    where attempt_id in (select id from attempts where request_id = any(${p.requestIds}::text[]))`,
+)
+
+const forgetMessageIdsStatement = statement(
+  'forget_message_ids',
+  NoRow,
+  (p: Named<RequestIds>) => sql`
+    update attempts set provider_message_id = null
+    where request_id = any(${p.requestIds}::text[]) and provider_message_id is not null`,
+)
 
 /** Removes what leads from these attempts to messages at their providers, and so to the number. */
-async function forgetMessageIds(tx: Queries, which: SQL): Promise<void> {
-  await tx.many(sql`update receipts set event_key = ${eventKeyIn(sql`true`, sql`event_key`)}
-    where attempt_id in (select id from attempts where ${which})`)
-  await tx.many(sql`update attempts set provider_message_id = null
-    where ${which} and provider_message_id is not null`)
+async function forgetMessageIds(tx: Queries, requestIds: readonly string[]): Promise<void> {
+  await tx.many(hideKeysStatement({ requestIds }))
+  await tx.many(forgetMessageIdsStatement({ requestIds }))
 }
+
+const markErasedStatement = statement(
+  'mark_requests_erased',
+  z.strictObject({ id: z.string() }),
+  (p: Named<RecipientIds>) => sql`
+    update otp_requests set erased = true where ${isTheirs(p)} and not erased returning id`,
+)
 
 /** For recipients whose time is over: what providers know their messages by goes now, and is not kept later. */
 export async function forgetProviderIds(
   tx: Queries,
   recipientIds: readonly string[],
 ): Promise<void> {
-  const emptied = await tx.many<{ id: string }>(sql`
-    update otp_requests set erased = true
-    where recipient_id = any(${sql.param(recipientIds)}) and not erased returning id`)
-  const theirs = sql`request_id = any(${sql.param(emptied.map(({ id }) => id))})`
-  await forgetMessageIds(tx, theirs)
-  await tx.many(sql`delete from page_requests where ${theirs}`)
+  const emptied = await tx.many(markErasedStatement({ ids: recipientIds }))
+  const requestIds = emptied.map(({ id }) => id)
+  await forgetMessageIds(tx, requestIds)
+  await tx.many(forgetPages({ requestIds }))
 }
 
 /** One row in the trail of every app that knew the address; what an operator asked for, in that of the installation. */

@@ -87,12 +87,24 @@ export async function holdRecipients(
   return tx.many(holdStatement(knownBy(keyring, apps, address)))
 }
 
+const appsStatement = statement(
+  'list_app_ids',
+  z.strictObject({ id: z.string() }),
+  () => sql`select id from apps`,
+)
+
+const servedAppsStatement = statement(
+  'list_served_app_ids',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ region: string | null }>) => sql`select id from apps where ${isServedIn(p.region)}`,
+)
+
 /** Every app, or those that a place serves. */
 export const allApps = async (tx: Queries, servedBy: Place | undefined): Promise<string[]> => {
-  const where = servedBy ? isServedIn(servedBy.region) : sql`true`
-  return (await tx.many<{ id: string }>(sql`select id from apps where ${where}`)).map(
-    ({ id }) => id,
+  const rows = await tx.many(
+    servedBy ? servedAppsStatement({ region: servedBy.region ?? null }) : appsStatement({}),
   )
+  return rows.map(({ id }) => id)
 }
 
 /** Whether any app still knows an address, those of other regions included. */
