@@ -1,28 +1,33 @@
-import { sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { type DeliveryState, type EventType, silentRunHours } from '../../core/event'
-import type { Environment } from '../../core/state'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { events } from '../schema/events'
+import { columns, type Named, query, statement } from '../statement'
 
-/** An event for trying an endpoint out; it goes there whatever types the endpoint is registered for. */
-export async function addTestEvent(
-  db: Queries,
-  { id, appId }: { id: string; appId: string },
-): Promise<{ eventId: string; deliveryId: string } | undefined> {
-  return db.one(sql`
+const testStatement = statement(
+  'add_test_event',
+  z.strictObject({ eventId: z.string(), deliveryId: z.string() }),
+  (p: Named<{ id: string; appId: string }>) => sql`
     with made as (
       insert into events (id, app_id, environment, type, detail, at)
       select 'evt_' || replace(gen_random_uuid()::text, '-', ''), app_id, environment, 'test', '{}', clock_timestamp()
-      from event_endpoints where id = ${id} and app_id = ${appId} and deleted_at is null and disabled_at is null
+      from event_endpoints where id = ${p.id} and app_id = ${p.appId} and deleted_at is null and disabled_at is null
       returning id, at
     ), sent as (
       insert into event_deliveries (id, event_id, endpoint_id, created_at)
-      select 'dlv_' || replace(gen_random_uuid()::text, '-', ''), id, ${id}, at from made returning id, event_id
+      select 'dlv_' || replace(gen_random_uuid()::text, '-', ''), id, ${p.id}, at from made returning id, event_id
     )
-    select event_id as "eventId", id as "deliveryId" from sent`)
-}
+    select event_id as "eventId", id as "deliveryId" from sent`,
+)
+
+/** An event for trying an endpoint out; it goes there whatever types the endpoint is registered for. */
+export const addTestEvent = (
+  db: Queries,
+  { id, appId }: { id: string; appId: string },
+): Promise<{ eventId: string; deliveryId: string } | undefined> =>
+  db.one(testStatement({ id, appId }))
 
 /** An event on its way to an endpoint, and every call made for it. */
 export interface DeliveryRow {
@@ -43,7 +48,7 @@ export interface DeliveryRow {
   }[]
 }
 
-/** What was and is to be sent to an endpoint, the newest first. */
+/** What was and is to be sent to an endpoint, the newest first. Unnamed: each set of filters is to have a plan of its own. */
 export function listDeliveries(
   db: Queries,
   {
@@ -76,14 +81,27 @@ export function listDeliveries(
     order by d.created_at desc, d.id desc limit ${limit}`)
 }
 
+const findStatement = query('find_event', (p: Named<{ id: string }>, db) =>
+  db
+    .select(columns({ appId: events.appId, environment: events.environment }))
+    .from(events)
+    .where(eq(events.id, p.id)),
+)
+
 /** The app that an event is about. */
-export function findEvent(db: Queries, id: string) {
-  return db.one<{ appId: string; environment: Environment }>(
-    sql`select app_id as "appId", environment from events where id = ${id}`,
-  )
-}
+export const findEvent = (db: Queries, id: string) => db.one(findStatement({ id }))
 
 const anew = sql`state = 'due', replays = d.replays + 1, due_at = now(), claimed_at = null, delivered_at = null`
+
+const replayStatement = statement(
+  'replay_event',
+  z.strictObject({ id: z.string(), endpointId: z.string() }),
+  (p: Named<{ eventId: string; endpointId: string | null }>) => sql`
+      update event_deliveries d set ${anew} from event_endpoints e
+      where d.event_id = ${p.eventId} and d.endpoint_id = coalesce(${p.endpointId}, d.endpoint_id)
+        and e.id = d.endpoint_id and e.deleted_at is null and e.disabled_at is null
+      returning d.id, e.id as "endpointId"`,
+)
 
 /** Sends an event once more to every endpoint it was written for, or to one of them, unless disabled. */
 export async function replayEvent(
@@ -95,17 +113,25 @@ export async function replayEvent(
     actor,
   }: { eventId: string; endpointId?: string | undefined; appId: string; actor: string },
 ): Promise<{ id: string; endpointId: string }[]> {
-  const same = endpointId === undefined ? sql`` : sql`and d.endpoint_id = ${endpointId}`
   return db.transaction(async (tx) => {
     await tx.many(
       auditAdmin({ appId, type: 'event_replayed', actor, detail: { event_id: eventId } }),
     )
-    return tx.many<{ id: string; endpointId: string }>(sql`
-      update event_deliveries d set ${anew} from event_endpoints e
-      where d.event_id = ${eventId} ${same} and e.id = d.endpoint_id and e.deleted_at is null and e.disabled_at is null
-      returning d.id, e.id as "endpointId"`)
+    return tx.many(replayStatement({ eventId, endpointId: endpointId ?? null }))
   })
 }
+
+const replayFailedStatement = statement(
+  'replay_failed',
+  z.strictObject({ id: z.string() }),
+  (p: Named<{ endpointId: string; since: Date; limit: number }>) => sql`
+      update event_deliveries d set ${anew} where id in (
+        select f.id from event_deliveries f join event_endpoints e on e.id = f.endpoint_id
+        where f.endpoint_id = ${p.endpointId} and f.state in ('failed', 'retrying') and f.created_at >= ${p.since}
+          and e.deleted_at is null and e.disabled_at is null
+        order by f.created_at limit ${p.limit} for update of f skip locked)
+      returning d.id`,
+)
 
 /** Sends once more what an endpoint has not received since a time, the oldest first. @returns how many, at most `limit` */
 export async function replayFailed(
@@ -116,13 +142,7 @@ export async function replayFailed(
   return db.transaction(async (tx) => {
     const detail = { endpoint_id: endpointId, since: since.toISOString() }
     await tx.many(auditAdmin({ appId, type: 'event_replayed', actor, detail }))
-    const rows = await tx.many(sql`
-      update event_deliveries d set ${anew} where id in (
-        select f.id from event_deliveries f join event_endpoints e on e.id = f.endpoint_id
-        where f.endpoint_id = ${endpointId} and f.state in ('failed', 'retrying') and f.created_at >= ${since}
-          and e.deleted_at is null and e.disabled_at is null
-        order by f.created_at limit ${limit} for update of f skip locked)
-      returning d.id`)
+    const rows = await tx.many(replayFailedStatement({ endpointId, since, limit }))
     return rows.length
   })
 }

@@ -1,11 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { recipientKinds } from '../../core/channel'
-import { type DeliveryState, eventTypes } from '../../core/event'
+import { type DeliveryState, deliveryStates, eventTypes } from '../../core/event'
 import { environments } from '../../core/state'
 import type { Queries } from '../index'
 import { isServedIn } from '../requests/region'
-import { type Named, statement } from '../statement'
+import { type Named, NoRow, statement } from '../statement'
 
 /** Calls at a time over all processes, so that receivers that are slow keep no others waiting. */
 const most = {
@@ -155,30 +155,46 @@ export async function takeForRetry(
   return taken ?? leftToItsRun(db, { id, replays })
 }
 
-/** What a run finds that gets no call: it waits, and is known to do so, or there is nothing to wait for. */
-async function leftToItsRun(
-  db: Queries,
-  { id, replays }: Pick<TakenDelivery, 'id' | 'replays'>,
-): Promise<'busy' | DeliveryState> {
-  const open = await db.one<{ state: DeliveryState }>(sql`
+type Turn = Pick<TakenDelivery, 'id' | 'replays'>
+
+const StateRow = z.strictObject({ state: z.enum(deliveryStates) })
+
+const leaveStatement = statement(
+  'leave_to_its_run',
+  StateRow,
+  (p: Named<Turn>) => sql`
     update event_deliveries d set due_at = now(),
       state = case when ${isWanted} then 'retrying' else 'failed' end::delivery_state,
       claimed_at = case when ${isWanted} then d.claimed_at end
     from event_endpoints e
-    where d.id = ${id} and d.replays = ${replays} and d.state in ('due', 'retrying') and e.id = d.endpoint_id
-    returning d.state`)
+    where d.id = ${p.id} and d.replays = ${p.replays} and d.state in ('due', 'retrying') and e.id = d.endpoint_id
+    returning d.state`,
+)
+
+const stateStatement = statement(
+  'find_delivery_state',
+  StateRow,
+  (p: Named<Turn>) => sql`
+  select state from event_deliveries where id = ${p.id} and replays = ${p.replays}`,
+)
+
+/** What a run finds that gets no call: it waits, and is known to do so, or there is nothing to wait for. */
+async function leftToItsRun(db: Queries, { id, replays }: Turn): Promise<'busy' | DeliveryState> {
+  const open = await db.one(leaveStatement({ id, replays }))
   if (open) return open.state === 'failed' ? 'failed' : 'busy'
-  const ended = await db.one<{ state: DeliveryState }>(
-    sql`select state from event_deliveries where id = ${id} and replays = ${replays}`,
-  )
+  const ended = await db.one(stateStatement({ id, replays }))
   return ended?.state ?? 'failed'
 }
 
+const giveBackStatement = statement(
+  'give_back_delivery',
+  NoRow,
+  (p: Named<Turn>) => sql`
+    update event_deliveries set claimed_at = null
+    where id = ${p.id} and replays = ${p.replays} and state in ('due', 'retrying')`,
+)
+
 /** A sender that ends gives back what it has taken and not called. */
-export async function giveBack(
-  db: Queries,
-  { id, replays }: Pick<TakenDelivery, 'id' | 'replays'>,
-): Promise<void> {
-  await db.many(sql`update event_deliveries set claimed_at = null
-    where id = ${id} and replays = ${replays} and state in ('due', 'retrying')`)
+export async function giveBack(db: Queries, { id, replays }: Turn): Promise<void> {
+  await db.many(giveBackStatement({ id, replays }))
 }

@@ -130,22 +130,28 @@ export async function markRetrying(db: Queries, { id, replays }: Taken): Promise
   await db.many(retryingStatement({ id, replays }))
 }
 
+const putOffStatement = statement(
+  'put_off_delivery',
+  NoRow,
+  (p: Named<Taken & { fault: string }>) => sql`
+    with put_off as (
+      update event_deliveries d set claimed_at = null, due_at = now() + make_interval(secs => ${putOffSeconds}),
+        tries = d.tries + case when known.told then 0 else 1 end
+      from (select exists (select from event_tries t join event_deliveries o on o.id = t.delivery_id
+        where o.id = ${p.id} and t.number = o.tries and t.fault = ${p.fault}) as told) known
+      where d.id = ${p.id} and d.replays = ${p.replays} and d.state in ('due', 'retrying')
+      returning d.id, d.tries, known.told
+    )
+    insert into event_tries (delivery_id, number, at, milliseconds, fault)
+    select id, tries, clock_timestamp(), 0, ${p.fault} from put_off where not told`,
+)
+
 /**
  * Leaves a delivery for later that no call could be made for, through no fault of its endpoint's. The log tells it
  * once, not at every look.
  */
 export async function putOff(db: Queries, { id, replays }: Taken, fault: string): Promise<void> {
-  await db.many(sql`
-    with put_off as (
-      update event_deliveries d set claimed_at = null, due_at = now() + make_interval(secs => ${putOffSeconds}),
-        tries = d.tries + case when known.told then 0 else 1 end
-      from (select exists (select from event_tries t join event_deliveries o on o.id = t.delivery_id
-        where o.id = ${id} and t.number = o.tries and t.fault = ${fault}) as told) known
-      where d.id = ${id} and d.replays = ${replays} and d.state in ('due', 'retrying')
-      returning d.id, d.tries, known.told
-    )
-    insert into event_tries (delivery_id, number, at, milliseconds, fault)
-    select id, tries, clock_timestamp(), 0, ${fault} from put_off where not told`)
+  await db.many(putOffStatement({ id, replays, fault }))
 }
 
 /** Of event_endpoints `e`: it is called no more. */
