@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm'
+import { isAlive } from '../db/alive'
 import type { PartState, PartStates } from './contract/health'
 import type { ApiDeps } from './deps'
 import { freshly } from './freshly'
@@ -23,7 +23,7 @@ export function watchParts({
   engine,
   sandboxUrl,
 }: Pick<ApiDeps, 'readinessDb' | 'engine' | 'sandboxUrl'>): Parts {
-  const postgres = watch(() => readinessDb.one(sql`select 1`).then(() => true))
+  const postgres = watch(() => isAlive(readinessDb))
   const temporal = watch(() => engine.healthy())
   const worker = watch(() => engine.workerIsPolling())
   const sandbox = sandboxUrl === undefined ? undefined : watch(() => answersAt(sandboxUrl))

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
-import { sql } from 'drizzle-orm'
 import { idOfKey, keyMatches } from '../codes/api-key'
 import type { Environment } from '../core/state'
 import { makeKeyFile } from '../codes/key-file'
-import { type ApiKey, createApiKey, findApiKey, revokeKey } from '../db/apps/api-keys'
+import { type ApiKey, createApiKey, findApiKey, raiseQuota, revokeKey } from '../db/apps/api-keys'
 import { createApp } from '../db/apps/apps'
+import { hasRecipients } from '../db/recipients/recipients'
 import { createDatabase } from '../db'
 import type { Database } from '../db'
 import type { Variables } from './dotenv'
@@ -43,18 +43,6 @@ const wantedKeys: Record<string, WantedKey> = {
   },
 }
 
-/** What a key has that was made without a word about it, as those of earlier versions were. */
-const usualRequestsPerMinute = 6_000
-
-const raiseQuota = async (
-  db: Database,
-  { id }: ApiKey,
-  requestsPerMinute: number,
-): Promise<void> => {
-  await db.many(sql`update api_keys set requests_per_minute = ${requestsPerMinute}
-    where id = ${id} and requests_per_minute = ${usualRequestsPerMinute}`)
-}
-
 const keyOf = async (db: Database, text: string): Promise<ApiKey | undefined> => {
   const id = idOfKey(text)
   const known = id === undefined ? undefined : await findApiKey(db, id)
@@ -66,17 +54,14 @@ const keyFor = async (db: Database, wanted: WantedKey, text = ''): Promise<strin
   const old = await keyOf(db, text)
   const isWanted = old && (wanted.appId === null) === (old.app === null)
   if (isWanted) {
-    if (wanted.requestsPerMinute !== undefined) await raiseQuota(db, old, wanted.requestsPerMinute)
+    if (wanted.requestsPerMinute !== undefined)
+      await raiseQuota(db, old.id, wanted.requestsPerMinute)
     return text
   }
   // An earlier version made the demo app's own administrator of what is an operator's key now.
   if (old) await revokeKey(db, old.id)
   return (await createApiKey(db, { name: 'npm start', ...wanted })).key
 }
-
-/** Whether somebody's number is stored: new keys would make it unreadable, silently. */
-const holdsData = async (db: Database): Promise<boolean> =>
-  (await db.one(sql`select from recipients limit 1`)) !== undefined
 
 /** Makes the demo app and the keys that `known` does not hold or the database does not know; gives them all. */
 export const seed = async (
@@ -86,7 +71,7 @@ export const seed = async (
   const db = createDatabase(databaseUrl, { max: 1, applicationName: 'otpilot start', named: false })
   try {
     if (!existsSync(keysFile)) {
-      if (await holdsData(db)) {
+      if (await hasRecipients(db)) {
         throw new Error(
           `The key file ${keysFile} is gone, and the database holds data that only its keys can read. Put it back, or name another database or data folder.`,
         )

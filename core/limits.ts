@@ -114,3 +114,6 @@ export const ipv6SiteShare = 8
  * what one process has taken in vain keeps little from the others.
  */
 export const quotaShare = 1 / 20
+
+/** Calls a minute that a key may make where nobody said how many. */
+export const defaultRequestsPerMinute = 6_000

@@ -98,8 +98,8 @@ export const queryOf = (
     const { sql: text, params: values } = dialect.sqlToQuery(statement)
     return { text, values }
   }
-  const { name, text, values } = statement
-  return { ...(named && { name }), text, values: [...values] }
+  const { name, text, values, isVarying } = statement
+  return { ...(named && !isVarying && { name }), text, values: [...values] }
 }
 
 function queriesOn(send: Sender, options: StatementOptions): Queries {

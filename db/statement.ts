@@ -9,6 +9,8 @@ export type Named<Params> = { readonly [Name in keyof Params]-?: SQL<Params[Name
 /** A statement with the values of its parameters, ready to be run. */
 export interface Bound<Row> {
   readonly name: string
+  /** Its text is not a constant: it is sent without being prepared under its name. */
+  readonly isVarying?: boolean
   readonly text: string
   readonly values: readonly unknown[]
   /** Checks rows where that is asked for; what the driver gave is what callers get. */
@@ -89,6 +91,19 @@ export function query<Params extends object, Q extends Built>(
   return binder(name, z.custom<RowOf<Q>>(), built)
 }
 
+/**
+ * A plain read or write whose text depends on what it is given, such as the columns that a change sets: named in logs and
+ * figures, and not prepared.
+ */
+export function varying<Q extends Built>(
+  name: string,
+  build: (db: typeof builder) => Q,
+): Bound<RowOf<Q>> {
+  const { sql: text, params } = build(builder).toSQL()
+  const row = z.custom<RowOf<Q>>()
+  return { name, isVarying: true, text: markedWith(name, text), values: params, row }
+}
+
 /** Columns under the names that rows have in TypeScript. */
 export const columns = <Fields extends Record<string, PgColumn>>(fields: Fields) =>
   Object.fromEntries(
@@ -107,17 +122,20 @@ function binder<Params extends object, Row>(
   { sql: text, params }: Query,
 ): Statement<Params, Row> {
   const known = new Set(params.flatMap((param) => placeholderIn(param)?.name ?? []))
-  // Behind its first word, where Postgres's own figures keep it; a comment of ours may come before that.
-  const marked = text
-    .replace(/^(?:\s+|--.*\n)*/, '')
-    .replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
-    .trim()
+  const marked = markedWith(name, text)
   return (given) => {
     const surplus = Object.keys(given).filter((key) => !known.has(key))
     if (surplus.length > 0) throw new Error(`The statement ${name} does not use ${surplus.join()}.`)
     return { name, text: marked, values: params.map(valueFrom(given)), row }
   }
 }
+
+/** Behind its first word, where Postgres's own figures keep it; a comment of ours may come before that. */
+const markedWith = (name: string, text: string): string =>
+  text
+    .replace(/^(?:\s+|--.*\n)*/, '')
+    .replace(/^\w+/, (verb) => `${verb} /* ${name} */`)
+    .trim()
 
 const placeholderIn = (param: unknown): Placeholder | undefined => {
   const inner = is(param, Param) ? param.value : param

@@ -1,8 +1,10 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, or, sql } from 'drizzle-orm'
 import type { Alphabet } from '../../core/alphabet'
 import type { Channel } from '../../core/channel'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { apps } from '../schema/apps'
+import { columns, type Named, query, varying } from '../statement'
 
 /** What an app may change about itself. */
 export interface AppSettings {
@@ -36,42 +38,35 @@ export interface AppView extends App {
   createdAt: Date
 }
 
-const columnOf = {
-  name: sql`name`,
-  brand: sql`brand`,
-  defaultCountry: sql`default_country`,
-  maxExpirySeconds: sql`max_expiry_seconds`,
-  highRiskExpirySeconds: sql`high_risk_expiry_seconds`,
-  codeLength: sql`code_length`,
-  codeAlphabet: sql`code_alphabet`,
-  queueWhenDown: sql`queue_when_down`,
-  consentRequired: sql`consent_required`,
-  lengthenUnderGuessing: sql`lengthen_under_guessing`,
-  region: sql`region`,
-  autofillDomain: sql`autofill_domain`,
-  androidAppHash: sql`android_app_hash`,
-  pageChannels: sql`page_channels`,
-} satisfies Record<keyof AppSettings, SQL>
+const settings = {
+  name: apps.name,
+  brand: apps.brand,
+  defaultCountry: apps.defaultCountry,
+  maxExpirySeconds: apps.maxExpirySeconds,
+  highRiskExpirySeconds: apps.highRiskExpirySeconds,
+  codeLength: apps.codeLength,
+  codeAlphabet: apps.codeAlphabet,
+  queueWhenDown: apps.queueWhenDown,
+  consentRequired: apps.consentRequired,
+  lengthenUnderGuessing: apps.lengthenUnderGuessing,
+  region: apps.region,
+  autofillDomain: apps.autofillDomain,
+  androidAppHash: apps.androidAppHash,
+  pageChannels: apps.pageChannels,
+} satisfies Record<keyof AppSettings, unknown>
 
-const fields = Object.keys(columnOf) as (keyof AppSettings)[]
-const view = sql.join(
-  [
-    sql`id`,
-    ...fields.map((field) => sql`${columnOf[field]} as ${sql.identifier(field)}`),
-    sql`created_at as "createdAt"`,
-  ],
-  sql`, `,
-)
+const fields = Object.keys(settings) as (keyof AppSettings)[]
+const view = columns({ id: apps.id, ...settings, createdAt: apps.createdAt })
 
 /** The settings that were given, in the order of their columns. */
-const given = (settings: Partial<AppSettings>) =>
-  fields.filter((field) => settings[field] !== undefined)
+const given = (changes: Partial<AppSettings>) =>
+  fields.filter((field) => changes[field] !== undefined)
 
 /** An app's settings are no personal data: the trail says what they were set to. */
-const detailOf = (settings: Partial<AppSettings>) =>
+const detailOf = (changes: Partial<AppSettings>) =>
   Object.fromEntries(
-    given(settings).map((field) => {
-      const value = settings[field]
+    given(changes).map((field) => {
+      const value = changes[field]
       return [field, Array.isArray(value) ? value.join(',') : value]
     }),
   )
@@ -83,20 +78,20 @@ const detailOf = (settings: Partial<AppSettings>) =>
  */
 export function createApp(
   db: Database,
-  { id, ...settings }: Partial<AppSettings> & { id: string; name: string },
+  { id, ...wanted }: Partial<AppSettings> & { id: string; name: string },
   actor = 'cli',
 ): Promise<AppView | undefined> {
-  const all = { ...settings, brand: settings.brand ?? settings.name }
-  const set = given(all)
+  const all = { ...wanted, brand: wanted.brand ?? wanted.name }
   return db.transaction(async (tx) => {
-    const created = await tx.one<AppView>(sql`
-      insert into apps (id, ${sql.join(
-        set.map((field) => columnOf[field]),
-        sql`, `,
-      )}) values (${id}, ${sql.join(
-        set.map((field) => sql`${sql.param(all[field])}`),
-        sql`, `,
-      )}) on conflict (id) do nothing returning ${view}`)
+    const created = await tx.one(
+      varying('create_app', (qb) =>
+        qb
+          .insert(apps)
+          .values({ id, ...all })
+          .onConflictDoNothing({ target: apps.id })
+          .returning(view),
+      ),
+    )
     const detail = detailOf(all)
     if (created) await tx.many(auditAdmin({ appId: id, type: 'app_created', actor, detail }))
     return created
@@ -114,20 +109,36 @@ export function changeApp(
   changes: Partial<AppSettings>,
   actor = 'cli',
 ): Promise<AppView | undefined> {
-  const set = given(changes)
-  if (set.length === 0) return findApp(db, id)
-  const assignments = set.map((field) => sql`${columnOf[field]} = ${sql.param(changes[field])}`)
+  if (given(changes).length === 0) return findApp(db, id)
   return db.transaction(async (tx) => {
-    const changed = await tx.one<AppView>(sql`
-      update apps set ${sql.join(assignments, sql`, `)} where id = ${id} returning ${view}`)
+    const changed = await tx.one(
+      varying('change_app', (qb) =>
+        qb.update(apps).set(changes).where(eq(apps.id, id)).returning(view),
+      ),
+    )
     const detail = detailOf(changes)
     if (changed) await tx.many(auditAdmin({ appId: id, type: 'app_changed', actor, detail }))
     return changed
   })
 }
 
+const findStatement = query('find_app', (p: Named<{ id: string }>, qb) =>
+  qb.select(view).from(apps).where(eq(apps.id, p.id)),
+)
+
 export const findApp = (db: Queries, id: string): Promise<AppView | undefined> =>
-  db.one<AppView>(sql`select ${view} from apps where id = ${id}`)
+  db.one(findStatement({ id }))
+
+const listStatement = query(
+  'list_apps',
+  (p: Named<{ only: string | null; after: string; limit: number }>, qb) =>
+    qb
+      .select(view)
+      .from(apps)
+      .where(and(gt(apps.id, p.after), or(sql`${p.only}::text is null`, eq(apps.id, p.only))))
+      .orderBy(asc(apps.id))
+      .limit(sql.placeholder('limit')),
+)
 
 /** Apps by id, after the one named. */
 export const listApps = (
@@ -137,7 +148,4 @@ export const listApps = (
     after = '',
     limit,
   }: { only?: string | undefined; after?: string | undefined; limit: number },
-): Promise<AppView[]> =>
-  db.many<AppView>(sql`select ${view} from apps
-    where id > ${after} and (${only ?? null}::text is null or id = ${only ?? null})
-    order by id limit ${limit}`)
+): Promise<AppView[]> => db.many(listStatement({ only: only ?? null, after, limit }))

@@ -5,24 +5,51 @@ import { seal, sealedIn, unseal } from '../../codes/seal'
 import { type HookFailure, hookFailures } from '../../core/abuse/hook'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
-import { statement } from '../statement'
+import { type Named, statement } from '../statement'
 
 /** The old secret signs beside a new one for this long. */
 const rotationHours = 24
 
-/** Where an app is asked before each of its sends. */
-export interface PreSendHook {
-  appId: string
-  url: string
+const HookRow = z.strictObject({
+  appId: z.string(),
+  url: z.string(),
   /** What becomes of a send that it gives no answer about. */
-  onFailure: HookFailure
-  changedAt: Date
-}
+  onFailure: z.enum(hookFailures),
+  changedAt: z.date(),
+})
+
+/** Where an app is asked before each of its sends. */
+export type PreSendHook = z.infer<typeof HookRow>
 
 const columns = sql`app_id as "appId", url, on_failure as "onFailure", changed_at as "changedAt"`
 
+const findStatement = statement(
+  'find_hook',
+  HookRow,
+  (p: Named<{ appId: string }>) =>
+    sql`select ${columns} from pre_send_hooks where app_id = ${p.appId}`,
+)
+
 export const findHook = (db: Queries, appId: string): Promise<PreSendHook | undefined> =>
-  db.one<PreSendHook>(sql`select ${columns} from pre_send_hooks where app_id = ${appId}`)
+  db.one(findStatement({ appId }))
+
+interface HookParams {
+  appId: string
+  url: string
+  onFailure: HookFailure
+  ciphertext: Buffer
+  kid: string
+}
+
+const putStatement = statement(
+  'put_hook',
+  z.strictObject({ ...HookRow.shape, isNew: z.boolean() }),
+  (p: Named<HookParams>) => sql`
+      insert into pre_send_hooks (app_id, url, on_failure, secret_ciphertext, secret_kid)
+      values (${p.appId}, ${p.url}, ${p.onFailure}, ${p.ciphertext}, ${p.kid})
+      on conflict (app_id) do update set url = excluded.url, on_failure = excluded.on_failure, changed_at = now()
+      returning ${columns}, secret_ciphertext = ${p.ciphertext} as "isNew"`,
+)
 
 /**
  * Registers an app's hook, or changes it: one that is there keeps its secret.
@@ -38,11 +65,7 @@ export function putHook(
     const detail = { changed: 'url on_failure', on_failure: onFailure }
     // First, because it holds the app's chain: changes of one app's hook come one after the other.
     await tx.many(auditAdmin({ appId, type: 'hook_changed', actor, detail }))
-    const row = await tx.one<PreSendHook & { isNew: boolean }>(sql`
-      insert into pre_send_hooks (app_id, url, on_failure, secret_ciphertext, secret_kid)
-      values (${appId}, ${url}, ${onFailure}, ${ciphertext}, ${kid})
-      on conflict (app_id) do update set url = excluded.url, on_failure = excluded.on_failure, changed_at = now()
-      returning ${columns}, secret_ciphertext = ${ciphertext} as "isNew"`)
+    const row = await tx.one(putStatement({ appId, url, onFailure, ciphertext, kid }))
     if (!row) throw new Error('Postgres returned no row for a hook.')
     return row
   })
@@ -76,16 +99,33 @@ async function changed<T>(
   }
 }
 
+const removeStatement = statement(
+  'remove_hook',
+  z.strictObject({ appId: z.string() }),
+  (p: Named<{ appId: string }>) => sql`
+  delete from pre_send_hooks where app_id = ${p.appId} returning app_id as "appId"`,
+)
+
 /** Sends are not asked about any more; its address and its secrets are gone. @returns whether there was one */
 export async function removeHook(
   db: Database,
   { appId, actor }: { appId: string; actor: string },
 ): Promise<boolean> {
   const gone = await changed(db, { appId, actor, what: 'removed' }, (tx) =>
-    tx.one(sql`delete from pre_send_hooks where app_id = ${appId} returning app_id`),
+    tx.one(removeStatement({ appId })),
   )
   return gone !== undefined
 }
+
+const rotateStatement = statement(
+  'rotate_hook_secret',
+  z.strictObject({ until: z.date() }),
+  (p: Named<{ appId: string; ciphertext: Buffer; kid: string }>) => sql`
+      update pre_send_hooks set secret_ciphertext = ${p.ciphertext}, secret_kid = ${p.kid},
+        previous_secret_ciphertext = secret_ciphertext, previous_secret_kid = secret_kid,
+        previous_secret_until = now() + make_interval(hours => ${rotationHours}), changed_at = now()
+      where app_id = ${p.appId} returning previous_secret_until as until`,
+)
 
 /** Gives a hook a new secret; the one before signs beside it for a day. @returns until when; undefined: no hook */
 export async function rotateHookSecret(
@@ -95,11 +135,7 @@ export async function rotateHookSecret(
 ): Promise<Date | undefined> {
   const { ciphertext, kid } = seal(keyring, secret, sealedIn.hookSecret(appId))
   const row = await changed(db, { appId, actor, what: 'secret' }, (tx) =>
-    tx.one<{ until: Date }>(sql`
-      update pre_send_hooks set secret_ciphertext = ${ciphertext}, secret_kid = ${kid},
-        previous_secret_ciphertext = secret_ciphertext, previous_secret_kid = secret_kid,
-        previous_secret_until = now() + make_interval(hours => ${rotationHours}), changed_at = now()
-      where app_id = ${appId} returning previous_secret_until as until`),
+    tx.one(rotateStatement({ appId, ciphertext, kid })),
   )
   return row?.until
 }

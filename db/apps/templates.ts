@@ -1,22 +1,28 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Channel } from '../../core/channel'
+import { z } from 'zod'
+import { type Channel, channels } from '../../core/channel'
 import type { OwnTemplate, Template } from '../../core/message/text'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 /** Of an app that are in force. */
 export const maxTemplates = 500
 
-/** What an app says on a channel in a language. */
-export interface TemplateView extends OwnTemplate {
-  channel: Channel
-  subject: string | null
-  html: string | null
-  keyPrompt: string | null
+const TemplateRow = z.strictObject({
+  channel: z.enum(channels),
+  locale: z.string(),
+  text: z.string(),
+  subject: z.string().nullable(),
+  html: z.string().nullable(),
+  keyPrompt: z.string().nullable(),
   /** Counts the changes of all of the app's templates. */
-  revision: number
-  createdAt: Date
-}
+  revision: z.int(),
+  createdAt: z.date(),
+}) satisfies z.ZodType<OwnTemplate>
+
+/** What an app says on a channel in a language. */
+export type TemplateView = z.infer<typeof TemplateRow>
 
 const view = sql`channel, locale, text, subject, html, key_prompt as "keyPrompt", revision, created_at as "createdAt"`
 
@@ -41,22 +47,36 @@ export function templateFor(request: SQL, channel: SQL | Channel): SQL {
     order by ${fits} desc, length(locale) desc limit 1)`
 }
 
+const findStatement = statement(
+  'find_template',
+  z.strictObject({ template: z.custom<OwnTemplate>().nullable() }),
+  (p: Named<{ appId: string; channel: Channel; locale: string }>) => sql`
+    select ${templateFor(sql`asked`, sql`${p.channel}::channel`)} as template
+    from (select id as app_id, template_revision, ${p.locale}::text as locale from apps where id = ${p.appId}) asked`,
+)
+
 /** As {@link templateFor}, as it would be for a request made now. */
 export async function findTemplate(
   db: Queries,
-  { appId, channel, locale }: { appId: string; channel: Channel; locale: string },
+  wanted: { appId: string; channel: Channel; locale: string },
 ): Promise<OwnTemplate | undefined> {
-  const row = await db.one<{ template: OwnTemplate | null }>(sql`
-    select ${templateFor(sql`asked`, channel)} as template
-    from (select id as app_id, template_revision, ${locale} as locale from apps where id = ${appId}) asked`)
+  const row = await db.one(findStatement(wanted))
   return row?.template ?? undefined
 }
 
+const listStatement = statement(
+  'list_templates',
+  TemplateRow,
+  (p: Named<{ appId: string }>) => sql`
+    select newest.channel, newest.locale, newest.text, newest.subject, newest.html, newest."keyPrompt",
+      newest.revision, newest."createdAt"
+    from apps a, lateral ${newest(sql`a.id`, sql`a.template_revision`)}
+    where a.id = ${p.appId} and newest.text is not null order by channel, locale`,
+)
+
 /** Those in force, by channel and locale. */
 export const listTemplates = (db: Queries, appId: string): Promise<TemplateView[]> =>
-  db.many<TemplateView>(sql`
-    select newest.* from apps a, lateral ${newest(sql`a.id`, sql`a.template_revision`)}
-    where a.id = ${appId} and newest.text is not null order by channel, locale`)
+  db.many(listStatement({ appId }))
 
 interface Place {
   appId: string
@@ -65,6 +85,41 @@ interface Place {
   /** Who does it, for the audit trail: `key:<id>` or `cli`. */
   actor: string
 }
+
+interface Change extends Omit<Place, 'actor'> {
+  revision: number
+}
+interface NewTemplate extends Change {
+  text: string
+  subject: string | null
+  html: string | null
+  keyPrompt: string | null
+}
+
+/** As of the change's own revision. */
+const newestAt = (p: Named<Change>, channel?: SQL): SQL =>
+  newest(sql`${p.appId}`, sql`${p.revision}::int`, channel)
+
+const putStatement = statement(
+  'put_template',
+  TemplateRow,
+  (p: Named<NewTemplate>) => sql`
+      insert into message_templates (app_id, channel, locale, revision, text, subject, html, key_prompt)
+      select ${p.appId}, ${p.channel}::channel, ${p.locale}, ${p.revision}::int, ${p.text}, ${p.subject}, ${p.html}, ${p.keyPrompt}
+      where (select count(*) from ${newestAt(p)}
+        where text is not null and (channel <> ${p.channel}::channel or locale <> ${p.locale})) < ${maxTemplates}
+      returning ${view}`,
+)
+
+const takeBackStatement = statement(
+  'take_back_template',
+  z.strictObject({ revision: z.int() }),
+  (p: Named<Change>) => sql`
+      insert into message_templates (app_id, channel, locale, revision)
+      select ${p.appId}, ${p.channel}::channel, ${p.locale}, ${p.revision}::int
+      from ${newestAt(p, sql`${p.channel}::channel`)}
+      where newest.locale = ${p.locale} and text is not null returning revision`,
+)
 
 /**
  * Sets what an app says on a channel in a language, from the next request on.
@@ -79,12 +134,9 @@ export function putTemplate(
   return db.transaction(async (tx) => {
     const revision = await nextRevision(tx, appId)
     if (revision === undefined) return undefined
-    const others = sql`select count(*) from ${newest(sql`${appId}`, sql`${revision}`)}
-      where text is not null and (channel <> ${channel} or locale <> ${locale})`
-    const put = await tx.one<TemplateView>(sql`
-      insert into message_templates (app_id, channel, locale, revision, text, subject, html, key_prompt)
-      select ${appId}, ${channel}, ${locale}, ${revision}, ${text}, ${subject}, ${html}, ${keyPrompt}
-      where (${others}) < ${maxTemplates} returning ${view}`)
+    const put = await tx.one(
+      putStatement({ appId, channel, locale, revision, text, subject, html, keyPrompt }),
+    )
     if (!put) return 'full'
     const detail = { channel, locale, revision }
     await tx.many(auditAdmin({ appId, type: 'template_changed', actor, detail }))
@@ -103,11 +155,7 @@ export function deleteTemplate(
   return db.transaction(async (tx) => {
     const revision = await nextRevision(tx, appId)
     if (revision === undefined) return false
-    const deleted = await tx.one(sql`
-      insert into message_templates (app_id, channel, locale, revision)
-      select ${appId}, ${channel}, ${locale}, ${revision}
-      from ${newest(sql`${appId}`, sql`${revision}`, channel)}
-      where newest.locale = ${locale} and text is not null returning revision`)
+    const deleted = await tx.one(takeBackStatement({ appId, channel, locale, revision }))
     if (!deleted) return false
     const detail = { channel, locale, revision }
     await tx.many(auditAdmin({ appId, type: 'template_deleted', actor, detail }))
@@ -115,10 +163,16 @@ export function deleteTemplate(
   })
 }
 
+const revisionStatement = statement(
+  'take_template_revision',
+  z.strictObject({ revision: z.int() }),
+  (p: Named<{ appId: string }>) => sql`
+    update apps set template_revision = template_revision + 1 where id = ${p.appId}
+    returning template_revision as revision`,
+)
+
 /** Under the app's row lock, so that changes of one app come one after the other, and each sees the last. */
 async function nextRevision(tx: Queries, appId: string): Promise<number | undefined> {
-  const row = await tx.one<{ revision: number }>(sql`
-    update apps set template_revision = template_revision + 1 where id = ${appId}
-    returning template_revision as revision`)
+  const row = await tx.one(revisionStatement({ appId }))
   return row?.revision
 }

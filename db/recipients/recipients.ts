@@ -198,3 +198,13 @@ export async function openRecipient(
   const row = await db.one(sealedStatement({ id }))
   return row && openAddress(keyring, row)
 }
+
+const anyStatement = statement(
+  'find_any_recipient',
+  z.strictObject({}),
+  () => sql`select from recipients limit 1`,
+)
+
+/** Whether an address is stored, which other keys could not read. */
+export const hasRecipients = async (db: Queries): Promise<boolean> =>
+  (await db.one(anyStatement({}))) !== undefined

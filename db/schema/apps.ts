@@ -9,6 +9,8 @@ import {
   smallint,
   text,
 } from 'drizzle-orm/pg-core'
+import type { Channel } from '../../core/channel'
+import { defaultRequestsPerMinute } from '../../core/limits'
 import { bytea, at, environmentType, alphabetType } from './types'
 
 /** Tenants: the internal services that start verifications. */
@@ -40,7 +42,7 @@ export const apps = pgTable(
     /** Eleven characters by which Android knows the app that may. */
     androidAppHash: text('android_app_hash'),
     /** Channels that a send with a publishable key may name; null: all. */
-    pageChannels: text('page_channels').array(),
+    pageChannels: text('page_channels').array().$type<Channel[]>(),
     createdAt: at('created_at').notNull().defaultNow(),
   },
   () => [
@@ -65,7 +67,7 @@ export const apiKeys = pgTable(
     scopes: text().array().notNull(),
     publishable: boolean().notNull().default(false),
     /** Calls a minute, over all processes. */
-    requestsPerMinute: integer('requests_per_minute').notNull().default(6000),
+    requestsPerMinute: integer('requests_per_minute').notNull().default(defaultRequestsPerMinute),
     /** The key that this one was made to replace. */
     replaces: text(),
     expiresAt: at('expires_at'),
