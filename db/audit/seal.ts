@@ -27,7 +27,7 @@ export const contentColumns: SQL =
   (extract(epoch from e.at) * 1000000)::bigint::text as at`)
 
 /** {@link contentColumns} of a row. */
-export const contentRow = {
+const contentRow = {
   requestId: z.string().nullable(),
   appId: z.string().nullable(),
   type: z.string(),

@@ -1,5 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Queries } from '../index'
+import { type Named, statement } from '../statement'
 
 export type Reencrypted =
   'recipients' | 'requests' | 'endpoints' | 'hooks' | 'lists' | 'test_numbers'
@@ -14,8 +16,8 @@ export interface Stuck {
 /** One table's rows under one older key. */
 export interface Job {
   kind: Reencrypted
-  table: SQL
-  condition: SQL
+  /** How many rows it has yet to move, {@link countedLeft} at most. */
+  count(db: Queries): Promise<number>
   /** Locks the next rows that nobody holds, and moves those that can be opened. */
   move(tx: Queries, page: Page): Promise<Moved>
 }
@@ -29,6 +31,28 @@ export interface Moved {
   moved: number
   stuck: Pick<Stuck, 'id' | 'why'>[]
 }
+
+/** A page of rows under an older key, for a statement. */
+export interface PageParams extends Page {
+  olderKid: string
+}
+
+export const IdRow = z.strictObject({ id: z.string() })
+
+const countedLeft = 1_000
+
+/** Counts what is left of a table under an older key. */
+export const counting = (
+  name: string,
+  table: SQL,
+  condition: (p: Named<{ olderKid: string }>) => SQL,
+) =>
+  statement(
+    name,
+    z.strictObject({ count: z.int() }),
+    (p: Named<{ olderKid: string }>) => sql`
+    select count(*)::int as count from (select from ${table} where ${condition(p)} limit ${countedLeft}) found`,
+  )
 
 /** Opens and seals rows anew; one that cannot be opened is told apart. */
 export function renewAll<Row extends { id: string }, Renewed>(
@@ -47,13 +71,3 @@ export function renewAll<Row extends { id: string }, Renewed>(
   }
   return { renewed, stuck }
 }
-
-export const texts = (values: readonly (string | null)[]) => sql`${sql.param(values)}::text[]`
-export const bytes = (values: readonly (Buffer | null)[]) => sql`${sql.param(values)}::bytea[]`
-
-/** Columns of equal length as the rows `n` of a `from`. */
-export const rowsOf = (columns: Record<string, SQL>): SQL =>
-  sql`unnest(${sql.join(
-    Object.values(columns),
-    sql`, `,
-  )}) as n(${sql.raw(Object.keys(columns).join(', '))})`

@@ -1,19 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type SQL, sql } from 'drizzle-orm'
+import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
 import type { Database, Queries } from '../index'
 import { hasSealedText } from './key-use'
 import { listJob, recipientJob, testNumberJob } from './reencrypt-indexed'
 import {
-  bytes,
+  counting,
+  IdRow,
   type Job,
+  type PageParams,
   type Reencrypted,
   renewAll,
-  rowsOf,
   type Stuck,
-  texts,
 } from './reencrypt-rows'
+import { type Named, statement } from '../statement'
 
 /** How long a round that found every remaining row taken by others waits for the next, and how often. */
 const idlePauseMs = 200
@@ -60,17 +62,17 @@ export async function reencrypt(
 
 const jobsOf = (keyring: Keyring): Job[] => [
   ...older(keyring, 'phones').flatMap((kid) => [
-    recipientJob(keyring, sql`kid = ${kid}`),
+    recipientJob(keyring, 'kid', kid),
     requestJob(keyring, kid),
     secretsJob(keyring, kid, endpoints),
     secretsJob(keyring, kid, hooks),
-    listJob(keyring, sql`kid = ${kid}`),
-    testNumberJob(keyring, sql`kid = ${kid}`),
+    listJob(keyring, 'kid', kid),
+    testNumberJob(keyring, 'kid', kid),
   ]),
   ...older(keyring, 'app_index').flatMap((kid) => [
-    recipientJob(keyring, sql`index_kid = ${kid}`),
-    listJob(keyring, sql`index_kid = ${kid}`),
-    testNumberJob(keyring, sql`index_kid = ${kid}`),
+    recipientJob(keyring, 'index_kid', kid),
+    listJob(keyring, 'index_kid', kid),
+    testNumberJob(keyring, 'index_kid', kid),
   ]),
 ]
 
@@ -99,119 +101,169 @@ async function runJob(
 
 async function countLeft(db: Queries, jobs: readonly Job[]): Promise<number> {
   let sum = 0
-  for (const { table, condition } of jobs) {
-    const row = await db.one<{ count: number }>(
-      sql`select count(*)::int as count from (select from ${table} where ${condition} limit 1000) found`,
-    )
-    sum += row?.count ?? 0
-  }
+  for (const job of jobs) sum += await job.count(db)
   return sum
 }
 
-interface RequestRow {
-  id: string
-  kid: string
-  message: Buffer | null
-  metadata: Buffer | null
+const RequestRow = z.strictObject({
+  id: z.string(),
+  kid: z.string(),
+  message: z.instanceof(Buffer).nullable(),
+  metadata: z.instanceof(Buffer).nullable(),
+})
+type RequestRow = z.infer<typeof RequestRow>
+
+const isOlderRequest = (p: Named<{ olderKid: string }>) =>
+  sql`seal_kid = ${p.olderKid} and ${hasSealedText}`
+
+const countRequests = counting('count_requests_by_kid', sql`otp_requests`, isOlderRequest)
+
+const holdRequests = statement(
+  'hold_requests_by_kid',
+  RequestRow,
+  (p: Named<PageParams>) => sql`
+        select id, seal_kid as kid, message_ciphertext as message, metadata_ciphertext as metadata from otp_requests
+        where ${isOlderRequest(p)} and id > ${p.after}
+        order by id limit ${p.batch} for no key update skip locked`,
+)
+
+interface MovedRequests {
+  olderKid: string
+  ids: string[]
+  messages: (Buffer | null)[]
+  metadata: (Buffer | null)[]
+  kids: string[]
 }
 
-function requestJob(keyring: Keyring, kid: string): Job {
-  const table = sql`otp_requests`
-  const condition = sql`seal_kid = ${kid} and ${hasSealedText}`
+const moveRequests = statement(
+  'move_requests_by_kid',
+  IdRow,
+  (p: Named<MovedRequests>) => sql`
+        update otp_requests r set message_ciphertext = n.message, metadata_ciphertext = n.metadata, seal_kid = n.kid
+        from unnest(${p.ids}::text[], ${p.messages}::bytea[], ${p.metadata}::bytea[], ${p.kids}::text[])
+          as n(id, message, metadata, kid)
+        where r.id = n.id and r.seal_kid = ${p.olderKid} returning r.id`,
+)
+
+function requestJob(keyring: Keyring, olderKid: string): Job {
   const renew = (row: RequestRow) => {
-    const message = reseal(keyring, row.message, kid, sealedIn.message(row.id))
-    const metadata = reseal(keyring, row.metadata, kid, sealedIn.metadata(row.id))
-    return { row, message, metadata, kid: message?.kid ?? metadata?.kid ?? kid }
+    const message = reseal(keyring, row.message, olderKid, sealedIn.message(row.id))
+    const metadata = reseal(keyring, row.metadata, olderKid, sealedIn.metadata(row.id))
+    return { row, message, metadata, kid: message?.kid ?? metadata?.kid ?? olderKid }
   }
   return {
     kind: 'requests',
-    table,
-    condition,
+    count: async (db) => (await db.one(countRequests({ olderKid })))?.count ?? 0,
     async move(tx, page) {
-      const rows = await tx.many<RequestRow>(sql`
-        select id, seal_kid as kid, message_ciphertext as message, metadata_ciphertext as metadata from ${table}
-        where ${condition} and id > ${page.after}
-        order by id limit ${page.batch} for no key update skip locked`)
+      const rows = await tx.many(holdRequests({ ...page, olderKid }))
       const { renewed, stuck } = renewAll(rows, renew)
-      const moved = await tx.many(sql`
-        update otp_requests r set message_ciphertext = n.message, metadata_ciphertext = n.metadata, seal_kid = n.kid
-        from ${rowsOf({
-          id: texts(renewed.map(({ row }) => row.id)),
-          message: bytes(renewed.map(({ message }) => message?.ciphertext ?? null)),
-          metadata: bytes(renewed.map(({ metadata }) => metadata?.ciphertext ?? null)),
-          kid: texts(renewed.map((row) => row.kid)),
-        })}
-        where r.id = n.id and r.seal_kid = ${kid} returning 1`)
+      const moved = await tx.many(
+        moveRequests({
+          olderKid,
+          ids: renewed.map(({ row }) => row.id),
+          messages: renewed.map(({ message }) => message?.ciphertext ?? null),
+          metadata: renewed.map(({ metadata }) => metadata?.ciphertext ?? null),
+          kids: renewed.map(({ kid }) => kid),
+        }),
+      )
       return { last: rows.at(-1)?.id, moved: moved.length, stuck }
     },
   }
 }
 
-interface SecretRow {
-  id: string
-  appId: string
-  secret: Buffer
-  kid: string
-  previous: Buffer | null
-  previousKid: string | null
+const SecretRow = z.strictObject({
+  id: z.string(),
+  appId: z.string(),
+  secret: z.instanceof(Buffer),
+  kid: z.string(),
+  previous: z.instanceof(Buffer).nullable(),
+  previousKid: z.string().nullable(),
+})
+type SecretRow = z.infer<typeof SecretRow>
+
+interface MovedSecrets {
+  ids: string[]
+  oldKids: string[]
+  secrets: (Buffer | null)[]
+  kids: (string | null)[]
+  previous: (Buffer | null)[]
+  previousKids: (string | null)[]
+}
+
+/** The statements that move a table's secrets which sign, and the ones before them. */
+function secretStatements(table: string, id: SQL) {
+  const from = sql.identifier(table)
+  const isOlder = (p: Named<{ olderKid: string }>) =>
+    sql`(secret_kid = ${p.olderKid} or previous_secret_kid = ${p.olderKid})`
+  return {
+    count: counting(`count_secrets_of_${table}`, sql`${from}`, isOlder),
+    hold: statement(
+      `hold_secrets_of_${table}`,
+      SecretRow,
+      (p: Named<PageParams>) => sql`
+        select ${id} as id, app_id as "appId", secret_ciphertext as secret, secret_kid as kid,
+          previous_secret_ciphertext as previous, previous_secret_kid as "previousKid" from ${from}
+        where ${isOlder(p)} and ${id} > ${p.after}
+        order by ${id} limit ${p.batch} for no key update skip locked`,
+    ),
+    move: statement(
+      `move_secrets_of_${table}`,
+      IdRow,
+      (p: Named<MovedSecrets>) => sql`
+        update ${from} e set secret_ciphertext = n.secret, secret_kid = n.kid,
+          previous_secret_ciphertext = n.previous, previous_secret_kid = n.previous_kid
+        from unnest(${p.ids}::text[], ${p.oldKids}::text[], ${p.secrets}::bytea[], ${p.kids}::text[],
+          ${p.previous}::bytea[], ${p.previousKids}::text[]) as n(id, old_kid, secret, kid, previous, previous_kid)
+        where e.${id} = n.id and e.secret_kid = n.old_kid returning n.id`,
+    ),
+  }
 }
 
 /** A table with a secret that signs, and the one before it. */
 interface SecretTable {
   kind: Reencrypted
-  table: SQL
-  id: SQL
+  statements: ReturnType<typeof secretStatements>
   contextOf: (row: SecretRow) => string
 }
 
 const endpoints: SecretTable = {
   kind: 'endpoints',
-  table: sql`event_endpoints`,
-  id: sql`id`,
+  statements: secretStatements('event_endpoints', sql`id`),
   contextOf: ({ appId, id }) => sealedIn.endpointSecret(appId, id),
 }
 
 const hooks: SecretTable = {
   kind: 'hooks',
-  table: sql`pre_send_hooks`,
-  id: sql`app_id`,
+  statements: secretStatements('pre_send_hooks', sql`app_id`),
   contextOf: ({ appId }) => sealedIn.hookSecret(appId),
 }
 
 function secretsJob(
   keyring: Keyring,
-  kid: string,
-  { kind, table, id, contextOf }: SecretTable,
+  olderKid: string,
+  { kind, statements, contextOf }: SecretTable,
 ): Job {
-  const condition = sql`(secret_kid = ${kid} or previous_secret_kid = ${kid})`
   const renew = (row: SecretRow) => {
     const context = contextOf(row)
-    const previous = reseal(keyring, row.previous, row.previousKid ?? kid, context)
+    const previous = reseal(keyring, row.previous, row.previousKid ?? olderKid, context)
     return { row, secret: reseal(keyring, row.secret, row.kid, context), previous }
   }
   return {
     kind,
-    table,
-    condition,
+    count: async (db) => (await db.one(statements.count({ olderKid })))?.count ?? 0,
     async move(tx, page) {
-      const rows = await tx.many<SecretRow>(sql`
-        select ${id} as id, app_id as "appId", secret_ciphertext as secret, secret_kid as kid,
-          previous_secret_ciphertext as previous, previous_secret_kid as "previousKid" from ${table}
-        where ${condition} and ${id} > ${page.after}
-        order by ${id} limit ${page.batch} for no key update skip locked`)
+      const rows = await tx.many(statements.hold({ ...page, olderKid }))
       const { renewed, stuck } = renewAll(rows, renew)
-      const moved = await tx.many(sql`
-        update ${table} e set secret_ciphertext = n.secret, secret_kid = n.kid,
-          previous_secret_ciphertext = n.previous, previous_secret_kid = n.previous_kid
-        from ${rowsOf({
-          id: texts(renewed.map(({ row }) => row.id)),
-          old_kid: texts(renewed.map(({ row }) => row.kid)),
-          secret: bytes(renewed.map(({ secret }) => secret?.ciphertext ?? null)),
-          kid: texts(renewed.map(({ secret }) => secret?.kid ?? null)),
-          previous: bytes(renewed.map(({ previous }) => previous?.ciphertext ?? null)),
-          previous_kid: texts(renewed.map(({ previous }) => previous?.kid ?? null)),
-        })}
-        where e.${id} = n.id and e.secret_kid = n.old_kid returning 1`)
+      const moved = await tx.many(
+        statements.move({
+          ids: renewed.map(({ row }) => row.id),
+          oldKids: renewed.map(({ row }) => row.kid),
+          secrets: renewed.map(({ secret }) => secret?.ciphertext ?? null),
+          kids: renewed.map(({ secret }) => secret?.kid ?? null),
+          previous: renewed.map(({ previous }) => previous?.ciphertext ?? null),
+          previousKids: renewed.map(({ previous }) => previous?.kid ?? null),
+        }),
+      )
       return { last: rows.at(-1)?.id, moved: moved.length, stuck }
     },
   }
