@@ -121,7 +121,8 @@ const ShownRow = z.strictObject({
   ...codeShape,
   template: z.custom<OwnTemplate>().nullable(),
   lifetimeSeconds: z.int(),
-  attempt: z.int(),
+  /** Null where a look at the same moment makes the attempt: this one's snapshot does not show it. */
+  attempt: z.int().nullable(),
   step: z.int(),
   isNews: z.boolean(),
   dueAt: z.date().nullable(),
@@ -260,6 +261,7 @@ export async function showWaitingCode(
 
 function wakeOf(requestId: string, row: ShownRow): Wake | undefined {
   const { isNews, succeeds, dueAt, attempt, step } = row
-  if (!isNews || !succeeds || !dueAt) return undefined
+  // What is news was made or moved by this look, so its attempt is known.
+  if (!isNews || !succeeds || !dueAt || attempt === null) return undefined
   return { requestId, dueAt, signal: 'receipt', attempt, step, status: 'delivered' }
 }
