@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity'
-import { blameOf } from '../core/breaker'
-import type { SendOrder } from '../core/otp-request'
+import { blameOf } from '../core/delivery/breaker'
+import type { SendOrder } from '../core/requests/otp-request'
 import {
   askBreaker,
   type BreakerState,
@@ -8,7 +8,7 @@ import {
   failProbe,
   noteFault,
   releaseProbe,
-} from '../db/attempts/breakers'
+} from '../db/delivery/breakers'
 import { ProviderFault } from '../providers/provider'
 import type { ActivityDeps } from './deps'
 

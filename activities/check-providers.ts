@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Fault } from '../core/fault'
-import { pings } from '../core/breaker'
-import { recordPing } from '../db/attempts/provider-pings'
-import { sumProviderHours } from '../db/attempts/provider-hours'
+import type { Fault } from '../core/delivery/fault'
+import { pings } from '../core/delivery/breaker'
+import { recordPing } from '../db/delivery/provider-pings'
+import { sumProviderHours } from '../db/delivery/provider-hours'
 import { type Pinger, type ProviderAccount, ProviderFault } from '../providers/provider'
 import type { ActivityDeps } from './deps'
 

@@ -1,5 +1,5 @@
-import type { State } from '../core/state'
-import { settleOpenAttempts } from '../db/attempts/attempts'
+import type { State } from '../core/requests/state'
+import { settleOpenAttempts } from '../db/delivery/attempts'
 import { closeRun } from '../db/requests/outcomes'
 import { expire } from '../db/requests/progress'
 import type { ActivityDeps } from './deps'

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import type { Keyring } from '../codes/keyring'
 import type { AlertPolicy } from '../core/alerts/policy'
-import type { Retention } from '../core/retention'
-import type { Wake } from '../core/wake'
+import type { Retention } from '../core/recipients/retention'
+import type { Wake } from '../core/requests/wake'
 import type { Database } from '../db'
 import type { ProviderAccount } from '../providers/provider'
 

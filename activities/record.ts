@@ -1,5 +1,5 @@
 import type { Channel } from '../core/channel'
-import type { Past, Progress } from '../core/otp-request'
+import type { Past, Progress } from '../core/requests/otp-request'
 import * as past from '../db/requests/past'
 import * as progress from '../db/requests/progress'
 import { currentRunId } from './execution'

@@ -1,4 +1,4 @@
-import { findAttemptById, recordReceipt } from '../db/attempts/receipts'
+import { findAttemptById, recordReceipt } from '../db/delivery/receipts'
 import type { Sent } from '../providers/provider'
 import type { ActivityDeps } from './deps'
 

@@ -1,5 +1,5 @@
-import type { SendOrder } from '../core/otp-request'
-import { reserveNumber } from '../db/attempts/delegation'
+import type { SendOrder } from '../core/requests/otp-request'
+import { reserveNumber } from '../db/delivery/delegation'
 import {
   type Message,
   type ProviderAccount,

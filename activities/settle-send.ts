@@ -1,13 +1,13 @@
-import type { SendResult } from '../core/otp-request'
-import { consequenceOf } from '../core/fault'
+import type { SendResult } from '../core/requests/otp-request'
+import { consequenceOf } from '../core/delivery/fault'
 import {
   type AttemptAnswer,
   type ClaimKey,
   findOwnAttempt,
   type KnownAttempt,
   recordAnswer,
-} from '../db/attempts/attempts'
-import { recordAcceptance } from '../db/attempts/early-receipts'
+} from '../db/delivery/attempts'
+import { recordAcceptance } from '../db/delivery/early-receipts'
 import { currentRunId } from './execution'
 import type { ActivityDeps } from './deps'
 

@@ -1,5 +1,5 @@
 import { Context, heartbeat } from '@temporalio/activity'
-import { settleSends } from '../db/abuse/decisions'
+import { settleSends } from '../db/protection/decisions'
 import type { ActivityDeps } from './deps'
 
 /** Messages that one page settles. */

@@ -1,5 +1,5 @@
 import { slaOf } from '../core/alerts/policy'
-import { type JudgedAlerts, judgeAlerts } from '../db/abuse/judge-alerts'
+import { type JudgedAlerts, judgeAlerts } from '../db/alerts/judge-alerts'
 import type { ActivityDeps } from './deps'
 
 /** Judges by the rules of what people are told of; raises and ends alerts. */

@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js'
 import { addressIndex } from '../codes/address-index'
 import { ipv6SiteShare } from '../core/limits'
-import { takeAddressCall } from '../db/apps/address-windows'
+import { takeAddressCall } from '../db/protection/address-windows'
 import type { ApiKey } from '../db/apps/api-keys'
 import { type Client, siteOf } from './client-address'
 import type { ApiDeps } from './deps'

@@ -1,5 +1,5 @@
 import { sentenceOf } from '../core/alerts/text'
-import type { AlertRow } from '../db/abuse/alerts'
+import type { AlertRow } from '../db/alerts/alerts'
 import type { AlertAnswer } from './contract/alerts'
 
 /** An alert as callers and the command line see it. */

@@ -1,6 +1,6 @@
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
-import { protectionOf } from '../core/abuse/protection'
+import { protectionOf } from '../core/protection/protection'
 import { accessLog } from './access-log'
 import { createAddressLimit } from './address-limit'
 import { createAdmission } from './admission'

@@ -1,5 +1,5 @@
-import { protectionOf } from '../core/abuse/protection'
-import { readBudgets, readSpendingParts } from '../db/abuse/spending'
+import { protectionOf } from '../core/protection/protection'
+import { readBudgets, readSpendingParts } from '../db/spending/spending'
 import type { Queries } from '../db'
 import type { BudgetsAnswer } from './contract/budgets'
 import type { Routing } from './plan-for'

@@ -1,5 +1,5 @@
-import { scopeNamed } from '../core/abuse/scopes'
-import type { DecisionView } from '../db/abuse/decision-log'
+import { scopeNamed } from '../core/protection/scopes'
+import type { DecisionView } from '../db/protection/decision-log'
 import type { ProtectionAnswer } from './contract/blocks'
 
 /** What the rules said about a send, without what stands for somebody's address. */

@@ -1,6 +1,6 @@
 import { domainToASCII } from 'node:url'
 import { foldExceptJoiners, foldTyped } from '../core/input/fold'
-import { domainShape } from '../core/message/autofill'
+import { domainShape } from '../core/messages/autofill'
 import { Problem } from './problem'
 
 /** In octets (RFC 5321, section 4.5.3.1); the whole address has to fit into a path of 256 with its brackets. */

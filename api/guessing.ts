@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import { codeLengths, guessing } from '../core/limits'
-import type { Environment } from '../core/state'
+import type { Environment } from '../core/requests/state'
 import type { App } from '../db/apps/apps'
-import { alertGuessing, type Guessed, sumGuesses } from '../db/checks/guessing'
+import { alertGuessing, type Guessed, sumGuesses } from '../db/verify/guessing'
 import type { Database } from '../db/index'
 
 /** The sum is taken this often at most, and seldom enough to be busy with it a small part of the time. */

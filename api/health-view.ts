@@ -1,7 +1,7 @@
 import { findBehind } from '../db/requests/backlog'
 import type { Owner } from '../db/requests/owner'
-import { unhealthyProviders } from '../db/attempts/breakers'
-import { readRouteSuccess, type RouteSuccess } from '../db/attempts/provider-hours'
+import { unhealthyProviders } from '../db/delivery/breakers'
+import { readRouteSuccess, type RouteSuccess } from '../db/delivery/provider-hours'
 import type { Queries } from '../db/index'
 import { freshly } from './freshly'
 

@@ -1,5 +1,5 @@
 import { withoutSeparators } from '../core/input/typed-number'
-import { spellingsOf } from '../core/subscriber'
+import { spellingsOf } from '../core/recipients/subscriber'
 import { readPhoneNumber } from './phone-number'
 import { Problem } from './problem'
 

@@ -1,5 +1,5 @@
-import { faultsOfNumber } from '../core/abuse/number'
-import { type ProtectionPolicy, protectionOf } from '../core/abuse/protection'
+import { faultsOfNumber } from '../core/protection/number'
+import { type ProtectionPolicy, protectionOf } from '../core/protection/protection'
 import type { Reading } from './phone-number'
 
 /** What says which numbers are sent to: the API's own parts, or those of a command. */

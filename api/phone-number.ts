@@ -6,8 +6,8 @@ import {
   parsePhoneNumberFromString,
   validatePhoneNumberLength,
 } from 'libphonenumber-js/max'
-import { faultsOfNumber, type PlannedNumber } from '../core/abuse/number'
-import { type LineType, usualProtection } from '../core/abuse/protection'
+import { faultsOfNumber, type PlannedNumber } from '../core/protection/number'
+import { type LineType, usualProtection } from '../core/protection/protection'
 import { argentineMobile, currentForm, isOldIvorian } from '../core/input/changed-plans'
 import { withoutSeparators } from '../core/input/typed-number'
 import { Problem } from './problem'

@@ -1,5 +1,5 @@
 import { addressOf, type Channel } from '../core/channel'
-import type { Plan, Step } from '../core/plan'
+import type { Plan, Step } from '../core/requests/plan'
 import {
   type ChannelVerdict,
   decideChannel,
@@ -8,8 +8,8 @@ import {
 } from '../core/routing/decide'
 import { obstacles } from '../core/routing/explain'
 import type { RoutingPolicy } from '../core/routing/policy'
-import type { ProtectionPolicy } from '../core/abuse/protection'
-import { type Environment, isLive } from '../core/state'
+import type { ProtectionPolicy } from '../core/protection/protection'
+import { type Environment, isLive } from '../core/requests/state'
 import type { RouteAccount } from '../core/routing/providers'
 import type { AccountConfig } from '../providers'
 import type { ProviderAccount } from '../providers/provider'

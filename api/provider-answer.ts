@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Fault } from '../core/fault'
+import type { Fault } from '../core/delivery/fault'
 import { firstAnswer } from '../db/requests/status'
 import type { ProviderAnswer } from './contract/send'
 import type { ApiDeps } from './deps'

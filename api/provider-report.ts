@@ -1,18 +1,18 @@
-import { blameOf } from '../core/breaker'
-import { faults } from '../core/fault'
+import { blameOf } from '../core/delivery/breaker'
+import { faults } from '../core/delivery/fault'
 import { percentile } from '../core/histogram'
 import {
   readProviderHours,
   readUptime,
   type RouteRecord,
   type Uptime,
-} from '../db/attempts/provider-hours'
+} from '../db/delivery/provider-hours'
 import {
   type BreakerStanding,
   type PingStanding,
   readBreakers,
   readPings,
-} from '../db/attempts/provider-standing'
+} from '../db/delivery/provider-standing'
 import type { Queries } from '../db/index'
 import type { ProviderAccount } from '../providers/provider'
 import type { ProvidersAnswer } from './contract/providers'

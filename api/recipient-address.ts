@@ -1,4 +1,4 @@
-import type { LineType } from '../core/abuse/protection'
+import type { LineType } from '../core/protection/protection'
 import type { RecipientKind } from '../core/channel'
 import { foldTyped } from '../core/input/fold'
 import { readEmail } from './email-address'

@@ -1,5 +1,5 @@
-import { localeOfCountry, readLocale } from '../core/message/locale'
-import type { Risk } from '../core/risk'
+import { localeOfCountry, readLocale } from '../core/messages/locale'
+import type { Risk } from '../core/protection/risk'
 import type { App } from '../db/apps/apps'
 import type { SendInput } from '../db/requests/new-request'
 import type { SendBody } from './contract/send'

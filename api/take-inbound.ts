@@ -1,5 +1,5 @@
-import { environments, isLive } from '../core/state'
-import { isStop } from '../core/stop-word'
+import { environments, isLive } from '../core/requests/state'
+import { isStop } from '../core/recipients/stop-word'
 import { stopByReply } from '../db/recipients/consent'
 import { inboundDigest } from '../db/recipients/inbound-messages'
 import type { InboundMessage, ProviderAccount } from '../providers/provider'

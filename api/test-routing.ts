@@ -1,6 +1,6 @@
-import { testNumberLimits } from '../core/abuse/number'
+import { testNumberLimits } from '../core/protection/number'
 import { channels } from '../core/channel'
-import { isLive } from '../core/state'
+import { isLive } from '../core/requests/state'
 import { testNumberAccount } from '../providers/test-number'
 import type { Routing } from './plan-for'
 import type { AppKey } from './route'

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { idOfKey, keyMatches } from '../codes/api-key'
-import type { Environment } from '../core/state'
+import type { Environment } from '../core/requests/state'
 import { makeKeyFile } from '../codes/key-file'
 import { type ApiKey, createApiKey, findApiKey, raiseQuota, revokeKey } from '../db/apps/api-keys'
 import { createApp } from '../db/apps/apps'

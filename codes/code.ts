@@ -1,5 +1,5 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
-import { type Alphabet, charactersOf } from '../core/alphabet'
+import { type Alphabet, charactersOf } from '../core/verify/alphabet'
 import type { Keyring } from './keyring'
 
 /** What a code is derived from; `salt` is wiped when the request ends. */

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
-import { blockOf } from '../core/abuse/scopes'
-import { circle } from '../core/abuse/standing'
+import { blockOf } from '../core/protection/scopes'
+import { circle } from '../core/protection/standing'
 import type { Keyring } from './keyring'
 
 const digestBytes = 16

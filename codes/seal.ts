@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
-import type { Environment } from '../core/state'
+import type { Environment } from '../core/requests/state'
 import type { Key, Keyring } from './keyring'
 
 const nonceBytes = 12

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { camara } from '../core/abuse/number'
+import { camara } from '../core/protection/number'
 import type { CamaraAccount } from '../providers/camara'
 import type { Policy } from './policy'
 

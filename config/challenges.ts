@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ChallengeKind } from '../core/abuse/protection'
+import type { ChallengeKind } from '../core/protection/protection'
 import type { Policy } from './policy'
 
 /** An account at a vendor that tells people from programs. */

@@ -1,4 +1,4 @@
-import { camara, testNumberProvider } from '../core/abuse/number'
+import { camara, testNumberProvider } from '../core/protection/number'
 import type { Channel } from '../core/channel'
 import { otherAccounts } from '../core/routing/policy'
 import type { Policy } from './policy-schema'

@@ -1,6 +1,11 @@
 import { z } from 'zod'
-import { addressDuties, challengeKinds, lineTypes, protectionModes } from '../core/abuse/protection'
-import { ruleNames } from '../core/abuse/rules'
+import {
+  addressDuties,
+  challengeKinds,
+  lineTypes,
+  protectionModes,
+} from '../core/protection/protection'
+import { ruleNames } from '../core/protection/rules'
 import { accountName, country, groupName, isOnce, once } from './policy-words'
 
 const limits = z

@@ -1,6 +1,6 @@
 import { channels } from './channel'
-import { doubtPolicies, type Plan, type Step } from './plan'
-import { successRules } from './receipt'
+import { doubtPolicies, type Plan, type Step } from './requests/plan'
+import { successRules } from './delivery/receipt'
 
 // Guards for what comes from outside where zod may not be used: workflow code.
 

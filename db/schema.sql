@@ -196,7 +196,7 @@ declare
   home text[] := send ->> 'home';
   block_name text := send ->> 'block';
   block_place integer := send ->> 'place';
-  -- How many seconds each count remembers, and two limits: from `core/abuse`, where they are judged.
+  -- How many seconds each count remembers, and two limits: from `core/protection`, where they are judged.
   pending_s float8 := send -> 'memory' ->> 'pending';
   passed_s float8 := send -> 'memory' ->> 'passed';
   hour_s float8 := send -> 'memory' ->> 'hour';

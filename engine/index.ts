@@ -5,8 +5,8 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client'
 import type { Logger } from 'pino'
-import type { EventDeliveryInput } from '../core/event'
-import type { Wake } from '../core/wake'
+import type { EventDeliveryInput } from '../core/events/event'
+import type { Wake } from '../core/requests/wake'
 import type { Queries } from '../db'
 import type { Startable } from '../db/requests/new-request'
 import { noteRestarted, takeRestart } from '../db/requests/restarts'

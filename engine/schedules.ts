@@ -5,7 +5,7 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client'
 import type { Duration } from '@temporalio/common'
-import { pings } from '../core/breaker'
+import { pings } from '../core/delivery/breaker'
 
 /** The id of the schedule that a task queue's retention runs by; that of its runs begins with it. */
 export const retentionScheduleId = (taskQueue: string): string => `otpilot-retention-${taskQueue}`

@@ -1,5 +1,5 @@
 import type { Connection } from '@temporalio/client'
-import { searchAttributes } from '../core/search-attributes'
+import { searchAttributes } from '../core/requests/search-attributes'
 import { grpc, grpcCodeOf } from './temporal-error'
 
 /** Temporal's number for the type "Keyword". */

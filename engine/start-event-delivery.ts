@@ -1,5 +1,5 @@
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import { longestDeliveryMs, type EventDeliveryInput } from '../core/event'
+import { longestDeliveryMs, type EventDeliveryInput } from '../core/events/event'
 import type { eventDelivery } from '../workflows'
 
 const startDeadlineMs = 2_000

@@ -5,7 +5,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/client'
 import type { Logger } from 'pino'
-import { searchAttributes } from '../core/search-attributes'
+import { searchAttributes } from '../core/requests/search-attributes'
 import type { Startable } from '../db/requests/new-request'
 import type { otpRequest } from '../workflows'
 import { EngineDown, EngineOverloaded, grpc, grpcCodeOf } from './temporal-error'

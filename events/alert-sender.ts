@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { type AlertPolicy, type AlertTarget, targetsOf } from '../core/alerts/policy'
 import { type AlertText, textOf, textOfMany } from '../core/alerts/text'
 import type { Database } from '../db'
-import { finishNotice, noteTold, type TakenNotice, takeNotices } from '../db/abuse/alert-notices'
+import { finishNotice, noteTold, type TakenNotice, takeNotices } from '../db/alerts/notices'
 import type { Reach } from './address'
 import { isReceived, post } from './post'
 

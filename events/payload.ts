@@ -1,6 +1,6 @@
 import type { Keyring } from '../codes/keyring'
 import { sealedIn, unseal } from '../codes/seal'
-import type { TakenDelivery } from '../db/outbox/taking'
+import type { TakenDelivery } from '../db/events/taking'
 import { openAddress } from '../db/recipients/recipients'
 
 /** What a type of event tells its receiver to do. */

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { EventDeliveryInput } from '../core/event'
-import { takeDue, type TakenDelivery } from '../db/outbox/taking'
-import { markRetrying } from '../db/outbox/tries'
+import type { EventDeliveryInput } from '../core/events/event'
+import { takeDue, type TakenDelivery } from '../db/events/taking'
+import { markRetrying } from '../db/events/tries'
 import { claimSeconds, deliver, type DeliverDeps } from './deliver'
 
 /** How often the outbox is looked at while nothing happens, and at most, in milliseconds. */

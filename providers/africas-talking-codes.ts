@@ -1,4 +1,4 @@
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type CodeMeaning, type CodeTable, codeTable, meanings, receiptOfCode } from './error-codes'
 
 /** Codes of a recipient that mean accepted: providers.md section 5 [3P]. */

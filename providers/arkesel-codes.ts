@@ -1,4 +1,4 @@
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type CodeTable, codeTable, meanings } from './error-codes'
 
 const { badNumber, destination, setup, money, outage } = meanings

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import type { Channel } from '../core/channel'
-import type { Fault } from '../core/fault'
+import type { Fault } from '../core/delivery/fault'
 import { type AccountBase, adapter, baseUrl } from './adapter'
 import { acceptedBody, checkPing } from './answer'
 import { arkeselCodes, generated, statusWord, verdictOfVerify } from './arkesel-codes'

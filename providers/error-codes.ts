@@ -1,6 +1,6 @@
-import { blameOf } from '../core/breaker'
-import type { Fault } from '../core/fault'
-import type { ReceiptStatus } from '../core/receipt'
+import { blameOf } from '../core/delivery/breaker'
+import type { Fault } from '../core/delivery/fault'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type Answer, faultOfStatus } from './http'
 import { ProviderFault } from './provider'
 

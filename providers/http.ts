@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici'
-import type { Fault } from '../core/fault'
+import type { Fault } from '../core/delivery/fault'
 import { version } from '../package.json'
 import { ProviderFault, StaleClaim } from './provider'
 

@@ -1,4 +1,4 @@
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type CodeMeaning, codeTable, forGood, meanings } from './error-codes'
 
 /** What one status of Infobip's means: in a report, and as the answer to a send. */

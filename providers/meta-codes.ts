@@ -1,4 +1,4 @@
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type CodeMeaning, codeTable, meanings } from './error-codes'
 
 /** Words of `statuses[].status` (providers.md section 3 [S, D]); `failed` is told apart by its error's code. */

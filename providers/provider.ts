@@ -1,7 +1,7 @@
-import type { LineType } from '../core/abuse/protection'
+import type { LineType } from '../core/protection/protection'
 import type { Channel } from '../core/channel'
-import type { Fault } from '../core/fault'
-import type { ReceiptStatus } from '../core/receipt'
+import type { Fault } from '../core/delivery/fault'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 
 /** One message to hand to a provider. Holds the code in clear: never logged, never stored. */
 export interface Message {

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { channels } from '../core/channel'
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type AccountBase, adapter } from './adapter'
 import { Accepted, acceptedBody, ownCodes } from './answer'
 import { callHttp, parseJson, postJson } from './http'

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { createTransport, type SendMailOptions } from 'nodemailer'
 import { z } from 'zod'
-import type { Fault } from '../core/fault'
+import type { Fault } from '../core/delivery/fault'
 import { type AccountBase, adapter } from './adapter'
 import { faultOfMeaning } from './error-codes'
 import {

@@ -1,4 +1,4 @@
-import { testNumberProvider } from '../core/abuse/number'
+import { testNumberProvider } from '../core/protection/number'
 import { channels } from '../core/channel'
 import type { ProviderAccount } from './provider'
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import type {
   CallAnswerer,
   ConnectedCall,

@@ -1,5 +1,5 @@
-import type { LineType } from '../core/abuse/protection'
-import type { ReceiptStatus } from '../core/receipt'
+import type { LineType } from '../core/protection/protection'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { type CodeMeaning, codeTable, forGood, meanings } from './error-codes'
 
 const {

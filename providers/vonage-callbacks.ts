@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { receiptOfCode } from './error-codes'
 import { parseJson } from './http'
 import type {

@@ -1,4 +1,4 @@
-import type { ReceiptStatus } from '../core/receipt'
+import type { ReceiptStatus } from '../core/delivery/receipt'
 import { codeTable, meanings } from './error-codes'
 
 /**

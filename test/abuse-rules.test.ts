@@ -6,10 +6,17 @@ import {
   judgeSend,
   type KnownScope,
   pendingLimit,
-} from '../core/abuse/rules'
-import { blockOf, rangeOf, rowsOf, scopeNamed, scopeOfRow, scopesOf } from '../core/abuse/scopes'
-import { closeGaps, noStanding, type Standing, wilsonUpper } from '../core/abuse/standing'
-import { verdictOf } from '../core/abuse/verdict'
+} from '../core/protection/rules'
+import {
+  blockOf,
+  rangeOf,
+  rowsOf,
+  scopeNamed,
+  scopeOfRow,
+  scopesOf,
+} from '../core/protection/scopes'
+import { closeGaps, noStanding, type Standing, wilsonUpper } from '../core/protection/standing'
+import { verdictOf } from '../core/protection/verdict'
 
 const send = {
   app: 'shop',

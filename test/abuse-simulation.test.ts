@@ -9,7 +9,7 @@ import { scenarios, trafficOf } from '../bench/abuse/scenarios'
 import { Tally } from '../bench/abuse/tally'
 import { usersOf } from '../bench/abuse/users'
 import { openKeyFile } from '../codes/key-file'
-import type { ProtectionPolicy } from '../core/abuse/protection'
+import type { ProtectionPolicy } from '../core/protection/protection'
 import { freshDatabase } from './harness/database'
 import { tempKeyFile } from './harness/seed'
 

@@ -8,7 +8,7 @@ import {
   type ProviderAccount,
   type Receipt,
 } from '../providers/provider'
-import { receiptStatuses } from '../core/receipt'
+import { receiptStatuses } from '../core/delivery/receipt'
 import { accountAt, fakeVariables, nowhere, providerAdapters } from './harness/adapters'
 
 type Sealed = Pick<InboundCallback, 'headers' | 'url' | 'pathSecret'>

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import type { AlertPolicy } from '../core/alerts/policy'
-import { raiseAlert, resolveAlert } from '../db/abuse/alerts'
+import { raiseAlert, resolveAlert } from '../db/alerts/alerts'
 import { startAlertSender } from '../events/alert-sender'
 import { createGuardedDispatcher } from '../events/dispatcher'
 import { until } from './harness/client'

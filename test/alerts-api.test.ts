@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Client, Connection } from '@temporalio/client'
 import { alertRuleNames } from '../core/alerts/rule'
-import { raiseAlert, resolveAlert } from '../db/abuse/alerts'
+import { raiseAlert, resolveAlert } from '../db/alerts/alerts'
 import { createApiKey } from '../db/apps/api-keys'
 import { clientOf, until } from './harness/client'
 import { documentedCalls } from './harness/documented'

@@ -6,8 +6,8 @@ import {
   raiseAlert,
   remind,
   resolveAlert,
-} from '../db/abuse/alerts'
-import { readAppFigures, sumAppHours } from '../db/abuse/app-hours'
+} from '../db/alerts/alerts'
+import { readAppFigures, sumAppHours } from '../db/alerts/app-hours'
 import { createDatabase } from '../db'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { noteSent } from './harness/sent'

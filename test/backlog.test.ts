@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { sql } from 'drizzle-orm'
 import { createApp } from '../db/apps/apps'
 import { findBehind } from '../db/requests/backlog'
-import type { Environment } from '../core/state'
+import type { Environment } from '../core/requests/state'
 import { requestsOnly } from './harness/requests'
 
 let requests: Awaited<ReturnType<typeof requestsOnly>>

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { breaker } from '../core/breaker'
-import { faults } from '../core/fault'
+import { breaker } from '../core/delivery/breaker'
+import { faults } from '../core/delivery/fault'
 import {
   askBreaker,
   closeBreaker,
@@ -11,7 +11,7 @@ import {
   openByPing,
   releaseProbe,
   unhealthyProviders,
-} from '../db/attempts/breakers'
+} from '../db/delivery/breakers'
 import { auditTools } from './harness/audit'
 import { requestsOnly } from './harness/requests'
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { cheapestOf, moneyOf as pricesOf } from '../core/abuse/money'
-import { stepDefaults } from '../core/plan'
-import { alertBudgets } from '../db/abuse/budget-alerts'
-import { findShortage, takeBudget } from '../db/abuse/spending'
+import { cheapestOf, moneyOf as pricesOf } from '../core/spending/money'
+import { stepDefaults } from '../core/requests/plan'
+import { alertBudgets } from '../db/alerts/budget-alerts'
+import { findShortage, takeBudget } from '../db/spending/spending'
 import { createApp } from '../db/apps/apps'
 import { requestsOnly } from './harness/requests'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { BudgetsAnswer } from '../api/contract/budgets'
-import type { Budget } from '../core/abuse/money'
+import type { Budget } from '../core/spending/money'
 import type { Price } from '../core/routing/cost'
 import { createApiKey } from '../db/apps/api-keys'
 import { createApp } from '../db/apps/apps'

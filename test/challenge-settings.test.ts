@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { challengeFaults, readChallengeAccounts } from '../config/challenges'
 import { readPolicyText, readPolicy } from '../config/policy'
-import { protectionOf } from '../core/abuse/protection'
+import { protectionOf } from '../core/protection/protection'
 
 const development = { isProduction: false }
 const turnstile = { TURNSTILE_SITE_KEY: '0x4AAA', TURNSTILE_SECRET: 'the-secret' }

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { checkBudget } from '../core/limits'
-import { unlockBudget } from '../db/checks/check-budgets'
+import { unlockBudget } from '../db/verify/check-budgets'
 import { deleteOutlived } from '../db/upkeep/cleanup'
-import { checkCode, type CheckOutcome } from '../db/checks/checks'
+import { checkCode, type CheckOutcome } from '../db/verify/checks'
 import { requestsOnly } from './harness/requests'
 
 type Requests = Awaited<ReturnType<typeof requestsOnly>>

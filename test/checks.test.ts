@@ -5,7 +5,7 @@ import { readProgress } from '../db/requests/progress'
 import { openRequest } from '../db/requests/sends'
 import { failNotStarted } from '../db/requests/starts'
 import { sendInput } from './harness/seed'
-import { checkCode } from '../db/checks/checks'
+import { checkCode } from '../db/verify/checks'
 import { untilLockIsAwaited } from './harness/locks'
 import { requestsOnly } from './harness/requests'
 

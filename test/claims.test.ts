@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { type ListMatch, judgeLists, recipientValues } from '../core/abuse/lists'
+import { type ListMatch, judgeLists, recipientValues } from '../core/protection/lists'
 import { createApp } from '../db/apps/apps'
-import { raiseBlock } from '../db/abuse/blocks'
-import { listDigests, putListEntry, removeListEntry } from '../db/abuse/lists'
-import type { NewClaim } from '../db/attempts/claim'
+import { raiseBlock } from '../db/protection/blocks'
+import { listDigests, putListEntry, removeListEntry } from '../db/protection/lists'
+import type { NewClaim } from '../db/delivery/claim'
 import {
   acceptance,
   answer,

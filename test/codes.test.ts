@@ -4,12 +4,12 @@ import fc from './harness/properties'
 import { type CodeSeed, deriveCode, macMatches, macOfCode, normaliseCode } from '../codes/code'
 import { type Keyring, UnknownKey } from '../codes/keyring'
 import { randomId } from '../codes/random-id'
-import { type Alphabet, alphabets, charactersOf, codeSpace } from '../core/alphabet'
+import { type Alphabet, alphabets, charactersOf, codeSpace } from '../core/verify/alphabet'
 import { codeLengths } from '../core/limits'
 import type { SendBody } from '../api/contract/send'
 import { lifetimeOf } from '../api/send-wish'
 import type { App } from '../db/apps/apps'
-import { messageText } from '../core/message/text'
+import { messageText } from '../core/messages/text'
 
 /** Keys that are the same in every run. */
 const keyOf = (kid: string) => ({ kid, key: createHash('sha256').update(`key ${kid}`).digest() })

@@ -4,7 +4,7 @@ import { expect, test } from '@jest/globals'
 import { getTableName, is } from 'drizzle-orm'
 import { PgTable } from 'drizzle-orm/pg-core'
 import { loadPolicy } from '../config/policy'
-import { shortestRetention } from '../core/retention'
+import { shortestRetention } from '../core/recipients/retention'
 import * as schema from '../db/schema'
 
 const page = readFileSync(join(__dirname, '..', 'docs', 'compliance.md'), 'utf8')

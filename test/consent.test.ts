@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
-import { isStop } from '../core/stop-word'
+import { isStop } from '../core/recipients/stop-word'
 import type { Database } from '../db'
 import { withdrawConsent } from '../db/recipients/consent'
 import { eraseRecipient } from '../db/recipients/erasure'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { blameOf } from '../core/breaker'
+import { blameOf } from '../core/delivery/breaker'
 import type { Channel } from '../core/channel'
 import { adapters } from '../providers'
 import type { CodeMeaning, Subject } from '../providers/error-codes'

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { stepDefaults } from '../core/plan'
+import { stepDefaults } from '../core/requests/plan'
 import { auditAdmin } from '../db/audit/entry'
 import { cancelRequest } from '../db/requests/commands'
 import { closeOverdue } from '../db/requests/ending'
 import { failNothingAccepted, recordPlanEnded } from '../db/requests/progress'
-import { findAttemptsForReceipt, recordReceipt } from '../db/attempts/receipts'
+import { findAttemptsForReceipt, recordReceipt } from '../db/delivery/receipts'
 import { outboxOf } from './harness/outbox'
 import { requestsOnly } from './harness/requests'
 

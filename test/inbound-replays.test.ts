@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Webhook } from 'standardwebhooks'
-import { usualRetention } from '../core/retention'
+import { usualRetention } from '../core/recipients/retention'
 import { eraseRecipient } from '../db/recipients/erasure'
 import { retire } from '../db/upkeep/retention'
 import { newId, rig, twilio } from './harness/callback-rig'

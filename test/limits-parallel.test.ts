@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createDatabase, type Database } from '../db'
-import { usualSendLimits } from '../db/abuse/limits'
+import { usualSendLimits } from '../db/protection/limits'
 import { openRequest, type SendDecision } from '../db/requests/sends'
 import { requestsOnly } from './harness/requests'
 import { sendInput } from './harness/seed'

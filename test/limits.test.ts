@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { Client } from 'pg'
-import type { RateLimit } from '../core/abuse/protection'
+import type { RateLimit } from '../core/protection/protection'
 import {
   type Limited,
   type LimitedSend,
@@ -11,7 +11,7 @@ import {
   type Taken,
   takeLimits,
   usualSendLimits,
-} from '../db/abuse/limits'
+} from '../db/protection/limits'
 import { createApp } from '../db/apps/apps'
 import type { Queries } from '../db'
 import { holdRecipient } from '../db/recipients/recipients'

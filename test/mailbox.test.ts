@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals'
-import { domainOf, limitKeyOf } from '../core/mailbox'
+import { domainOf, limitKeyOf } from '../core/protection/mailbox'
 
 const keyOf = (value: string) => limitKeyOf({ kind: 'email', value })
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { globalIndex } from '../codes/seal'
-import { messageShare, usualMessageCap } from '../core/abuse/protection'
+import { messageShare, usualMessageCap } from '../core/protection/protection'
 import { createApp } from '../db/apps/apps'
 import { closeOverdue } from '../db/requests/ending'
 import { openRequest } from '../db/requests/sends'

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from './harness/properties'
-import { faultsOf, warningsOf } from '../core/message/lint'
-import { segmentsOf } from '../core/message/segments'
-import { messageText } from '../core/message/text'
+import { faultsOf, warningsOf } from '../core/messages/lint'
+import { segmentsOf } from '../core/messages/segments'
+import { messageText } from '../core/messages/text'
 
 describe('parts of an sms', () => {
   const cases: [string, string, object][] = [

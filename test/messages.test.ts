@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from './harness/properties'
 import { type Channel, channels } from '../core/channel'
-import { faultsOf, warningsOf } from '../core/message/lint'
-import { languages, type LanguageTag } from '../core/message/languages'
-import { localeOfCountry, readLocale } from '../core/message/locale'
-import { segmentsOf } from '../core/message/segments'
-import { fill } from '../core/message/template'
-import { type MessageParts, messageText, sourceOf, ussdTexts } from '../core/message/text'
+import { faultsOf, warningsOf } from '../core/messages/lint'
+import { languages, type LanguageTag } from '../core/messages/languages'
+import { localeOfCountry, readLocale } from '../core/messages/locale'
+import { segmentsOf } from '../core/messages/segments'
+import { fill } from '../core/messages/template'
+import { type MessageParts, messageText, sourceOf, ussdTexts } from '../core/messages/text'
 
 const tags = Object.keys(languages) as LanguageTag[]
 const longestBrand = 'B'.repeat(30)

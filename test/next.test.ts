@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { raiseBlock } from '../db/abuse/blocks'
+import { raiseBlock } from '../db/protection/blocks'
 import { createApp } from '../db/apps/apps'
 import { recordPlanEnded } from '../db/requests/progress'
 import { acceptance, answer, claimed, type Given, openLive, rig, stepOf } from './harness/claims'

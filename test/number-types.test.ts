@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals'
 import { getCountries, getExampleNumber } from 'libphonenumber-js/max'
 import examples from 'libphonenumber-js/mobile/examples'
 import { readPhoneNumber } from '../api/phone-number'
-import { faultsOfNumber } from '../core/abuse/number'
-import { judgeLists, type ListMatch } from '../core/abuse/lists'
-import { type LineType, usualProtection } from '../core/abuse/protection'
+import { faultsOfNumber } from '../core/protection/number'
+import { judgeLists, type ListMatch } from '../core/protection/lists'
+import { type LineType, usualProtection } from '../core/protection/protection'
 
 const groups = { caribbean: ['BS', 'JM', 'DO'] }
 const rulesOf = (

@@ -10,7 +10,7 @@ import { readingFor } from '../api/number-reading'
 import { type Reading, readPhoneNumber } from '../api/phone-number'
 import { Problem } from '../api/problem'
 import { randomOf } from '../bench/abuse/random'
-import type { ProtectionPolicy } from '../core/abuse/protection'
+import type { ProtectionPolicy } from '../core/protection/protection'
 
 const readingOf = (
   defaultCountry: string | null,

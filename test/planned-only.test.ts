@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { Client, Connection } from '@temporalio/client'
-import { putListEntry } from '../db/abuse/lists'
+import { putListEntry } from '../db/protection/lists'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { startSystem, type System } from './harness/system'
 

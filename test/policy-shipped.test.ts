@@ -5,7 +5,7 @@ import { describe, expect, test } from '@jest/globals'
 import { loadPolicy } from '../config/policy'
 import { policyJsonSchema } from '../config/policy-schema'
 import { decideRoute, type RouteQuestion } from '../core/routing/decide'
-import { type Risk, risks } from '../core/risk'
+import { type Risk, risks } from '../core/protection/risk'
 import { valid } from './harness/policy-text'
 
 describe('the shipped policy', () => {

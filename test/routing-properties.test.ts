@@ -4,7 +4,7 @@ import { type Channel, channels } from '../core/channel'
 import { decideChannel, decideRoute, type RouteQuestion } from '../core/routing/decide'
 import type { ProviderChoice, RoutingPolicy } from '../core/routing/policy'
 import { orderByWeight } from '../core/routing/share'
-import { type Risk, risks } from '../core/risk'
+import { type Risk, risks } from '../core/protection/risk'
 
 const phoneChannels: Channel[] = ['sms', 'voice', 'whatsapp', 'ussd']
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import type { Channel } from '../core/channel'
-import { stepDefaults } from '../core/plan'
+import { stepDefaults } from '../core/requests/plan'
 import { costOf, type Price } from '../core/routing/cost'
 import { decideChannel, decideRoute, type RouteQuestion } from '../core/routing/decide'
 import { obstacles, whyChannel, whyProvider } from '../core/routing/explain'

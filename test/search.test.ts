@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { createDatabase, type Database } from '../db'
-import { listDecisions } from '../db/abuse/decision-log'
+import { listDecisions } from '../db/protection/decision-log'
 import { makeIndexes } from '../db/setup/indexes'
 import { migrate } from '../db/setup/migrate'
 import { type SearchFilter, searchRequests } from '../db/requests/search'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
 import { loadPolicy } from '../config/policy'
-import { protectionOf } from '../core/abuse/protection'
+import { protectionOf } from '../core/protection/protection'
 import { createApiKey } from '../db/apps/api-keys'
 import { clientOf, freshPhone, type TestClient, until } from './harness/client'
 import { startSystem, type System } from './harness/system'

@@ -4,16 +4,16 @@ import fc from './harness/properties'
 import { ProvidersAnswer } from '../api/contract/providers'
 import { reportProviders } from '../api/provider-report'
 import { growth, percentile } from '../core/histogram'
-import type { Fault } from '../core/fault'
-import type { ReceiptStatus } from '../core/receipt'
-import { usualRetention } from '../core/retention'
-import { noteFault, openByPing } from '../db/attempts/breakers'
+import type { Fault } from '../core/delivery/fault'
+import type { ReceiptStatus } from '../core/delivery/receipt'
+import { usualRetention } from '../core/recipients/retention'
+import { noteFault, openByPing } from '../db/delivery/breakers'
 import {
   readProviderHours,
   readRouteSuccess,
   sumProviderHours,
-} from '../db/attempts/provider-hours'
-import { recordPing } from '../db/attempts/provider-pings'
+} from '../db/delivery/provider-hours'
+import { recordPing } from '../db/delivery/provider-pings'
 import { createApiKey } from '../db/apps/api-keys'
 import { retire } from '../db/upkeep/retention'
 import { clientOf, freshPhone, until } from './harness/client'

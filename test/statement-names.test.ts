@@ -12,13 +12,13 @@ const sources = folders.flatMap((folder) =>
 
 /** Why a file sends text that has no name. */
 const unnamed: Record<string, string> = {
-  'db/abuse/alerts.ts': 'a list with filters',
-  'db/abuse/blocks-by-hand.ts': 'a list with filters',
-  'db/abuse/decision-log.ts': 'a list with filters',
+  'db/alerts/alerts.ts': 'a list with filters',
+  'db/protection/blocks-by-hand.ts': 'a list with filters',
+  'db/protection/decision-log.ts': 'a list with filters',
   'db/apps/api-keys.ts': 'a list with filters',
   'db/audit/roots.ts': 'a cursor, which cannot be prepared',
   'db/audit/verify.ts': 'the settings of a transaction',
-  'db/outbox/log.ts': 'a list with filters',
+  'db/events/log.ts': 'a list with filters',
   'db/requests/search.ts': 'a search',
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { readNetworkNumber } from '../api/network-number'
-import { isSameSubscriber, spellingsOf } from '../core/subscriber'
+import { isSameSubscriber, spellingsOf } from '../core/recipients/subscriber'
 import fc from './harness/properties'
 
 /** Each line is one subscriber, today's spelling first. */

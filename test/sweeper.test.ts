@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { sql } from 'drizzle-orm'
 import pino from 'pino'
 import { isWorthStarting } from '../db/requests/starts'
-import { openUssdWindow } from '../db/attempts/ussd'
+import { openUssdWindow } from '../db/ussd/windows'
 import { startSweeper, type SweeperDeps } from '../worker/sweeper'
 import { until } from './harness/client'
 import { outboxOf } from './harness/outbox'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import { findTemplate } from '../db/apps/templates'
-import { readLocale } from '../core/message/locale'
+import { findTemplate } from '../db/messages/templates'
+import { readLocale } from '../core/messages/locale'
 import { type OlderDatabase, olderDatabase } from './harness/older-database'
 
 /** The newest migration of the versions that read a language's code as it was written. */

@@ -5,8 +5,8 @@ import {
   laterScreen,
   nothingScreen,
   screenLength,
-} from '../core/ussd-screen'
-import { segmentsOf } from '../core/message/segments'
+} from '../core/ussd/screen'
+import { segmentsOf } from '../core/messages/segments'
 
 const locales = ['en', 'fr', 'pt', 'sw', 'es', 'ar', 'de']
 const longBrand = 'The Longest Brand of All 12345'

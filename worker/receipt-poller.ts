@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { Wake } from '../core/wake'
+import type { Wake } from '../core/requests/wake'
 import type { Database } from '../db'
-import { recordByMessage } from '../db/attempts/early-receipts'
-import { type PolledMessage, takePolls } from '../db/attempts/polling'
+import { recordByMessage } from '../db/delivery/early-receipts'
+import { type PolledMessage, takePolls } from '../db/delivery/polling'
 import type { ProviderAccount } from '../providers/provider'
 
 const everyMs = 1_000

@@ -9,8 +9,8 @@ import {
   TimeoutFailure,
 } from '@temporalio/workflow'
 import type { Activities } from '../activities'
-import { sendRetries } from '../core/plan'
-import type { SendOrder } from '../core/otp-request'
+import { sendRetries } from '../core/requests/plan'
+import type { SendOrder } from '../core/requests/otp-request'
 
 const unknownRequest = 'UnknownRequest'
 

@@ -6,7 +6,7 @@ import {
   eventTaskQueue,
   isEventDeliveryInput,
   retryJitter,
-} from '../core/event'
+} from '../core/events/event'
 import { refuseInput } from './input'
 
 /**

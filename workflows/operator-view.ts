@@ -1,9 +1,9 @@
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow'
-import type { SendResult } from '../core/otp-request'
-import { ruleFor, type Step } from '../core/plan'
-import type { SuccessRule } from '../core/receipt'
-import { searchAttributes } from '../core/search-attributes'
-import type { State } from '../core/state'
+import type { SendResult } from '../core/requests/otp-request'
+import { ruleFor, type Step } from '../core/requests/plan'
+import type { SuccessRule } from '../core/delivery/receipt'
+import { searchAttributes } from '../core/requests/search-attributes'
+import type { State } from '../core/requests/state'
 import type { Run } from './run'
 
 // What an operator reads in Temporal UI: the plain-words detail and the search attributes. No personal data.

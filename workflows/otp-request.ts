@@ -5,9 +5,9 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow'
-import { minLifeForStepMs } from '../core/plan'
-import { isOtpRequestInput, type OtpRequestInput } from '../core/otp-request'
-import type { State } from '../core/state'
+import { minLifeForStepMs } from '../core/requests/plan'
+import { isOtpRequestInput, type OtpRequestInput } from '../core/requests/otp-request'
+import type { State } from '../core/requests/state'
 import { refuseInput } from './input'
 import { lifetimeOfCode, showEnd, showPlanEnded, showStep, waitingFor } from './operator-view'
 import { begunBefore, recallPast } from './resuming'

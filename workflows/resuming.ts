@@ -1,7 +1,7 @@
 import { patched } from '@temporalio/workflow'
-import { consequenceOf } from '../core/fault'
-import type { Past } from '../core/otp-request'
-import type { Step } from '../core/plan'
+import { consequenceOf } from '../core/delivery/fault'
+import type { Past } from '../core/requests/otp-request'
+import type { Step } from '../core/requests/plan'
 import { record } from './activities'
 import type { Run } from './run'
 

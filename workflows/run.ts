@@ -1,10 +1,16 @@
 import { patched, setHandler } from '@temporalio/workflow'
 import type { Channel } from '../core/channel'
-import type { OtpRequestInput, Past, Progress } from '../core/otp-request'
-import type { Step } from '../core/plan'
-import { isFailure, rankOf, type ReceiptStatus, satisfies, type SuccessRule } from '../core/receipt'
-import type { State } from '../core/state'
-import { isNextNotice, isReceiptNotice, isResendNotice } from '../core/wake'
+import type { OtpRequestInput, Past, Progress } from '../core/requests/otp-request'
+import type { Step } from '../core/requests/plan'
+import {
+  isFailure,
+  rankOf,
+  type ReceiptStatus,
+  satisfies,
+  type SuccessRule,
+} from '../core/delivery/receipt'
+import type { State } from '../core/requests/state'
+import { isNextNotice, isReceiptNotice, isResendNotice } from '../core/requests/wake'
 import * as messages from './messages'
 
 /** What operators are shown of a run. */

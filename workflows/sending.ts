@@ -1,6 +1,6 @@
 import { CancellationScope, condition } from '@temporalio/workflow'
-import { consequenceOf } from '../core/fault'
-import type { SendResult } from '../core/otp-request'
+import { consequenceOf } from '../core/delivery/fault'
+import type { SendResult } from '../core/requests/otp-request'
 import {
   callTimeoutMs,
   healthyFirst,
@@ -8,7 +8,7 @@ import {
   sendBudgetMs,
   type Step,
   unhealthyOn,
-} from '../core/plan'
+} from '../core/requests/plan'
 import { record, sendCode } from './activities'
 import { look, waitLooking } from './looking'
 import { showSending, showSent } from './operator-view'

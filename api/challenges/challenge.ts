@@ -1,5 +1,5 @@
 import type { Challenge } from 'altcha-lib'
-import type { ChallengeKind, ChallengeSettings } from '../../core/abuse/protection'
+import type { ChallengeKind, ChallengeSettings } from '../../core/protection/protection'
 
 /** The calls that a challenge can be solved for. */
 export const challengeActions = ['send', 'verify'] as const

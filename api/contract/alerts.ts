@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { alertRuleNames, severities } from '../../core/alerts/rule'
-import { environments } from '../../core/state'
+import { environments } from '../../core/requests/state'
 import { appId } from './admin'
 import { time } from './common'
 import { named } from './registry'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { challengeKinds } from '../../core/abuse/protection'
+import { challengeKinds } from '../../core/protection/protection'
 import { challengeActions } from '../challenges/challenge'
 import { named } from './registry'
 

@@ -1,6 +1,11 @@
 import { z } from 'zod'
-import { chosenEventTypes, deliveryStates, disabledReasons, eventTypes } from '../../core/event'
-import { environments } from '../../core/state'
+import {
+  chosenEventTypes,
+  deliveryStates,
+  disabledReasons,
+  eventTypes,
+} from '../../core/events/event'
+import { environments } from '../../core/requests/state'
 import { appId, appInQuestion } from './admin'
 import { prose, requestId, time } from './common'
 import { named } from './registry'

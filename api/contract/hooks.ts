@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { hookFailures } from '../../core/abuse/hook'
+import { hookFailures } from '../../core/protection/hook'
 import { appId, appInQuestion } from './admin'
 import { line, time } from './common'
 import { named } from './registry'

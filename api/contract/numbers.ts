@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { listKinds, listVerdicts } from '../../core/abuse/lists'
+import { listKinds, listVerdicts } from '../../core/protection/lists'
 import { appId, appInQuestion } from './admin'
 import { line, phoneNumber, phoneNumberInput, time } from './common'
 import { named } from './registry'

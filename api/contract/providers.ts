@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
-import { faults } from '../../core/fault'
-import { receiptStatuses } from '../../core/receipt'
+import { faults } from '../../core/delivery/fault'
+import { receiptStatuses } from '../../core/delivery/receipt'
 import { Channel, time } from './common'
 import { named } from './registry'
 

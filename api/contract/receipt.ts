@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { receiptStatuses } from '../../core/receipt'
+import { receiptStatuses } from '../../core/delivery/receipt'
 import { phoneNumber, requestIdInput, time } from './common'
 import { named } from './registry'
 

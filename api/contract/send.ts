@@ -2,9 +2,9 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { foldLines } from '../../core/input/prose'
 import { lifetime } from '../../core/limits'
-import { publishablePurpose } from '../../core/page-request'
-import { risks } from '../../core/risk'
-import { longestLocale } from '../../core/message/locale'
+import { publishablePurpose } from '../../core/requests/page-request'
+import { risks } from '../../core/protection/risk'
+import { longestLocale } from '../../core/messages/locale'
 import { addressIn } from '../client-address'
 import {
   Channel,

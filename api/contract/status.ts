@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { auditTypes } from '../../core/audit'
-import { faults } from '../../core/fault'
+import { auditTypes } from '../../core/audit/types'
+import { faults } from '../../core/delivery/fault'
 import { shownEvents } from '../../core/limits'
-import { receiptStatuses, successRules } from '../../core/receipt'
-import { states } from '../../core/state'
-import { stepStatuses } from '../../core/step-status'
+import { receiptStatuses, successRules } from '../../core/delivery/receipt'
+import { states } from '../../core/requests/state'
+import { stepStatuses } from '../../core/requests/step-status'
 import {
   Assurance,
   Channel,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { channels } from '../../core/channel'
-import { localeShape, longestLocale, readLocale } from '../../core/message/locale'
+import { localeShape, longestLocale, readLocale } from '../../core/messages/locale'
 import { foldTyped } from '../../core/input/fold'
 import { line, prose, time } from './common'
 import { appId } from './admin'

@@ -1,10 +1,15 @@
-import { purseOf, type RequestMoney } from '../../core/abuse/money'
-import { camara, findingOf, riskyScore } from '../../core/abuse/number'
-import type { ProtectionSettings } from '../../core/abuse/protection'
-import type { Finding } from '../../core/abuse/rules'
-import { isLive } from '../../core/state'
-import { spendMoney } from '../../db/abuse/spending'
-import { isBlocked, keepLookup, type KeptLookup, readLookup } from '../../db/abuse/number-lookups'
+import { purseOf, type RequestMoney } from '../../core/spending/money'
+import { camara, findingOf, riskyScore } from '../../core/protection/number'
+import type { ProtectionSettings } from '../../core/protection/protection'
+import type { Finding } from '../../core/protection/rules'
+import { isLive } from '../../core/requests/state'
+import { spendMoney } from '../../db/spending/spending'
+import {
+  isBlocked,
+  keepLookup,
+  type KeptLookup,
+  readLookup,
+} from '../../db/protection/number-lookups'
 import { isKnown } from '../../db/recipients/known'
 import { findRecipient } from '../../db/recipients/recipients'
 import type { Refusal, SendProtection } from '../../db/requests/new-request'

@@ -1,5 +1,5 @@
 import { scopeDigest } from '../../codes/scope-digest'
-import { protectionOf } from '../../core/abuse/protection'
+import { protectionOf } from '../../core/protection/protection'
 import type { Challenges } from '../challenges'
 import type { ChallengeUse, Refusal } from '../challenges/challenge'
 import type { SendBody } from '../contract/send'

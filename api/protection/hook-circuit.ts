@@ -1,4 +1,4 @@
-import { hookLimits } from '../../core/abuse/hook'
+import { hookLimits } from '../../core/protection/hook'
 
 /**
  * Keeps one app's hook from costing every send its time, and this process its sockets, while it gives no answers. What it

@@ -5,9 +5,9 @@ import {
   type RateLimit,
   usualDomainCap,
   usualMessageCap,
-} from '../../core/abuse/protection'
+} from '../../core/protection/protection'
 import { ipv6SiteShare } from '../../core/limits'
-import type { Limited, SendLimitKind, SendLimits } from '../../db/abuse/limits'
+import type { Limited, SendLimitKind, SendLimits } from '../../db/protection/limits'
 import { type Client, siteOf } from '../client-address'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'

@@ -1,15 +1,20 @@
-import { faultOfType, faultsOfNumber, findingOf, type NumberFault } from '../../core/abuse/number'
-import { judgeLists } from '../../core/abuse/lists'
+import {
+  faultOfType,
+  faultsOfNumber,
+  findingOf,
+  type NumberFault,
+} from '../../core/protection/number'
+import { judgeLists } from '../../core/protection/lists'
 import {
   type LineType,
   modeFor,
   type ProtectionSettings,
   protectionOf,
-} from '../../core/abuse/protection'
-import type { Finding, RuleName } from '../../core/abuse/rules'
-import type { Risk } from '../../core/risk'
-import { noteTurnedAway } from '../../db/abuse/decision-log'
-import { readKnownBefore } from '../../db/abuse/number-standing'
+} from '../../core/protection/protection'
+import type { Finding, RuleName } from '../../core/protection/rules'
+import type { Risk } from '../../core/protection/risk'
+import { noteTurnedAway } from '../../db/protection/decision-log'
+import { readKnownBefore } from '../../db/protection/number-standing'
 import type { SendBody } from '../contract/send'
 import type { ApiDeps } from '../deps'
 import { listValuesOf } from '../list-value'

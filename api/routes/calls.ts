@@ -1,10 +1,10 @@
-import { findSpokenCode, findVoiceAttempt } from '../../db/attempts/spoken-code'
+import { findSpokenCode, findVoiceAttempt } from '../../db/messages/spoken-code'
 import {
   findAttemptByToken,
   noteRefusedAccountCallback,
   noteRefusedCallback,
   type ReportedAttempt,
-} from '../../db/attempts/receipts'
+} from '../../db/delivery/receipts'
 import type { CallAnswerer, ConnectedCall, InboundCallback } from '../../providers/provider'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'

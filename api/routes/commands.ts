@@ -1,6 +1,6 @@
 import { addressOf, type Channel } from '../../core/channel'
 import { resendAfterSeconds } from '../../core/limits'
-import type { State } from '../../core/state'
+import type { State } from '../../core/requests/state'
 import { shareOf } from '../../core/routing/share'
 import type { CommandOutcome } from '../../db/requests/command-outcome'
 import { askNext, askResend, cancelRequest } from '../../db/requests/commands'

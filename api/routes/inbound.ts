@@ -1,4 +1,4 @@
-import { noteRefusedAccountCallback } from '../../db/attempts/receipts'
+import { noteRefusedAccountCallback } from '../../db/delivery/receipts'
 import type { ApiDeps } from '../deps'
 import { Problem } from '../problem'
 import { type Call, type Route, route } from '../route'

@@ -1,5 +1,5 @@
-import { recordByMessage } from '../../db/attempts/early-receipts'
-import { pollSoon } from '../../db/attempts/polling'
+import { recordByMessage } from '../../db/delivery/early-receipts'
+import { pollSoon } from '../../db/delivery/polling'
 import {
   findAttemptById,
   findAttemptByMessage,
@@ -7,7 +7,7 @@ import {
   noteRefusedAccountCallback,
   noteRefusedCallback,
   type ReportedAttempt,
-} from '../../db/attempts/receipts'
+} from '../../db/delivery/receipts'
 import type {
   CallbackHead,
   InboundCallback,

@@ -1,11 +1,11 @@
-import type { ReceiptStatus } from '../../core/receipt'
+import type { ReceiptStatus } from '../../core/delivery/receipt'
 import { openRecipient } from '../../db/recipients/recipients'
 import {
   findAttemptsForReceipt,
   type NewReceipt,
   recordReceipt,
   type ReportedAttempt,
-} from '../../db/attempts/receipts'
+} from '../../db/delivery/receipts'
 import { versionOf } from '../../db/requests/status'
 import { checkSignature, webhooksOf } from '../../providers/standard-webhook'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'

@@ -1,6 +1,6 @@
 import { randomId } from '../../codes/random-id'
 import { resendAfterSeconds } from '../../core/limits'
-import { publishablePurpose } from '../../core/page-request'
+import { publishablePurpose } from '../../core/requests/page-request'
 import { shareOf } from '../../core/routing/share'
 import type { Channel } from '../../core/channel'
 import { findPreference } from '../../db/recipients/preferences'

@@ -4,7 +4,7 @@ import {
   parsePhoneNumberFromString,
 } from 'libphonenumber-js/max'
 import examples from 'libphonenumber-js/mobile/examples'
-import { rangeOf } from '../../core/abuse/scopes'
+import { rangeOf } from '../../core/protection/scopes'
 import type { Random } from './random'
 
 /** How mobile numbers begin and how many digits follow; of every operator of some size. */

@@ -1,6 +1,6 @@
 import type { Keyring } from '../../codes/keyring'
-import type { Budget } from '../../core/abuse/money'
-import { type ProtectionPolicy, protectionOf } from '../../core/abuse/protection'
+import type { Budget } from '../../core/spending/money'
+import { type ProtectionPolicy, protectionOf } from '../../core/protection/protection'
 import type { Database } from '../../db'
 import type { TrafficEvent } from './event'
 import { type RaisedBlock, Simulator } from './simulator'

@@ -1,5 +1,5 @@
-import { blockOf } from '../../core/abuse/scopes'
-import { codeSpace } from '../../core/alphabet'
+import { blockOf } from '../../core/protection/scopes'
+import { codeSpace } from '../../core/verify/alphabet'
 import { guessing } from '../../core/limits'
 import type { TrafficEvent } from './event'
 import type { RaisedBlock, Refusal, SendOutcome, Watcher } from './simulator'

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { alertAnswerOf } from '../../api/alert-answer'
 import { alertRuleNames } from '../../core/alerts/rule'
-import { acknowledgeAlert, listAlerts } from '../../db/abuse/alerts'
+import { acknowledgeAlert, listAlerts } from '../../db/alerts/alerts'
 import { withDatabase } from './connection'
 import { readInstallation } from './installation'
 import { mostListed, printJson, printTable, say, shownOf } from './print'

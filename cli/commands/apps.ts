@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { alphabets } from '../../core/alphabet'
+import { alphabets } from '../../core/verify/alphabet'
 import { changeApp, createApp, listApps, type AppView } from '../../db/apps/apps'
 import { AppBody, AppChanges } from '../../api/contract/admin'
 import { appAnswerOf, settingsOf } from '../../api/routes/admin/translate'

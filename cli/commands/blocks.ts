@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { environments } from '../../core/state'
+import { environments } from '../../core/requests/state'
 import { BlockBody, blockId, BlocksQuery } from '../../api/contract/blocks'
 import { blockAnswerOf } from '../../api/routes/admin/blocks'
 import {
@@ -8,7 +8,7 @@ import {
   liftBlock,
   listBlocks,
   raiseByHand,
-} from '../../db/abuse/blocks-by-hand'
+} from '../../db/protection/blocks-by-hand'
 import { findApp } from '../../db/apps/apps'
 import { withDatabase } from './connection'
 import { checked, wholeNumber } from './options'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { environments } from '../../core/state'
+import { environments } from '../../core/requests/state'
 import {
   type ApiKeyView,
   createApiKey,

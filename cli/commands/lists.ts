@@ -2,14 +2,14 @@ import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { ListEntryBody } from '../../api/contract/numbers'
 import { entryAnswerOf, newEntryOf } from '../../api/routes/admin/translate-numbers'
-import { listKinds, listVerdicts } from '../../core/abuse/lists'
+import { listKinds, listVerdicts } from '../../core/protection/lists'
 import { findApp } from '../../db/apps/apps'
 import {
   maxListEntries,
   putListEntry,
   readListEntries,
   removeListEntry,
-} from '../../db/abuse/lists'
+} from '../../db/protection/lists'
 import type { Database } from '../../db/index'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'

@@ -1,7 +1,7 @@
 import type { ChannelVerdict, RouteDecision, RouteQuestion } from '../../core/routing/decide'
 import { obstacles, whyChannel, whyProvider } from '../../core/routing/explain'
 import type { ProviderVerdict } from '../../core/routing/providers'
-import { isLive } from '../../core/state'
+import { isLive } from '../../core/requests/state'
 
 /** A decision, and what it was made from. */
 export interface Explained {

@@ -2,7 +2,12 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { channels } from '../../core/channel'
 import { findApp } from '../../db/apps/apps'
-import { deleteTemplate, listTemplates, maxTemplates, putTemplate } from '../../db/apps/templates'
+import {
+  deleteTemplate,
+  listTemplates,
+  maxTemplates,
+  putTemplate,
+} from '../../db/messages/templates'
 import type { Database } from '../../db/index'
 import { TemplateBody, TemplatePlace } from '../../api/contract/templates'
 import {

@@ -5,7 +5,7 @@ import {
   testNumberAnswerOf,
 } from '../../api/routes/admin/translate-numbers'
 import { readPhoneNumber } from '../../api/phone-number'
-import { putTestNumber, readTestNumbers, removeTestNumber } from '../../db/abuse/test-numbers'
+import { putTestNumber, readTestNumbers, removeTestNumber } from '../../db/protection/test-numbers'
 import { findApp } from '../../db/apps/apps'
 import { withDatabase } from './connection'
 import { fileOption, usualKeyFile, withKeys } from './key-file'

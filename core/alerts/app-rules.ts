@@ -1,4 +1,4 @@
-import { wilsonUpper } from '../abuse/standing'
+import { wilsonUpper } from '../protection/standing'
 import type { AppFigures, DayFigures } from './figures'
 import { usualDays } from './figures'
 import type { AlertDetail, AlertName, Assessment, AlertRule, Severity } from './rule'

@@ -1,4 +1,4 @@
-import type { Environment } from '../state'
+import type { Environment } from '../requests/state'
 
 /** What is usual is taken from so many days before today. */
 export const usualDays = 14

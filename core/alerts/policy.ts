@@ -1,4 +1,4 @@
-import { type Environment, isLive } from '../state'
+import { type Environment, isLive } from '../requests/state'
 import type { AlertRule, Severity } from './rule'
 import { type Sla, usualSla } from './provider-rules'
 

@@ -1,6 +1,6 @@
 import { type Histogram, percentile } from '../histogram'
 import type { Channel } from '../channel'
-import type { Environment } from '../state'
+import type { Environment } from '../requests/state'
 import { assessmentOf, judgeDelivery, rounded } from './app-rules'
 import type { Assessment } from './rule'
 

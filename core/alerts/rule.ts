@@ -1,4 +1,4 @@
-import type { Environment } from '../state'
+import type { Environment } from '../requests/state'
 
 /** What people are told of, one page each in docs/runbooks/. */
 export const alertRules = {

@@ -1,6 +1,6 @@
 import { addressOf, type Channel, channels as allChannels, type RecipientKind } from '../channel'
-import { type ChannelWish, orderChannels, type Plan, type Step } from '../plan'
-import type { Risk } from '../risk'
+import { type ChannelWish, orderChannels, type Plan, type Step } from '../requests/plan'
+import type { Risk } from '../protection/risk'
 import { type RiskOrder, type RoutingPolicy, type Rule, usualRiskOrders } from './policy'
 import { byAmount, judgeProviders, type ProviderQuestion, type ProviderVerdict } from './providers'
 import { namesRisk, orderRule, rulesFor, stepWith } from './rules'

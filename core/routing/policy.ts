@@ -1,10 +1,10 @@
 import type { Channel, RecipientKind } from '../channel'
-import type { DoubtPolicy } from '../plan'
-import type { SuccessRule } from '../receipt'
-import type { Risk } from '../risk'
+import type { DoubtPolicy } from '../requests/plan'
+import type { SuccessRule } from '../delivery/receipt'
+import type { Risk } from '../protection/risk'
 import type { CostTable } from './cost'
 
-/** What may be said about a channel's step; the rest stays as `core/plan.ts` says. */
+/** What may be said about a channel's step; the rest stays as `core/requests/plan.ts` says. */
 export interface StepOverride {
   timeoutMs?: number | undefined
   success?: SuccessRule | undefined

@@ -1,6 +1,6 @@
 import type { Channel } from '../channel'
-import { healthyFirst, unhealthyOn } from '../plan'
-import { type Environment, isLive } from '../state'
+import { healthyFirst, unhealthyOn } from '../requests/plan'
+import { type Environment, isLive } from '../requests/state'
 import { costOf } from './cost'
 import { otherAccounts, type ProviderChoice, type RoutingPolicy, type Rule } from './policy'
 import { firstSaid } from './rules'

@@ -1,7 +1,7 @@
 import type { Channel } from '../channel'
-import { type Step, stepDefaults } from '../plan'
-import type { SuccessRule } from '../receipt'
-import type { Risk } from '../risk'
+import { type Step, stepDefaults } from '../requests/plan'
+import type { SuccessRule } from '../delivery/receipt'
+import type { Risk } from '../protection/risk'
 import type { RouteSettings, RoutingPolicy, Rule, StepOverride } from './policy'
 
 /** What rules look at. */

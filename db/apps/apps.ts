@@ -1,5 +1,5 @@
 import { and, asc, eq, gt, or, sql } from 'drizzle-orm'
-import type { Alphabet } from '../../core/alphabet'
+import type { Alphabet } from '../../core/verify/alphabet'
 import type { Channel } from '../../core/channel'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'

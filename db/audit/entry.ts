@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { AuditType } from '../../core/audit'
+import type { AuditType } from '../../core/audit/types'
 import { type Bound, type Named, NoRow, statement } from '../statement'
 
 export interface AuditEntry {

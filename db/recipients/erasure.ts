@@ -2,17 +2,17 @@ import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndexes } from '../../codes/seal'
-import type { Wake } from '../../core/wake'
+import type { Wake } from '../../core/requests/wake'
 import {
   forgetDecisions,
   forgetMailbox,
   forgetMessages,
   forgetPlace,
   holdMessages,
-} from '../abuse/forget-sends'
+} from '../protection/forget-sends'
 import { auditAdmin, auditFrom } from '../audit/entry'
 import { endingOverdue, OverdueRow, setState } from '../requests/ending'
-import { forgetNumber } from '../abuse/forget-number'
+import { forgetNumber } from '../protection/forget-number'
 import {
   type Addressee,
   holdRecipients,
@@ -20,7 +20,7 @@ import {
   spellingsOfAddress,
 } from './held-recipients'
 import { type Database, despiteLocks, type Queries } from '../index'
-import { eventKeyIn } from '../attempts/receipts'
+import { eventKeyIn } from '../delivery/receipts'
 import { servedIn } from '../requests/region'
 import { type Named, NoRow, statement } from '../statement'
 

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { knownRecipient } from '../../core/abuse/known'
-import type { Environment } from '../../core/state'
+import { knownRecipient } from '../../core/protection/known'
+import type { Environment } from '../../core/requests/state'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
 

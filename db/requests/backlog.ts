@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { backlog } from '../../core/limits'
-import { environments } from '../../core/state'
+import { environments } from '../../core/requests/state'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { deriveCode } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { sealedIn, unseal } from '../../codes/seal'
-import { type Alphabet, alphabets } from '../../core/alphabet'
+import { type Alphabet, alphabets } from '../../core/verify/alphabet'
 
 /** Of a row with {@link codeColumns}. */
 export const codeShape = {

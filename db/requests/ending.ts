@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { type Reason, type State, states } from '../../core/state'
+import { type Reason, type State, states } from '../../core/requests/state'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'

@@ -1,18 +1,18 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
-import { reachesNobody } from '../../core/abuse/number'
+import { reachesNobody } from '../../core/protection/number'
 import {
   modeFor,
   type ProtectionPolicy,
   protectionOf,
   usualDomainCap,
   usualMessageCap,
-} from '../../core/abuse/protection'
-import type { Plan } from '../../core/plan'
+} from '../../core/protection/protection'
+import type { Plan } from '../../core/requests/plan'
 import { isPlan } from '../../core/shape'
-import { type GuardedSend, guardSend } from '../abuse/guard'
-import { takeLimits } from '../abuse/limits'
+import { type GuardedSend, guardSend } from '../protection/guard'
+import { takeLimits } from '../protection/limits'
 import type { Queries } from '../index'
 import { isKnown } from '../recipients/known'
 import { openRecipient } from '../recipients/recipients'

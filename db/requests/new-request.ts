@@ -3,31 +3,31 @@ import { z } from 'zod'
 import { codeFrom, type CodeSource, lengthOf, macOfCode, makeSalt } from '../../codes/code'
 import type { Keyring } from '../../codes/keyring'
 import { seal, sealedIn } from '../../codes/seal'
-import type { MessageGuard } from '../../core/abuse/message-guard'
-import type { RequestMoney } from '../../core/abuse/money'
-import { reachesNobody } from '../../core/abuse/number'
-import type { Alphabet } from '../../core/alphabet'
+import type { MessageGuard } from '../../core/protection/message-guard'
+import type { RequestMoney } from '../../core/spending/money'
+import { reachesNobody } from '../../core/protection/number'
+import type { Alphabet } from '../../core/verify/alphabet'
 import type { RecipientKind } from '../../core/channel'
 import { maxChecks } from '../../core/limits'
-import type { OtpRequestInput } from '../../core/otp-request'
-import type { Plan, Step } from '../../core/plan'
-import type { Risk } from '../../core/risk'
+import type { OtpRequestInput } from '../../core/requests/otp-request'
+import type { Plan, Step } from '../../core/requests/plan'
+import type { Risk } from '../../core/protection/risk'
 import {
   type DialStrings,
   openWindowFrom,
   placeInPlan,
   type WindowParams,
   windowParams,
-} from '../attempts/ussd'
+} from '../ussd/windows'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'
 import { type Named, statement } from '../statement'
 import type { Consent } from '../recipients/consent'
 import type { IdempotencyKey } from './idempotency'
 import type { Owner } from './owner'
-import type { GuardedSend } from '../abuse/guard'
-import type { Limited, SendLimits } from '../abuse/limits'
-import type { Shortage } from '../abuse/spending'
+import type { GuardedSend } from '../protection/guard'
+import type { Limited, SendLimits } from '../protection/limits'
+import type { Shortage } from '../spending/spending'
 
 /** What the fraud rules need to know beside the request itself. */
 export type SendProtection = Pick<

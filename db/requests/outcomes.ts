@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
-import { type State, states } from '../../core/state'
+import { type State, states } from '../../core/requests/state'
 import { type Named, NoRow, statement } from '../statement'
 import { servedIn } from './region'
 import type { Queries } from '../index'

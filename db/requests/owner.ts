@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Environment } from '../../core/state'
+import type { Environment } from '../../core/requests/state'
 import type { Named } from '../statement'
 
 /**

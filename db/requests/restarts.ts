@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
-import type { Plan } from '../../core/plan'
+import type { Plan } from '../../core/requests/plan'
 import { isPlan } from '../../core/shape'
 import { auditFrom } from '../audit/entry'
 import type { Queries } from '../index'

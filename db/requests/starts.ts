@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { z } from 'zod'
 import { startWithinSeconds } from '../../core/limits'
-import type { Plan } from '../../core/plan'
+import type { Plan } from '../../core/requests/plan'
 import { isPlan } from '../../core/shape'
 import { auditFrom } from '../audit/entry'
 import { type Named, statement } from '../statement'

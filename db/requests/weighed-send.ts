@@ -1,6 +1,6 @@
-import { reachesNobody } from '../../core/abuse/number'
-import type { GuardedSend } from '../abuse/guard'
-import type { LimitedSend } from '../abuse/limits'
+import { reachesNobody } from '../../core/protection/number'
+import type { GuardedSend } from '../protection/guard'
+import type { LimitedSend } from '../protection/limits'
 import type { SendInput } from './new-request'
 
 /** The send as the rules see it, for the request that it makes or repeats. */

@@ -10,11 +10,11 @@ import {
   smallint,
   text,
 } from 'drizzle-orm/pg-core'
-import type { Finding } from '../../core/abuse/rules'
+import type { Finding } from '../../core/protection/rules'
 import { apps } from './apps'
 import { at, environmentType } from './types'
 
-/** Fading counts of sends by scope (`core/abuse/scopes.ts`), as of `at`, in seconds since 1970. */
+/** Fading counts of sends by scope (`core/protection/scopes.ts`), as of `at`, in seconds since 1970. */
 export const sendStandings = pgTable(
   'send_standings',
   {

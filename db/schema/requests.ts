@@ -15,10 +15,10 @@ import {
   unique,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
-import { reasonsOf, states } from '../../core/state'
-import type { MessageGuard } from '../../core/abuse/message-guard'
-import type { RequestMoney } from '../../core/abuse/money'
-import type { Plan, Step } from '../../core/plan'
+import { reasonsOf, states } from '../../core/requests/state'
+import type { MessageGuard } from '../../core/protection/message-guard'
+import type { RequestMoney } from '../../core/spending/money'
+import type { Plan, Step } from '../../core/requests/plan'
 import { apps } from './apps'
 import { recipients } from './recipients'
 import {

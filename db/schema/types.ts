@@ -1,11 +1,11 @@
 import { customType, pgEnum, timestamp } from 'drizzle-orm/pg-core'
-import { alphabets } from '../../core/alphabet'
-import { auditTypes } from '../../core/audit'
+import { alphabets } from '../../core/verify/alphabet'
+import { auditTypes } from '../../core/audit/types'
 import { channels, recipientKinds } from '../../core/channel'
-import { deliveryStates, eventTypes } from '../../core/event'
-import { faults } from '../../core/fault'
-import { receiptStatuses, successRules } from '../../core/receipt'
-import { environments, reasons, states } from '../../core/state'
+import { deliveryStates, eventTypes } from '../../core/events/event'
+import { faults } from '../../core/delivery/fault'
+import { receiptStatuses, successRules } from '../../core/delivery/receipt'
+import { environments, reasons, states } from '../../core/requests/state'
 
 export const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 export const at = (name: string) => timestamp(name, { withTimezone: true, precision: 6 })

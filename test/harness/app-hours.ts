@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
-import type { Environment } from '../../core/state'
+import type { Environment } from '../../core/requests/state'
 import type { Queries } from '../../db'
-import { listAlerts, raiseAlert } from '../../db/abuse/alerts'
+import { listAlerts, raiseAlert } from '../../db/alerts/alerts'
 
 export interface HourRow {
   appId: string

@@ -6,9 +6,9 @@ import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks'
 import { callbackToken } from '../../codes/random-id'
 import { callbackDigest } from '../../codes/seal'
 import type { Channel } from '../../core/channel'
-import type { ReceiptStatus } from '../../core/receipt'
-import { claimAttempt } from '../../db/attempts/claim'
-import { recordAcceptance } from '../../db/attempts/early-receipts'
+import type { ReceiptStatus } from '../../core/delivery/receipt'
+import { claimAttempt } from '../../db/delivery/claim'
+import { recordAcceptance } from '../../db/delivery/early-receipts'
 import {
   ForgedCallback,
   type InboundCallback,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from '@jest/globals'
-import { type Step, stepDefaults } from '../../core/plan'
-import { recordAnswer } from '../../db/attempts/attempts'
-import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
+import { type Step, stepDefaults } from '../../core/requests/plan'
+import { recordAnswer } from '../../db/delivery/attempts'
+import { claimAttempt, type NewClaim } from '../../db/delivery/claim'
 import { newClaim, requestsOnly } from './requests'
 import type { sendInput } from './seed'
 

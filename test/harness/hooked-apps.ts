@@ -1,4 +1,4 @@
-import type { Environment } from '../../core/state'
+import type { Environment } from '../../core/requests/state'
 import { createApiKey } from '../../db/apps/api-keys'
 import { createApp } from '../../db/apps/apps'
 import { clientOf } from './client'

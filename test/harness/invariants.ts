@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
-import type { AuditType } from '../../core/audit'
-import type { State } from '../../core/state'
+import type { AuditType } from '../../core/audit/types'
+import type { State } from '../../core/requests/state'
 import type { Queries } from '../../db'
 import type { InboxEntry } from './client'
 

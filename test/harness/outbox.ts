@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
 import { makeSecret } from '../../codes/standard-webhook'
-import type { ChosenEventType } from '../../core/event'
-import type { Environment } from '../../core/state'
-import { recordAnswer } from '../../db/attempts/attempts'
-import { addEndpoint } from '../../db/outbox/endpoints'
+import type { ChosenEventType } from '../../core/events/event'
+import type { Environment } from '../../core/requests/state'
+import { recordAnswer } from '../../db/delivery/attempts'
+import { addEndpoint } from '../../db/events/endpoints'
 import type { requestsOnly } from './requests'
 
 /** Endpoints of the tests' app, and requests with something to tell: statements only, nobody sends. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll } from '@jest/globals'
 import { sql } from 'drizzle-orm'
-import type { RequestMoney } from '../../core/abuse/money'
+import type { RequestMoney } from '../../core/spending/money'
 import { createApp } from '../../db/apps/apps'
-import { claimAttempt, type NewClaim } from '../../db/attempts/claim'
+import { claimAttempt, type NewClaim } from '../../db/delivery/claim'
 import { newClaim, requestsOnly } from './requests'
 import { withinOne } from './windows'
 

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeKeyFile } from '../../codes/key-file'
 import { randomId } from '../../codes/random-id'
-import type { Plan, Step } from '../../core/plan'
-import { stepDefaults } from '../../core/plan'
-import { usualSendLimits } from '../../db/abuse/limits'
+import type { Plan, Step } from '../../core/requests/plan'
+import { stepDefaults } from '../../core/requests/plan'
+import { usualSendLimits } from '../../db/protection/limits'
 import type { SendInput } from '../../db/requests/new-request'
 
 /** A key file of its own, in a temporary folder. */

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { Raised } from '../../core/alerts/rule'
-import { listAlerts } from '../../db/abuse/alerts'
+import { listAlerts } from '../../db/alerts/alerts'
 import { createApp } from '../../db/apps/apps'
 import type { requestsOnly } from './requests'
 

@@ -1,5 +1,5 @@
-import { environments, isLive } from '../../../core/state'
-import { acknowledgeAlert, findAlert, listAlerts } from '../../../db/abuse/alerts'
+import { environments, isLive } from '../../../core/requests/state'
+import { acknowledgeAlert, findAlert, listAlerts } from '../../../db/alerts/alerts'
 import type { ApiKey } from '../../../db/apps/api-keys'
 import { alertAnswerOf } from '../../alert-answer'
 import { AlertAnswer, alertId, AlertsAnswer, AlertsQuery } from '../../contract/alerts'

@@ -4,8 +4,8 @@ import {
   liftBlock,
   listBlocks,
   raiseByHand,
-} from '../../../db/abuse/blocks-by-hand'
-import { listDecisions } from '../../../db/abuse/decision-log'
+} from '../../../db/protection/blocks-by-hand'
+import { listDecisions } from '../../../db/protection/decision-log'
 import {
   BlockAnswer,
   BlockBody,

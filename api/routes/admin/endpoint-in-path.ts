@@ -1,4 +1,4 @@
-import { type EventEndpoint, findEndpoint } from '../../../db/outbox/endpoints'
+import { type EventEndpoint, findEndpoint } from '../../../db/events/endpoints'
 import { endpointId } from '../../contract/events'
 import type { ApiDeps } from '../../deps'
 import { Problem } from '../../problem'

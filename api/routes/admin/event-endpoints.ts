@@ -7,7 +7,7 @@ import {
   listEndpoints,
   maxEndpoints,
   rotateSecret,
-} from '../../../db/outbox/endpoints'
+} from '../../../db/events/endpoints'
 import {
   DeletedEndpointAnswer,
   EventEndpointAnswer,

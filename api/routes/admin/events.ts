@@ -5,7 +5,7 @@ import {
   listDeliveries,
   replayEvent,
   replayFailed,
-} from '../../../db/outbox/log'
+} from '../../../db/events/log'
 import {
   type EventDelivery,
   EventDeliveriesAnswer,

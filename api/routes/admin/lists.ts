@@ -4,7 +4,7 @@ import {
   putListEntry,
   readListEntries,
   removeListEntry,
-} from '../../../db/abuse/lists'
+} from '../../../db/protection/lists'
 import {
   ListAnswer,
   ListEntryAnswer,

@@ -1,4 +1,4 @@
-import { isLive } from '../../../core/state'
+import { isLive } from '../../../core/requests/state'
 import type { ApiKey } from '../../../db/apps/api-keys'
 import { type App, findApp } from '../../../db/apps/apps'
 import type { Place } from '../../../db/requests/region'

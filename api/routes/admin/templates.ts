@@ -1,7 +1,7 @@
-import { segmentsOf } from '../../../core/message/segments'
-import { messageText, sourceOf, type Template } from '../../../core/message/text'
+import { segmentsOf } from '../../../core/messages/segments'
+import { messageText, sourceOf, type Template } from '../../../core/messages/text'
 import type { Channel } from '../../../core/channel'
-import { readLocale } from '../../../core/message/locale'
+import { readLocale } from '../../../core/messages/locale'
 import { type AppView, findApp } from '../../../db/apps/apps'
 import {
   deleteTemplate,
@@ -9,7 +9,7 @@ import {
   listTemplates,
   maxTemplates,
   putTemplate,
-} from '../../../db/apps/templates'
+} from '../../../db/messages/templates'
 import {
   DeletedTemplateAnswer,
   PreviewAnswer,

@@ -3,7 +3,7 @@ import {
   putTestNumber,
   readTestNumbers,
   removeTestNumber,
-} from '../../../db/abuse/test-numbers'
+} from '../../../db/protection/test-numbers'
 import {
   RemovedAnswer,
   TestNumberAnswer,

@@ -1,10 +1,10 @@
-import { charactersOf } from '../../../core/alphabet'
+import { charactersOf } from '../../../core/verify/alphabet'
 import type { Channel } from '../../../core/channel'
 import { lifetime } from '../../../core/limits'
-import { type Finding, faultsOf, type Sample, warningsOf } from '../../../core/message/lint'
-import type { OwnTemplate, Template } from '../../../core/message/text'
+import { type Finding, faultsOf, type Sample, warningsOf } from '../../../core/messages/lint'
+import type { OwnTemplate, Template } from '../../../core/messages/text'
 import type { App } from '../../../db/apps/apps'
-import type { TemplateView } from '../../../db/apps/templates'
+import type { TemplateView } from '../../../db/messages/templates'
 import type { TemplateBody } from '../../contract/templates'
 
 // Between the words of the contract and those of the tables, as translate.ts; the command line speaks the contract's too.
