@@ -11,10 +11,10 @@ const root = resolve(__dirname, '..', '..')
 const seed = process.env.OTPILOT_FUZZ_SEED ?? String(randomInt(2 ** 31 - 1))
 const calls = process.env.OTPILOT_FUZZ_CALLS ?? '120'
 
-const drawing = readdirSync(join(root, 'test'))
+const drawing = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.test.ts'))
   .map((name) => join('test', name))
-  .filter((file) => readFileSync(join(root, file), 'utf8').includes("'./harness/properties'"))
+  .filter((file) => readFileSync(join(root, file), 'utf8').includes("'../harness/properties'"))
 
 const repeat = `OTPILOT_FUZZ_SEED=${seed} OTPILOT_FUZZ_CALLS=${calls} npm run fuzz`
 console.log(`Drawing from seed ${seed}; to repeat this run: ${repeat}`)
