@@ -5,7 +5,7 @@ import type { Keyring } from '../codes/keyring'
 import type { Wake } from '../core/requests/wake'
 import type { RecordedReceipt } from '../db/delivery/receipts'
 import type { Database } from '../db/index'
-import type { Engine } from '../engine'
+import type { Engine } from '../temporal'
 import type { SimSwapCheck } from '../providers/provider'
 import type { Routing } from './plan-for'
 

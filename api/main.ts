@@ -13,7 +13,7 @@ import { accountsLeftOut } from '../providers/index'
 import { createApi } from './app'
 import { openCertificate } from './certificate'
 import { createPeers } from './client-address'
-import { createEngine, type Engine } from '../engine'
+import { createEngine, type Engine } from '../temporal'
 import { createHttpServer } from './server'
 
 /** In production a balancer needs this long to see that the process is not ready any more; milliseconds. */

@@ -4,7 +4,7 @@ import { failNotStarted, markQueued, markStarted } from '../db/requests/starts'
 import type { SendDecision } from '../db/requests/sends'
 import { versionOf } from '../db/requests/status'
 import type { ApiDeps } from './deps'
-import { EngineDown, EngineOverloaded } from '../engine'
+import { EngineDown, EngineOverloaded } from '../temporal'
 import { Problem } from './problem'
 
 type Opened = Extract<SendDecision, { requestId: string }>

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { reportOutcome } from '../activities/report-outcome'
-import type { Engine } from '../engine'
+import type { Engine } from '../temporal'
 import type { Queries } from '../db'
 import { deleteOutlived } from '../db/upkeep/cleanup'
 import { type DueKind, dueKinds, findDueWork } from '../db/upkeep/due-work'

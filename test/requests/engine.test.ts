@@ -1,7 +1,7 @@
 import { createServer, type Socket } from 'node:net'
 import { expect, test } from '@jest/globals'
 import pino from 'pino'
-import { createEngine } from '../../engine'
+import { createEngine } from '../../temporal'
 import type { Queries } from '../../db'
 import { until } from '../harness/client'
 
