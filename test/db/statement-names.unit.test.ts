@@ -2,7 +2,17 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 
-const folders = ['activities', 'api', 'cli', 'codes', 'db', 'events', 'sandbox', 'temporal', 'worker']
+const folders = [
+  'activities',
+  'api',
+  'cli',
+  'codes',
+  'db',
+  'events',
+  'sandbox',
+  'temporal',
+  'worker',
+]
 
 const sources = folders.flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })

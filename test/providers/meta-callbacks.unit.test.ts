@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { createProviders } from '../../providers'
-import { checkHubSignature } from '../../providers/meta-signature'
+import { checkHubSignature } from '../../providers/meta/signature'
 import { ForgedCallback } from '../../providers/provider'
 import {
   appSecret,

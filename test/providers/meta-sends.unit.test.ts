@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { createProviders, settingsFaults } from '../../providers'
 import type { Variables } from '../../providers/adapter'
-import { codeMeanings } from '../../providers/meta-codes'
+import { codeMeanings } from '../../providers/meta/codes'
 import { type Message, ProviderFault, type ProviderAccount } from '../../providers/provider'
 import { codeRows, metaConfig, metaVariables, phoneId } from '../harness/meta-account'
 import { startRecorder } from '../harness/recorder'

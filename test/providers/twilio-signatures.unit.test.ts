@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from '@jest/globals'
 import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
-import { readSigned } from '../../providers/twilio-signature'
+import { readSigned } from '../../providers/twilio/signature'
 import {
   token,
   messageSid,

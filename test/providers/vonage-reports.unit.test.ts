@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import { SignJWT } from 'jose'
 import { createProviders } from '../../providers'
 import { ForgedCallback, type InboundCallback } from '../../providers/provider'
-import { codeMeanings } from '../../providers/vonage-codes'
+import { codeMeanings } from '../../providers/vonage/codes'
 import { signatureSecret, vonageConfig, vonageVariables } from '../harness/vonage-account'
 
 const account = createProviders([vonageConfig], vonageVariables).get('vonage')

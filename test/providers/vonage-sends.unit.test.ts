@@ -4,7 +4,7 @@ import { jwtVerify } from 'jose'
 import { createProviders, settingsFaults } from '../../providers'
 import type { Variables } from '../../providers/adapter'
 import { type Message, ProviderFault, type ProviderAccount } from '../../providers/provider'
-import { codeMeanings } from '../../providers/vonage-codes'
+import { codeMeanings } from '../../providers/vonage/codes'
 import { startRecorder } from '../harness/recorder'
 import { applicationKey, vonageConfig, vonageVariables } from '../harness/vonage-account'
 

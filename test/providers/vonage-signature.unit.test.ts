@@ -2,7 +2,7 @@ import { createHash, createHmac, generateKeyPairSync } from 'node:crypto'
 import { afterEach, describe, expect, jest, test } from '@jest/globals'
 import { jwtVerify, SignJWT, UnsecuredJWT } from 'jose'
 import { ForgedCallback } from '../../providers/provider'
-import { appToken, checkVonageSignature } from '../../providers/vonage-jwt'
+import { appToken, checkVonageSignature } from '../../providers/vonage/jwt'
 
 const secret = 'a-signature-secret-of-32-letters'
 const account = { apiKey: 'abcd1234', secrets: [secret] }
