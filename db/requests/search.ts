@@ -89,6 +89,9 @@ const pageOf = (rows: readonly FoundRow[], next: Position | undefined): SearchPa
 const cursor = sql`to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 const newestFirst = sql`order by r.created_at desc, r.id desc`
 
+// Neither statement below has a name: the filters make too many combinations for a constant of each, and each is to have
+// a plan of its own.
+
 /** The last request of a span; undefined where fewer are left. */
 const endOfSpan = (
   db: Queries,
