@@ -28,6 +28,9 @@ export type Statement<Params extends object, Row> = <Given extends Params>(
 /** The schema of a statement that gives no rows. */
 export const NoRow = z.never()
 
+/** The schema of a row that only names what was found or changed. */
+export const IdRow = z.strictObject({ id: z.string() })
+
 /** A row is not of its schema. The message names statement and column, never a value. */
 export class RowFault extends Error {
   constructor(statement: string, { issues }: z.ZodError) {

@@ -1,6 +1,5 @@
 /** What becomes of a send about which the app's pre-send hook gives no usable answer. */
 export const hookFailures = ['allow', 'deny', 'challenge'] as const
-export type HookFailure = (typeof hookFailures)[number]
 
 /** Figures of the calls to pre-send hooks. */
 export const hookLimits = {

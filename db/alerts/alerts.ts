@@ -12,12 +12,13 @@ import {
   type Raised,
   reminderHours,
   severities,
+  type Severity,
 } from '../../core/alerts/rule'
 import { type Environment, environments } from '../../core/requests/state'
 import { auditAdmin } from '../audit/entry'
 import { inTransaction } from '../hold'
 import type { Queries } from '..'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 import { ofServedApps, type Place } from '../requests/region'
 import { momentIn } from '../protection/moment'
 
@@ -51,7 +52,6 @@ const ChangedRow = z.strictObject({
   detail: z.custom<AlertDetail>(),
 })
 type Changed = z.infer<typeof ChangedRow>
-type Severity = Changed['severity']
 
 const columns = sql`id, app_id as "appId", environment, rule, subject, severity, detail`
 
@@ -177,7 +177,7 @@ const addNotice = (tx: Queries, { id, kind }: { id: string; kind: NoticeKind }, 
 
 const remindStatement = statement(
   'remind_of_alerts',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ at: Date | null }>) => sql`
       update alerts set reminded_at = t from (select ${momentIn(p.at)} as t) now
       where resolved_at is null and acknowledged_at is null

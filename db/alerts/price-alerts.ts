@@ -1,15 +1,14 @@
 import { sql } from 'drizzle-orm'
-import { z } from 'zod'
 import type { Channel } from '../../core/channel'
 import type { Environment } from '../../core/requests/state'
 import type { Queries } from '..'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 import type { Price } from '../spending/prices'
 import { raiseAlert } from './alerts'
 
 const freshAlert = statement(
   'fresh_price_alert',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   ({ environment, provider }: Named<{ environment: Environment; provider: string }>) => sql`
     select id from alerts
     where app_id is null and environment = ${environment}::key_environment and rule = 'price' and subject = ${provider}

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
-import { seal, sealedIn, unseal } from '../../codes/seal'
-import { type HookFailure, hookFailures } from '../../core/protection/hook'
+import { seal, type Sealed, sealedIn, unseal } from '../../codes/seal'
+import { hookFailures } from '../../core/protection/hook'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '../index'
 import { type Named, statement } from '../statement'
@@ -33,18 +33,10 @@ const findStatement = statement(
 export const findHook = (db: Queries, appId: string): Promise<PreSendHook | undefined> =>
   db.one(findStatement({ appId }))
 
-interface HookParams {
-  appId: string
-  url: string
-  onFailure: HookFailure
-  ciphertext: Buffer
-  kid: string
-}
-
 const putStatement = statement(
   'put_hook',
   z.strictObject({ ...HookRow.shape, isNew: z.boolean() }),
-  (p: Named<HookParams>) => sql`
+  (p: Named<Omit<PreSendHook, 'changedAt'> & Sealed>) => sql`
       insert into pre_send_hooks (app_id, url, on_failure, secret_ciphertext, secret_kid)
       values (${p.appId}, ${p.url}, ${p.onFailure}, ${p.ciphertext}, ${p.kid})
       on conflict (app_id) do update set url = excluded.url, on_failure = excluded.on_failure, changed_at = now()
@@ -120,7 +112,7 @@ export async function removeHook(
 const rotateStatement = statement(
   'rotate_hook_secret',
   z.strictObject({ until: z.date() }),
-  (p: Named<{ appId: string; ciphertext: Buffer; kid: string }>) => sql`
+  (p: Named<Sealed & { appId: string }>) => sql`
       update pre_send_hooks set secret_ciphertext = ${p.ciphertext}, secret_kid = ${p.kid},
         previous_secret_ciphertext = secret_ciphertext, previous_secret_kid = secret_kid,
         previous_secret_until = now() + make_interval(hours => ${rotationHours}), changed_at = now()
@@ -149,10 +141,7 @@ export interface CallableHook extends Omit<PreSendHook, 'changedAt'> {
 const readStatement = statement(
   'read_hooks',
   z.strictObject({
-    appId: z.string(),
-    url: z.string(),
-    onFailure: z.enum(hookFailures),
-    changedAt: z.date(),
+    ...HookRow.shape,
     ciphertext: z.instanceof(Buffer),
     kid: z.string(),
     previousCiphertext: z.instanceof(Buffer).nullable(),

@@ -78,21 +78,13 @@ type Bounds = 'whole' | 'after' | 'up_to' | 'between'
 const boundsOf = ({ from, to }: Page): Bounds =>
   from ? (to ? 'between' : 'after') : to ? 'up_to' : 'whole'
 
-/** A constant for each way in which a page is bounded: as values, the bounds are those of an index. */
-const forEachBounds = <Made>(make: (bounds: Bounds) => Made): Record<Bounds, Made> => ({
-  whole: make('whole'),
-  after: make('after'),
-  up_to: make('up_to'),
-  between: make('between'),
-})
-
 const within = (bounds: Bounds, p: Named<PageParams>): SQL => {
   const from = sql`(chain, sequence) > (${p.fromChain}, ${p.fromSequence}::int)`
   const to = sql`(chain, sequence) <= (${p.toChain}, ${p.toSequence}::int)`
   return { whole: sql`true`, after: from, up_to: to, between: sql`${from} and ${to}` }[bounds]
 }
 
-const pairStatements = forEachBounds((bounds) =>
+const pairsWithin = (bounds: Bounds) =>
   statement(
     `read_audit_pairs_${bounds}`,
     // Whatever is there is to be judged, also what no schema expects.
@@ -104,8 +96,15 @@ const pairStatements = forEachBounds((bounds) =>
       from (select * from audit_events where ${within(bounds, p)}) e
         full join (select * from audit_seals where ${within(bounds, p)}) s using (chain, sequence)
       order by chain, sequence`,
-  ),
-)
+  )
+
+/** A constant for each way in which a page is bounded: as values, the bounds are those of an index. */
+const pairStatements = {
+  whole: pairsWithin('whole'),
+  after: pairsWithin('after'),
+  up_to: pairsWithin('up_to'),
+  between: pairsWithin('between'),
+}
 
 /** From the very beginning, wherever somebody may have put a row. */
 async function* pairs(tx: Queries): AsyncGenerator<Pair> {
@@ -118,7 +117,7 @@ async function* pairs(tx: Queries): AsyncGenerator<Pair> {
   }
 }
 
-const endStatements = forEachBounds((bounds) =>
+const endWithin = (bounds: 'whole' | 'after') =>
   statement(
     `find_end_of_page_${bounds}`,
     z.strictObject({ chain: z.string(), sequence: z.int() }),
@@ -130,12 +129,13 @@ const endStatements = forEachBounds((bounds) =>
       (select chain, sequence from audit_seals where ${within(bounds, p)}
         order by chain, sequence offset ${pageSize - 1} limit 1)
     ) ends order by chain, sequence limit 1`,
-  ),
-)
+  )
+const endOfFirstPage = endWithin('whole')
+const endOfNextPage = endWithin('after')
 
 /** How far a page may go so that neither table has more than a page of rows in it; undefined: to the end. */
 const endOfPage = (tx: Queries, from: Position | undefined): Promise<Position | undefined> =>
-  tx.one(endStatements[boundsOf({ from })](pageParams({ from })))
+  tx.one((from ? endOfNextPage : endOfFirstPage)(pageParams({ from })))
 
 interface ChainWalk {
   chain: string

@@ -32,12 +32,13 @@ interface Look {
   retainedFrom: Date
 }
 
-interface Note {
-  number: number
-  lastSeal: string
-  digest: Buffer
-  at: Date
-}
+const Note = z.strictObject({
+  number: z.int(),
+  lastSeal: z.string(),
+  digest: z.instanceof(Buffer),
+  at: z.date(),
+})
+type Note = z.infer<typeof Note>
 
 /**
  * Holds the roots in the folder against Postgres, each against the one before it, and every head they name against
@@ -72,12 +73,7 @@ export async function verifyRoots(look: Look, files: readonly number[]): Promise
 
 const notesStatement = statement(
   'read_roots',
-  z.strictObject({
-    number: z.int(),
-    lastSeal: z.string(),
-    digest: z.instanceof(Buffer),
-    at: z.date(),
-  }),
+  Note,
   (p: Named<{ after: number }>) => sql`
       select number, last_seal::text as "lastSeal", digest, at from audit_roots
       where number > ${p.after} order by number limit ${pageSize}`,

@@ -10,7 +10,7 @@ import { auditFrom } from '../audit/entry'
 import type { Queries } from '..'
 import { progressDueAfterRefusal } from '../requests/progress-due'
 import { servedIn } from '../requests/region'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 import { firstPollSeconds } from './polling'
 import { keepPrice, type Price, priceInDetail, priceVerdicts, verdictOn } from '../spending/prices'
 
@@ -66,8 +66,6 @@ export const findOwnAttempt = (db: Queries, { requestId, sendNo, firstSendNo }: 
   db.one(findSend({ requestId, sendNo, firstSendNo }))
 
 /** Of statements that say only whether, or of which, there is a row. */
-const IdRow = z.strictObject({ id: z.string() })
-
 const elsewhereStatement = statement(
   'is_elsewhere',
   IdRow,

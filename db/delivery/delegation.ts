@@ -1,14 +1,13 @@
 import { sql } from 'drizzle-orm'
-import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { globalIndex, globalIndexes } from '../../codes/seal'
 import { holdDigests } from '../hold'
 import type { Database } from '..'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 
 const reserveStatement = statement(
   'reserve_number',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ attemptId: string; index: Buffer; indexes: Buffer[] }>) => sql`
       with own as (
         select a.provider, a.channel, r.id as request_id, r.expires_at

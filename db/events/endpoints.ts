@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { z } from 'zod'
 import type { Keyring } from '../../codes/keyring'
 import { randomId } from '../../codes/random-id'
-import { seal, sealedIn } from '../../codes/seal'
+import { seal, type Sealed, sealedIn } from '../../codes/seal'
 import {
   type ChosenEventType,
   chosenEventTypes,
@@ -11,7 +11,7 @@ import {
 import { type Environment, environments } from '../../core/requests/state'
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '..'
-import { type Bound, type Named, statement } from '../statement'
+import { type Bound, IdRow, type Named, statement } from '../statement'
 
 /** Every event of an app is written once for each of its endpoints. */
 export const maxEndpoints = 20
@@ -60,10 +60,6 @@ async function audited<T>(
   }
 }
 
-interface SealedSecret {
-  ciphertext: Buffer
-  kid: string
-}
 type NewEndpoint = Pick<
   EventEndpoint,
   'id' | 'appId' | 'environment' | 'url' | 'description' | 'types'
@@ -72,7 +68,7 @@ type NewEndpoint = Pick<
 const addStatement = statement(
   'add_endpoint',
   EndpointRow,
-  (p: Named<NewEndpoint & SealedSecret>) => sql`
+  (p: Named<NewEndpoint & Sealed>) => sql`
       insert into event_endpoints (id, app_id, environment, url, description, types, secret_ciphertext, secret_kid)
       select ${p.id}, ${p.appId}, ${p.environment}::key_environment, ${p.url}, ${p.description},
         ${p.types}::text[]::event_type[], ${p.ciphertext}::bytea, ${p.kid}
@@ -141,7 +137,7 @@ interface ChangeParams {
 /** What is null stays as it is, but for the types, which null says are all. */
 const changeStatement = statement(
   'change_endpoint',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<ChangeParams>) => sql`
     update event_endpoints set url = coalesce(${p.url}, url), description = coalesce(${p.description}, description),
       types = case when ${p.setsTypes}::boolean then ${p.types}::text[]::event_type[] else types end,
@@ -181,21 +177,19 @@ export function changeEndpoint(
   })
 }
 
-const DoneRow = z.strictObject({ id: z.string() })
-
 const disabledBy = (p: Named<{ reason: DisabledReason }>) =>
   sql`disabled_at = coalesce(disabled_at, now()), disabled_reason = coalesce(disabled_reason, ${p.reason})`
 
 const disableStatement = statement(
   'disable_endpoint',
-  DoneRow,
+  IdRow,
   (p: Named<{ id: string; reason: DisabledReason }>) => sql`
     update event_endpoints set ${disabledBy(p)} where id = ${p.id} and deleted_at is null returning id`,
 )
 
 const disableOnceStatement = statement(
   'disable_enabled_endpoint',
-  DoneRow,
+  IdRow,
   (p: Named<{ id: string; reason: DisabledReason }>) => sql`
     update event_endpoints set ${disabledBy(p)}
     where id = ${p.id} and deleted_at is null and disabled_at is null returning id`,
@@ -203,8 +197,8 @@ const disableOnceStatement = statement(
 
 const deleteStatement = statement(
   'delete_endpoint',
-  DoneRow,
-  (p: Named<{ id: string } & SealedSecret>) => sql`
+  IdRow,
+  (p: Named<{ id: string } & Sealed>) => sql`
     update event_endpoints set deleted_at = now(), url = '', secret_ciphertext = ${p.ciphertext}, secret_kid = ${p.kid},
       previous_secret_ciphertext = null, previous_secret_kid = null, previous_secret_until = null
     where id = ${p.id} and deleted_at is null returning id`,
@@ -215,7 +209,7 @@ const deleteStatement = statement(
  * more than one statement can change in its time.
  * @returns false when it was deleted
  */
-const stopSending = async (tx: Queries, change: Bound<z.infer<typeof DoneRow>>): Promise<boolean> =>
+const stopSending = async (tx: Queries, change: Bound<z.infer<typeof IdRow>>): Promise<boolean> =>
   (await tx.one(change)) !== undefined
 
 /** Sends nothing more to an endpoint that is gone or that has failed for days; written down once. */
@@ -251,7 +245,7 @@ export async function deleteEndpoint(
 const rotateStatement = statement(
   'rotate_endpoint_secret',
   z.strictObject({ until: z.date() }),
-  (p: Named<{ id: string } & SealedSecret>) => sql`
+  (p: Named<{ id: string } & Sealed>) => sql`
       update event_endpoints set secret_ciphertext = ${p.ciphertext}, secret_kid = ${p.kid},
         previous_secret_ciphertext = secret_ciphertext, previous_secret_kid = secret_kid,
         previous_secret_until = now() + make_interval(hours => ${rotationHours})

@@ -4,7 +4,7 @@ import { type DeliveryState, type EventType, silentRunHours } from '../../core/e
 import { auditAdmin } from '../audit/entry'
 import type { Database, Queries } from '..'
 import { events } from '../schema/events'
-import { columns, type Named, query, statement } from '../statement'
+import { columns, IdRow, type Named, query, statement } from '../statement'
 
 const testStatement = statement(
   'add_test_event',
@@ -123,7 +123,7 @@ export async function replayEvent(
 
 const replayFailedStatement = statement(
   'replay_failed',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ endpointId: string; since: Date; limit: number }>) => sql`
       update event_deliveries d set ${anew} where id in (
         select f.id from event_deliveries f join event_endpoints e on e.id = f.endpoint_id
@@ -158,7 +158,7 @@ export const anyLost = sql`exists (select from event_endpoints e cross join late
 
 const restart = statement(
   'restart_lost',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ limit: number }>) => sql`
   update event_deliveries d set ${anew} where id in (
     select lost.id from event_endpoints e cross join lateral (

@@ -4,7 +4,7 @@ import { type DeliveryState, deliveryStates } from '../../core/events/event'
 import { disableEndpoint } from './endpoints'
 import type { TakenDelivery } from './taking'
 import type { Database, Queries } from '..'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 
 /** A first call that failed while its run could not be started is made again after this. */
 const untilNextFirstCallSeconds = 30
@@ -108,7 +108,7 @@ async function record(
 
 const failingStatement = statement(
   'has_failed_for_days',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ endpointId: string }>) => sql`
   select id from event_endpoints where id = ${p.endpointId}
     and failing_since < now() - make_interval(days => ${failingDays})`,
@@ -169,7 +169,7 @@ export const anyUnwanted = sql`(${anyWaits(waiting.due)} or ${anyWaits(waiting.r
 const givingUp = (name: string, isWaiting: SQL) =>
   statement(
     name,
-    z.strictObject({ id: z.string() }),
+    IdRow,
     (p: Named<{ limit: number }>) => sql`
     update event_deliveries set state = 'failed', claimed_at = null where id in (
       select unwanted.id from event_endpoints e cross join lateral (

@@ -7,7 +7,7 @@ import { type Environment, environments } from '../../core/requests/state'
 import type { Verdict } from '../../core/protection/verdict'
 import { inTransaction } from '../hold'
 import type { Queries } from '..'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 import { noteBlocked, raiseBlock } from './blocks'
 import { type Guarded, type GuardedSend, labelOf } from './guard'
 import { momentIn, secondsIn } from './moment'
@@ -119,8 +119,6 @@ interface CreditParams {
   ids: string[]
   at: Date | null
 }
-
-const IdRow = z.strictObject({ id: z.string() })
 
 const creditStatement = statement(
   'credit_sends',

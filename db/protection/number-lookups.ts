@@ -5,7 +5,7 @@ import type { Keyring } from '../../codes/keyring'
 import { lineTypes } from '../../core/protection/protection'
 import { rowsOf, type ScopedSend, scopesOf } from '../../core/protection/scopes'
 import type { Queries } from '..'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 
 /** Numbers change hands, and carriers: so long an answer about one is believed. */
 const keptFor = sql`interval '30 days'`
@@ -48,7 +48,7 @@ export const readLookup = (
 
 const findBlock = statement(
   'find_block',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ names: string[] }>) => sql`
   select id from send_blocks
   where name = any(${p.names}::text[]) and asks = 'block' and lifted_at is null and until > now() limit 1`,

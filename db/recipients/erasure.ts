@@ -22,7 +22,7 @@ import {
 import { type Database, despiteLocks, type Queries } from '../index'
 import { eventKeyIn } from '../delivery/receipts'
 import { servedIn } from '../requests/region'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 
 export interface Erased {
   recipients: number
@@ -245,7 +245,7 @@ async function forgetMessageIds(tx: Queries, requestIds: readonly string[]): Pro
 
 const markErasedStatement = statement(
   'mark_requests_erased',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<RecipientIds>) => sql`
     update otp_requests set erased = true where ${isTheirs(p)} and not erased returning id`,
 )

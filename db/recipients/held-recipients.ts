@@ -6,7 +6,7 @@ import type { RecipientKind } from '../../core/channel'
 import { spellingsOf } from '../../core/recipients/subscriber'
 import type { Queries } from '../index'
 import { isServedIn, type Place } from '../requests/region'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 
 /** An address as one app knows it, or as every app does. */
 export interface Addressee {
@@ -55,7 +55,7 @@ const holdStatement = statement(
 
 const knownStatement = statement(
   'is_known_anywhere',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<Known>) => sql`select r.id from ${ofKnown(p)} where r.erased_at is null limit 1`,
 )
 
@@ -87,15 +87,11 @@ export async function holdRecipients(
   return tx.many(holdStatement(knownBy(keyring, apps, address)))
 }
 
-const appsStatement = statement(
-  'list_app_ids',
-  z.strictObject({ id: z.string() }),
-  () => sql`select id from apps`,
-)
+const appsStatement = statement('list_app_ids', IdRow, () => sql`select id from apps`)
 
 const servedAppsStatement = statement(
   'list_served_app_ids',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ region: string | null }>) => sql`select id from apps where ${isServedIn(p.region)}`,
 )
 
@@ -119,7 +115,7 @@ export async function isKnownAnywhere(
 
 const holdOthers = statement(
   'hold_other_spellings',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ appId: string; kind: RecipientKind; indexes: Buffer[] }>) => sql`
   select id from recipients
   where app_id = ${p.appId} and kind = ${p.kind} and index = any(${p.indexes}::bytea[]) and erased_at is null

@@ -5,7 +5,7 @@ import type { Keyring } from '../../codes/keyring'
 import type { Environment } from '../../core/requests/state'
 import { inTransaction } from '../hold'
 import type { Queries } from '../index'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 import { type Address, findOrAddRecipient, findRecipient } from './recipients'
 
 /** Whose preference: what a test key is told chooses no channel of the same address in production. */
@@ -55,7 +55,7 @@ export async function findPreference(
 
 const removePreference = statement(
   'delete_preference',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   ({ recipientId, environment }: Named<There>) => sql`
   delete from preferences where recipient_id = ${recipientId} and environment = ${environment}
   returning recipient_id as id`,

@@ -6,7 +6,7 @@ import { randomId } from '../../codes/random-id'
 import { appIndex, appIndexes, seal, sealedIn, unseal } from '../../codes/seal'
 import { holdDigests, inTransaction } from '../hold'
 import type { Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 import { spellingsOfAddress } from './held-recipients'
 
 /** An address in clear, normalised: E.164 with `+`, or a lower-case e-mail address. */
@@ -36,8 +36,6 @@ const soughtBy = (
     appIndexes(keyring, { ...address, value }).map(({ index }) => index),
   ),
 })
-
-const IdRow = z.strictObject({ id: z.string() })
 
 const findStatement = statement(
   'find_recipient',

@@ -10,7 +10,7 @@ import { shortageOf } from '../spending/spending'
 import { type DialStrings, instructionOf, reopenWindow } from '../ussd/windows'
 import { auditFrom } from '../audit/entry'
 import type { Database, Queries } from '../index'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 import { channelInProgress } from './channel-in-progress'
 import {
   type Command,
@@ -94,7 +94,7 @@ const leaveStep = statement(
 
 const movableStatement = statement(
   'find_movable',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<Own>) => sql`select id from otp_requests where ${isOwn(p)} and ${canMove}`,
 )
 
@@ -231,7 +231,7 @@ async function resend(tx: Queries, keyring: Keyring, wish: ResendWish): Promise<
 
 const lockStatement = statement(
   'lock_resendable',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ requestId: string }>) => sql`
   select id from otp_requests where id = ${p.requestId} and state = 'pending' and expires_at > now() for update`,
 )
@@ -265,7 +265,7 @@ async function lockResendable(
 
 const sendingStatement = statement(
   'find_just_sending',
-  z.strictObject({ id: z.string() }),
+  IdRow,
   (p: Named<{ requestId: string; channel: Channel }>) => sql`
   select id from attempts where request_id = ${p.requestId} and channel = ${p.channel}
     and claimed_at > now() - make_interval(secs => ${alreadySendingSeconds}) limit 1`,

@@ -45,5 +45,5 @@ export const rowOwner = (appId: string | null | undefined, servedBy?: Place): Ro
 /** The condition that a row which is found by its key is of the owner that the parameters say. */
 export const isOf = (table: SQL, p: Named<RowOwner>): SQL => sql`case ${p.whose}::text
   when 'own' then ${table}.app_id is not distinct from ${p.ownerId}
-  when 'served' then ${table}.app_id is null or exists (select from apps where apps.id = ${table}.app_id and ${isServedIn(p.region)})
+  when 'served' then ${ofServedApps(table, p.region)}
   else true end`

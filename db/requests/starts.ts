@@ -4,18 +4,16 @@ import { startWithinSeconds } from '../../core/limits'
 import type { Plan } from '../../core/requests/plan'
 import { isPlan } from '../../core/shape'
 import { auditFrom } from '../audit/entry'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 import { setState } from './ending'
 import { progressDueAtStart } from './progress-due'
 import type { Queries } from '../index'
 import { servedIn } from './region'
 import { type Startable, startable } from './new-request'
 
-const FoundRow = z.strictObject({ id: z.string() })
-
 const markStatement = statement(
   'mark_started',
-  FoundRow,
+  IdRow,
   (p: Named<{ requestId: string; runId: string }>) => sql`
   with started as (
     update otp_requests r set workflow_started_at = coalesce(workflow_started_at, clock_timestamp()),
@@ -29,7 +27,7 @@ const markStatement = statement(
 
 const startedStatement = statement(
   'find_started',
-  FoundRow,
+  IdRow,
   (p: Named<{ requestId: string }>) =>
     sql`select id from otp_requests where id = ${p.requestId} and workflow_started_at is not null`,
 )
@@ -47,7 +45,7 @@ export async function markStarted(db: Queries, requestId: string, runId: string)
 
 const queueStatement = statement(
   'mark_queued',
-  FoundRow,
+  IdRow,
   (p: Named<{ requestId: string }>) => sql`
   with kept as (
     update otp_requests set queued = true, audit_seq = audit_seq + 1
@@ -65,7 +63,7 @@ export const markQueued = async (db: Queries, requestId: string): Promise<boolea
 
 const failStatement = statement(
   'fail_not_started',
-  FoundRow,
+  IdRow,
   (p: Named<{ requestId: string; actor: string }>) => sql`
   with held as (
     -- A send holds the recipient's window, and then its other ones, before it touches a request, so this does too.
@@ -154,7 +152,7 @@ export const isStale = sql`(state = 'pending' and workflow_started_at is null an
 
 const staleStatement = statement(
   'find_stale',
-  FoundRow,
+  IdRow,
   (p: Named<{ limit: number }>) =>
     sql`select id from otp_requests where ${isStale} limit ${p.limit}`,
 )
@@ -165,7 +163,7 @@ export const findStale = async (db: Queries, limit: number): Promise<string[]> =
 
 const worthStatement = statement(
   'is_worth_starting',
-  FoundRow,
+  IdRow,
   (p: Named<{ requestId: string }>) => sql`
   select id from otp_requests where id = ${p.requestId} and state = 'pending' and workflow_started_at is null
     and expires_at > now() and (queued or ${isYoung})`,

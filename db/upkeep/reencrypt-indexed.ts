@@ -6,8 +6,8 @@ import { appIndex, type IndexedValue, seal, sealedIn, unseal } from '../../codes
 import { readSealedEntry } from '../protection/lists'
 import { readSealedTestNumber } from '../protection/test-numbers'
 import { hasAddress } from './key-use'
-import { type Named, statement } from '../statement'
-import { counting, IdRow, type Job, type PageParams, renewAll } from './reencrypt-rows'
+import { IdRow, type Named, statement } from '../statement'
+import { counting, type Job, type PageParams, renewAll } from './reencrypt-rows'
 
 const Row = z.strictObject({
   id: z.string(),

@@ -37,8 +37,6 @@ export interface PageParams extends Page {
   olderKid: string
 }
 
-export const IdRow = z.strictObject({ id: z.string() })
-
 const countedLeft = 1_000
 
 /** Counts what is left of a table under an older key. */

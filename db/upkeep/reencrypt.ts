@@ -8,14 +8,13 @@ import { hasSealedText } from './key-use'
 import { listJob, recipientJob, testNumberJob } from './reencrypt-indexed'
 import {
   counting,
-  IdRow,
   type Job,
   type PageParams,
   type Reencrypted,
   renewAll,
   type Stuck,
 } from './reencrypt-rows'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 
 /** How long a round that found every remaining row taken by others waits for the next, and how often. */
 const idlePauseMs = 200

@@ -5,7 +5,7 @@ import { forgetDecisions, isFaded, isOldBlock } from '../protection/forget-sends
 import { isLockedForGood } from '../verify/check-budgets'
 import { forgetHabits, forgetProviderIds, shred } from '../recipients/erasure'
 import type { Database } from '../index'
-import { type Named, NoRow, statement } from '../statement'
+import { IdRow, type Named, NoRow, statement } from '../statement'
 
 /** What one batch removed; 0 of a part says that it was looked through. */
 export interface Retired {
@@ -200,8 +200,6 @@ async function* retireRecipients(
     if (!last || page.length < batch) return
   }
 }
-
-const IdRow = z.strictObject({ id: z.string() })
 
 const holdAged = statement(
   'hold_aged_recipients',

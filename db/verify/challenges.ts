@@ -1,12 +1,9 @@
 import { sql } from 'drizzle-orm'
-import { z } from 'zod'
 import type { Queries } from '..'
-import { type Named, statement } from '../statement'
+import { IdRow, type Named, statement } from '../statement'
 
 /** The row that says which call spent a challenge lies among the challenges, and goes when they do. */
 const markOf = (call: string): string => `call:${call}`
-
-const IdRow = z.strictObject({ id: z.string() })
 
 const spendStatement = statement(
   'spend_challenge',
